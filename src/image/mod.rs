@@ -1,0 +1,3 @@
+//! Images: the parent's filesystem index, config changes, assembly and validation.
+
+pub mod filesystem;

@@ -1,0 +1,1 @@
+//! Finds the Python of an image in its filesystem index.

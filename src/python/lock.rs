@@ -1,0 +1,1 @@
+//! Locks: which file of which version goes in.

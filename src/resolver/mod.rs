@@ -1,0 +1,1 @@
+//! Resolution by uv, and the files that a lock names.

@@ -1,0 +1,1 @@
+//! `DockerSettings`: types, parsing, merging, validation.
