@@ -8,3 +8,4 @@
 )]
 
 mod vectors_oci;
+mod store;
