@@ -2,6 +2,7 @@
 //!
 //! Owners are numeric; names are never written, since they mean another thing in every image.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 /// A path inside an image: relative to `/`, no empty, `.` or `..` component, no NUL. Bytes, not text.
@@ -54,6 +55,12 @@ impl EntryPath {
             Some(slash) => &self.0[slash + 1..],
             None => &self.0,
         }
+    }
+}
+
+impl Borrow<[u8]> for EntryPath {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 
