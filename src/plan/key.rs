@@ -31,6 +31,13 @@ impl PlanKey {
     }
 }
 
+impl ResolutionKey {
+    /// The tag under which the last image with these requirements is kept.
+    pub fn tag(&self) -> String {
+        format!("lapstrake-python-{}", &self.0.hex()[..40])
+    }
+}
+
 macro_rules! displayed_as_digest {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {

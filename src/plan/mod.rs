@@ -9,7 +9,7 @@ mod known;
 mod layers;
 mod python;
 
-pub use config::{config_change, home_of_sources};
+pub use config::{SOURCES, add_change, changes_nothing, config_change};
 pub use image::{Action, ImagePlan, Making, PlannedLayer};
 pub use key::{KeyHasher, LayerKey, PlanKey, ResolutionKey};
 pub use known::{ChosenLayers, Known, KnownLayer, Place};
