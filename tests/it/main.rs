@@ -9,3 +9,7 @@
 
 mod vectors_oci;
 mod store;
+//! Integration tests: one module a capability, one binary.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and say what they counted")]
+
+mod layer_readers;
