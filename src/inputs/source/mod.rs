@@ -4,9 +4,11 @@
 
 mod content;
 mod error;
+mod layer;
 mod tree;
 mod walk;
 
 pub use error::WalkError;
+pub use layer::{ParentDirectory, Placement, SourceLayerError, write_layer};
 pub use tree::{LeftOut, Omission, SourceEntry, SourceKind, SourceTree};
 pub use walk::{WalkOptions, walk};

@@ -217,3 +217,121 @@ fn omission(kind: FileType) -> Omission {
         Omission::Device
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn walk_all(root: &Path, without: &[PathBuf]) -> Result<SourceTree, WalkError> {
+        walk(root, &IgnoreRules::default(), &WalkOptions { threads: 2, without: without.to_vec() })
+    }
+
+    fn paths(tree: &SourceTree) -> Vec<&[u8]> {
+        tree.entries().iter().map(|entry| entry.path.as_bytes()).collect()
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn entries_are_sorted_by_bytes_and_any_name_is_taken() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("a")).unwrap();
+        for name in [&b"a/x"[..], b"a-b", b"new\nline", b"\xff\xfe", b"\xc3\xbc"] {
+            fs::write(root.path().join(OsStr::from_bytes(name)), name).unwrap();
+        }
+        fs::hard_link(root.path().join("a-b"), root.path().join("hard")).unwrap();
+        let tree = walk_all(root.path(), &[]).unwrap();
+        let expected: [&[u8]; 7] = [b"a", b"a-b", b"a/x", b"hard", b"new\nline", b"\xc3\xbc", b"\xff\xfe"];
+        assert_eq!(paths(&tree), expected);
+        assert_eq!((tree.file_count(), tree.total_bytes()), (6, 3 + 3 + 3 + 8 + 2 + 2));
+        let digest = Digest::of(b"a-b");
+        assert_eq!(tree.entries()[3].kind, SourceKind::File { size: 3, executable: false, digest });
+    }
+
+    #[test]
+    fn links_stay_links_and_special_files_are_left_out_unopened() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        symlink("self", at("self")).unwrap();
+        symlink("/etc", at("abroad")).unwrap();
+        symlink("gone", at("dangling")).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let tree = walk_all(root.path(), &[]).unwrap();
+        let targets: Vec<_> = tree.entries().iter().map(|entry| entry.kind.clone()).collect();
+        let link = |target: &str| SourceKind::Symlink { target: target.into() };
+        assert_eq!(targets, [link("/etc"), link("gone"), link("self")]);
+        let said: Vec<_> = tree.left_out().iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["`pipe` is a named pipe and was left out", "`socket` is a socket and was left out"]);
+    }
+
+    #[test]
+    fn the_key_ignores_times_modes_place_and_threads() {
+        let [one, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        for (root, names, mode) in [(&one, ["x", "y", "z"], 0o644), (&other, ["z", "y", "x"], 0o600)] {
+            fs::create_dir(root.path().join("d")).unwrap();
+            set_mode(&root.path().join("d"), mode | 0o111);
+            for name in names {
+                let path = root.path().join("d").join(name);
+                fs::write(&path, name).unwrap();
+                set_mode(&path, mode | if name == "x" { 0o100 } else { 0 });
+            }
+        }
+        let key = |root: &Path, threads| {
+            let options = WalkOptions { threads, ..WalkOptions::default() };
+            walk(root, &IgnoreRules::default(), &options).unwrap().key_material()
+        };
+        assert_eq!(key(one.path(), 1), key(other.path(), 3));
+        set_mode(&one.path().join("d/x"), 0o655);
+        assert_ne!(key(one.path(), 1), key(other.path(), 3));
+    }
+
+    #[test]
+    fn the_store_and_outputs_are_no_sources() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["cache/blob", "src/out/x", "src/outer"] {
+            fs::create_dir_all(root.path().join(name).parent().unwrap()).unwrap();
+            fs::write(root.path().join(name), "x").unwrap();
+        }
+        let without = ["cache", "src/../src/out", "absent"].map(|name| root.path().join(name));
+        let tree = walk_all(root.path(), &without).unwrap();
+        assert_eq!(paths(&tree), [&b"src"[..], b"src/outer"]);
+        assert!(matches!(walk_all(root.path(), &[root.path().into()]), Err(WalkError::RootExcluded { .. })));
+    }
+
+    #[test]
+    fn roots_that_are_no_directories_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        for name in ["file", "absent"] {
+            assert!(matches!(walk_all(&root.path().join(name), &[]), Err(WalkError::Root { .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_longer_or_shorter_than_listed_has_changed() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("f"), "four").unwrap();
+        for (size, fits) in [(3, false), (4, true), (5, false)] {
+            let file = Unhashed { path: EntryPath::parse("f").unwrap(), size, executable: false };
+            let hashed = hash_all(root.path(), &[file]);
+            assert_eq!(hashed.is_ok(), fits);
+            assert!(fits || matches!(hashed, Err(WalkError::SourceChanged { .. })));
+        }
+    }
+
+    #[test]
+    fn trees_may_be_deep() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = "d/".repeat(1500);
+        fs::create_dir_all(root.path().join(&deep)).unwrap();
+        fs::write(root.path().join(&deep).join("f"), "x").unwrap();
+        assert_eq!(walk_all(root.path(), &[]).unwrap().entries().len(), 1501);
+    }
+}
