@@ -49,3 +49,27 @@ pub(super) fn hash(path: &Path, size: u64, buffer: &mut [u8]) -> Result<Digest, 
     }
     if seen == size { Ok(digester.finish()) } else { Err(WalkError::SourceChanged { path: path.into() }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_opened_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n".repeat(300));
+        let error = hash(&path, 0, &mut [0; 16]).unwrap_err();
+        assert!(matches!(&error, WalkError::Unreadable { path: named, .. } if *named == path), "{error:?}");
+    }
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        for path in [pipe.as_path(), folder.path()] {
+            assert!(matches!(open(path), Err(WalkError::SourceChanged { .. })), "{path:?}");
+        }
+    }
+}
