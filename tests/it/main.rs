@@ -13,3 +13,6 @@ mod store;
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and say what they counted")]
 
 mod layer_readers;
+//! The integration tests, in one binary.
+
+mod vectors_sources;
