@@ -7,4 +7,5 @@
     reason = "a test fails by panicking, and says aloud what it skipped"
 )]
 
+mod settings;
 mod vectors_oci;
