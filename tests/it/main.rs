@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and says aloud what it skipped"
 )]
 
+mod settings;
 mod vectors_oci;
 mod store;
 //! Integration tests: one module a capability, one binary.
