@@ -1,0 +1,4 @@
+//! The integration tests: one binary, one module a capability.
+
+mod support;
+mod vectors_wheels;
