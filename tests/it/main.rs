@@ -17,3 +17,7 @@ mod layer_readers;
 //! The integration tests, in one binary.
 
 mod vectors_sources;
+//! The integration tests: one binary, one module a capability.
+
+mod support;
+mod vectors_wheels;

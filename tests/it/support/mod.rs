@@ -1,0 +1,3 @@
+//! What several capabilities need.
+
+pub(crate) mod wheel_maker;
