@@ -133,7 +133,8 @@ impl Auth {
             (Challenge::Bearer { realm, service, .. }, credential) => {
                 let realm = validate_realm(&realm, &self.origin)
                     .map_err(|source| RegistryError::Realm { host: self.domain.clone(), source })?;
-                let request = TokenRequest { realm: &realm, service: service.as_deref(), credential, source: source.clone() };
+                let request =
+                    TokenRequest { realm: &realm, service: service.as_deref(), credential, source: source.clone() };
                 let token = self.token(rights, &request, transport, retry).await?;
                 self.bearer(&token, source)
             }
@@ -229,8 +230,7 @@ impl Auth {
     }
 
     fn sensitive(&self, text: String) -> Result<HeaderValue, RegistryError> {
-        let mut value =
-            HeaderValue::try_from(text).map_err(|_| RegistryError::Token { host: self.domain.clone() })?;
+        let mut value = HeaderValue::try_from(text).map_err(|_| RegistryError::Token { host: self.domain.clone() })?;
         value.set_sensitive(true);
         Ok(value)
     }

@@ -123,10 +123,7 @@ mod tests {
                 r#"Bearer realm="https://auth.test/token",service="reg",scope="repository:a:pull,push""#,
                 vec![bearer(realm, Some("reg"), Some("repository:a:pull,push"))],
             ),
-            (
-                r#"BEARER Service = reg , REALM = "https://auth.test/token""#,
-                vec![bearer(realm, Some("reg"), None)],
-            ),
+            (r#"BEARER Service = reg , REALM = "https://auth.test/token""#, vec![bearer(realm, Some("reg"), None)]),
             (
                 r#"Basic realm="a, b", Bearer realm="https://auth.test/token", error="insufficient_scope""#,
                 vec![Challenge::Basic, bearer(realm, None, None)],

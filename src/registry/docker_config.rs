@@ -182,7 +182,9 @@ impl DockerConfig {
             let mut here: Vec<_> = self.auths.iter().flatten().filter(|(key, _)| is_for(key, &place)).collect();
             // The key as `docker login` writes it comes before its older spellings.
             here.sort_by_key(|(key, _)| **key != place && **key != HUB_KEY);
-            found.extend(here.into_iter().filter_map(|(key, entry)| Some(Source::Entry { key, entry: entry.as_ref()? })));
+            found.extend(
+                here.into_iter().filter_map(|(key, entry)| Some(Source::Entry { key, entry: entry.as_ref()? })),
+            );
         }
         found
     }
@@ -281,12 +283,32 @@ mod tests {
             (r#"{"auths": {"docker.io": {"auth": "dTpw"}}}"#, "docker.io", "library/x", Some(password("u", "p"))),
             (r#"{"auths": {"a.test": {"auth": "dTpwOnE="}}}"#, "a.test", "x", Some(password("u", "p:q"))),
             (r#"{"auths": {"a.test": {"auth": "dTpwOnE"}}}"#, "a.test", "x", Some(password("u", "p:q"))),
-            (r#"{"auths": {"a.test": {"auth": "dTpw", "identitytoken": "t"}}}"#, "a.test", "x", Some(Credential::IdentityToken("t".into()))),
-            (r#"{"auths": {"a.test": {"registrytoken": "t"}}}"#, "a.test", "x", Some(Credential::RegistryToken("t".into()))),
+            (
+                r#"{"auths": {"a.test": {"auth": "dTpw", "identitytoken": "t"}}}"#,
+                "a.test",
+                "x",
+                Some(Credential::IdentityToken("t".into())),
+            ),
+            (
+                r#"{"auths": {"a.test": {"registrytoken": "t"}}}"#,
+                "a.test",
+                "x",
+                Some(Credential::RegistryToken("t".into())),
+            ),
             (r#"{"auths": {"a.test": {"username": "u", "password": "p"}}}"#, "a.test", "x", Some(password("u", "p"))),
             (r#"{"auths": {"a.test:5000": {"auth": "dTpw"}}}"#, "a.test", "x", None),
-            (r#"{"auths": {"a.test/x": {"auth": "dTpw"}, "a.test": {"auth": "djpx"}}}"#, "a.test", "x/y", Some(password("u", "p"))),
-            (r#"{"auths": {"a.test/x": {"auth": "dTpw"}, "a.test": {"auth": "djpx"}}}"#, "a.test", "xy", Some(password("v", "q"))),
+            (
+                r#"{"auths": {"a.test/x": {"auth": "dTpw"}, "a.test": {"auth": "djpx"}}}"#,
+                "a.test",
+                "x/y",
+                Some(password("u", "p")),
+            ),
+            (
+                r#"{"auths": {"a.test/x": {"auth": "dTpw"}, "a.test": {"auth": "djpx"}}}"#,
+                "a.test",
+                "xy",
+                Some(password("v", "q")),
+            ),
             (r#"{"auths": {"vil.a.test": {"auth": "dTpw"}}}"#, "a.test", "x", None),
         ] {
             let found = find(config, domain, path).await.unwrap();

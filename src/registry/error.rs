@@ -271,9 +271,7 @@ impl RegistryError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Interrupted { .. } | Self::Stalled { .. } | Self::RateLimited { .. } | Self::Refused { .. } => true,
-            Self::Status { status, .. } => {
-                reqwest::StatusCode::from_u16(*status).is_ok_and(super::retry::is_transient)
-            }
+            Self::Status { status, .. } => reqwest::StatusCode::from_u16(*status).is_ok_and(super::retry::is_transient),
             _ => false,
         }
     }
@@ -324,7 +322,9 @@ impl Diagnose for RegistryError {
                 "check repository, tag and digest; some registries say so where a login is needed".to_owned()
             }
             Self::RateLimited { .. } => "log in for a higher limit, or wait".to_owned(),
-            Self::Status { status: 413, .. } => "the registry or a proxy before it limits the size of a request".to_owned(),
+            Self::Status { status: 413, .. } => {
+                "the registry or a proxy before it limits the size of a request".to_owned()
+            }
             Self::Status { .. } => "try again later, or ask who runs the registry".to_owned(),
             Self::WrongDigest { .. } | Self::WrongLength { .. } => {
                 "the registry or a proxy on the way changes bytes; nothing of it was kept".to_owned()

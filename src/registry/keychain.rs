@@ -187,7 +187,8 @@ mod tests {
             let credential = Credential::RegistryToken("t".into());
             Arc::new(Given { domain: domain.into(), identity: Identity { credential, source: source.into() } })
         };
-        let chain = Chain(vec![Arc::new(Anonymous), given("a.test", "one"), given("b.test", "two"), given("a.test", "three")]);
+        let chain =
+            Chain(vec![Arc::new(Anonymous), given("a.test", "one"), given("b.test", "two"), given("a.test", "three")]);
         let source = |found: Option<Identity>| found.map(|identity| identity.source);
         assert_eq!(source(chain.identity("a.test", "x").await.unwrap()).as_deref(), Some("one"));
         assert_eq!(source(chain.identity("b.test", "x").await.unwrap()).as_deref(), Some("two"));

@@ -221,9 +221,7 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
     let embedded = match address.to_ipv4_mapped() {
         Some(v4) => Some(v4),
         None if translated => Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low))),
-        None if segments[0] == 0x2002 => {
-            Some(Ipv4Addr::from(u32::from(segments[1]) << 16 | u32::from(segments[2])))
-        }
+        None if segments[0] == 0x2002 => Some(Ipv4Addr::from(u32::from(segments[1]) << 16 | u32::from(segments[2]))),
         None => None,
     };
     let local = address.is_loopback() || address.is_unspecified() || address.is_unicast_link_local();

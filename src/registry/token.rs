@@ -166,9 +166,14 @@ mod tests {
 
     #[test]
     fn tokens_are_renewed_before_they_end() {
-        for (expires_in, expected) in
-            [(None, 45.0), (Some(0.0), 45.0), (Some(-5.0), 45.0), (Some(2.0), 1.5), (Some(300.0), 270.0), (Some(1e300), 3570.0)]
-        {
+        for (expires_in, expected) in [
+            (None, 45.0),
+            (Some(0.0), 45.0),
+            (Some(-5.0), 45.0),
+            (Some(2.0), 1.5),
+            (Some(300.0), 270.0),
+            (Some(1e300), 3570.0),
+        ] {
             assert_eq!(usable(expires_in).as_secs_f64(), expected, "{expires_in:?}");
         }
     }
