@@ -1,1 +1,31 @@
-//! Registries: the client.
+//! Registries: the contract, an HTTP client, an in-memory registry, and the credentials for them.
+//!
+//! What is pushed and in which order is decided by the use cases.
+
+mod auth;
+mod challenge;
+mod client;
+mod contract;
+mod docker_config;
+mod error;
+mod exchange;
+mod helper_process;
+mod keychain;
+mod memory;
+mod origin;
+mod pull;
+mod push;
+mod retry;
+mod token;
+mod transport;
+mod upload_body;
+
+pub use client::{Client, ClientConfig};
+pub use contract::{BlobBody, BlobStream, Mounted, Pending, Registry, Reopen};
+pub use docker_config::{DockerConfig, DockerKeychain, hostname};
+pub use error::RegistryError;
+pub use helper_process::{HelperError, Helpers, server_url};
+pub use keychain::{Anonymous, Chain, Credential, Given, Identity, Keychain, KeychainError, Lookup};
+pub use memory::Memory;
+pub use origin::{Detour, Origin, OriginError, validate_realm, validate_redirect, validate_upload_location};
+pub use retry::RetryPolicy;
