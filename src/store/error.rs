@@ -68,11 +68,11 @@ fn needed(need: Option<u64>) -> String {
 }
 
 impl StoreError {
-    pub(super) fn io(verb: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(verb: &'static str, path: &Path, source: io::Error) -> Self {
         Self::sized(verb, path, None, source)
     }
 
-    pub(super) fn sized(verb: &'static str, path: &Path, need: Option<u64>, source: io::Error) -> Self {
+    pub(crate) fn sized(verb: &'static str, path: &Path, need: Option<u64>, source: io::Error) -> Self {
         if is_full(&source) {
             Self::Full { path: path.to_owned(), need }
         } else {
@@ -82,7 +82,7 @@ impl StoreError {
 }
 
 /// Whether an error says that no room is left, on the disk or in a quota.
-pub(super) fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

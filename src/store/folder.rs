@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use super::StoreError;
 
 /// The names in a folder, sorted; none when the folder is not there.
-pub(super) fn names(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub(crate) fn names(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     #[expect(clippy::disallowed_methods, reason = "the one listing of the store; sorted below")]
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -29,19 +29,19 @@ pub(super) fn names(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
 }
 
 /// Whether an error says that there is nothing at a path.
-pub(super) fn is_absent(error: &io::Error) -> bool {
+pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Makes a folder and those above it.
-pub(super) fn create(folder: &Path) -> Result<(), StoreError> {
+pub(crate) fn create(folder: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(folder).map_err(|error| StoreError::io("create", folder, error))
 }
 
 /// Opens a regular file for reading; `None` when there is none, or something else in its place.
 ///
 /// Links are not followed and pipes do not block.
-pub(super) fn open_regular(path: &Path) -> Result<Option<File>, StoreError> {
+pub(crate) fn open_regular(path: &Path) -> Result<Option<File>, StoreError> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => {
@@ -56,7 +56,7 @@ pub(super) fn open_regular(path: &Path) -> Result<Option<File>, StoreError> {
 }
 
 /// Removes whatever is at a path; a link is removed, not what it points at.
-pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -69,7 +69,7 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
 }
 
 /// A new file in `folder` that vanishes unless it is placed.
-pub(super) fn temporary(folder: &Path) -> Result<NamedTempFile, StoreError> {
+pub(crate) fn temporary(folder: &Path) -> Result<NamedTempFile, StoreError> {
     let make = || tempfile::Builder::new().prefix(".part-").tempfile_in(folder);
     let made = match make() {
         Err(error) if is_absent(&error) => {
@@ -82,7 +82,7 @@ pub(super) fn temporary(folder: &Path) -> Result<NamedTempFile, StoreError> {
 }
 
 /// Gives a temporary file its place, over whatever file is there.
-pub(super) fn place(mut file: NamedTempFile, path: &Path, mode: u32) -> Result<(), StoreError> {
+pub(crate) fn place(mut file: NamedTempFile, path: &Path, mode: u32) -> Result<(), StoreError> {
     let permissions = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(mode);
     file.as_file().set_permissions(permissions).map_err(|error| StoreError::io("write", path, error))?;
     for _ in 0..2 {
@@ -103,7 +103,7 @@ pub(super) fn place(mut file: NamedTempFile, path: &Path, mode: u32) -> Result<(
 }
 
 /// Replaces a small file so that it survives a power cut, whole or not at all.
-pub(super) fn replace_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn replace_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let folder = path.parent().unwrap_or(path);
     let mut file = temporary(folder)?;
     let write = |file: &mut NamedTempFile| file.write_all(bytes).and_then(|()| file.as_file().sync_all());
@@ -113,18 +113,18 @@ pub(super) fn replace_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreErro
 }
 
 /// Makes the names in a folder survive a power cut.
-pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
+pub(crate) fn sync(folder: &Path) -> Result<(), StoreError> {
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|error| StoreError::io("sync", folder, error))
 }
 
 /// Marks a file as used now. A store that cannot be written keeps the older mark.
-pub(super) fn touch(file: &File) {
+pub(crate) fn touch(file: &File) {
     let _ = rustix::fs::futimens(file, &NOW);
 }
 
 /// As [`touch`], by name; a link is marked itself.
-pub(super) fn touch_path(path: &Path) {
+pub(crate) fn touch_path(path: &Path) {
     let _ = rustix::fs::utimensat(rustix::fs::CWD, path, &NOW, AtFlags::SYMLINK_NOFOLLOW);
 }
 

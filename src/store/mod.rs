@@ -19,8 +19,8 @@
 mod blobs;
 mod claim;
 mod disk;
-mod error;
-mod folder;
+pub(crate) mod error;
+pub(crate) mod folder;
 mod records;
 mod upkeep;
 

@@ -21,3 +21,5 @@ mod vectors_sources;
 
 mod support;
 mod vectors_wheels;
+mod serve;
+mod store;
