@@ -1,1 +1,5 @@
 //! Resolution by uv, and the files that a lock names.
+//!
+//! Choosing versions is left to uv; nothing here compares two versions.
+
+pub mod request;
