@@ -2,6 +2,8 @@
 
 pub mod environment;
 pub mod lock;
+pub mod marker;
+mod pylock;
 mod scheme;
 
 pub use scheme::InstallScheme;

@@ -2,4 +2,5 @@
 //!
 //! Choosing versions is left to uv; nothing here compares two versions.
 
+pub mod child;
 pub mod request;

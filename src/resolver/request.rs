@@ -54,17 +54,7 @@ pub struct ParentDistribution {
 }
 
 /// `python_package_installer_args`: a map whose `None` stands for a bare `--key`.
-pub type InstallerArguments = BTreeMap<String, Vec<Option<String>>>;
-
-/// The environment that children get; the command line fills it, the library adds nothing to it but uv's own switches.
-#[derive(Clone, Default)]
-pub struct ChildEnvironment(pub BTreeMap<String, String>);
-
-impl std::fmt::Debug for ChildEnvironment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
+pub type InstallerArguments = BTreeMap<String, Option<String>>;
 
 /// One question to the resolver.
 #[derive(Clone, Debug)]
