@@ -1,0 +1,4 @@
+//! Integration tests: one module a capability, one binary.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and say what they counted")]
+
+mod store;
