@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::marker::MarkerEnvironment;
 use super::pylock;
+pub(crate) use super::pylock::{lexically_absolute, normalize, percent_decoded};
 use crate::diagnostic::{Class, Diagnose};
 use crate::oci::Digest;
 

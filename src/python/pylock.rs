@@ -207,7 +207,7 @@ pub(crate) fn lexically_absolute(folder: &Path, path: impl AsRef<Path>) -> PathB
     absolute
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

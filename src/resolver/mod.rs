@@ -3,4 +3,6 @@
 //! Choosing versions is left to uv; nothing here compares two versions.
 
 pub mod child;
+pub mod index;
 pub mod request;
+mod requirement;

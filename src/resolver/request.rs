@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::child::ChildEnvironment;
 use crate::oci::Platform;
 
 /// The text of one requirements file, without nested `-r` and `-c` lines.
@@ -73,8 +74,34 @@ pub struct ResolveRequest {
     pub folder: PathBuf,
     /// Where temporary folders may be made.
     pub scratch: PathBuf,
+    /// The environment that uv gets.
+    pub environment: ChildEnvironment,
     /// Refuses the network.
     pub offline: bool,
     /// Forgets what was resolved before.
     pub upgrade: bool,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::resolver) fn request(text: &str) -> ResolveRequest {
+        ResolveRequest {
+            requirements: vec![RequirementText { name: "r.txt".into(), text: text.into(), folder: "/project".into() }],
+            constraints: vec![],
+            target: PythonTarget {
+                version: "3.11".into(),
+                platform: Platform::new("linux", "amd64"),
+                libc: TargetLibc::Glibc(2, 36),
+            },
+            installed: vec![],
+            arguments: InstallerArguments::new(),
+            folder: "/project".into(),
+            scratch: std::env::temp_dir(),
+            environment: ChildEnvironment::default(),
+            offline: false,
+            upgrade: false,
+        }
+    }
 }
