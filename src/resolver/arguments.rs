@@ -310,7 +310,8 @@ mod tests {
     #[test]
     fn credentials_are_found_in_arguments_files_and_environment() {
         let mut request = arguments(&[("index-url", Some("https://a:1@a.example/s"))]);
-        request.requirements[0].text = "--extra-index-url https://b:2@b.example/s\nx @ https://e:5@e.example/x.whl".into();
+        request.requirements[0].text =
+            "--extra-index-url https://b:2@b.example/s\nx @ https://e:5@e.example/x.whl".into();
         let variables = [
             ("UV_EXTRA_INDEX_URL", "https://c:3@c.example/s"),
             ("UV_INDEX", "my-own=https://d.example/s"),

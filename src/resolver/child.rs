@@ -27,6 +27,13 @@ impl ChildEnvironment {
         self
     }
 
+    /// The same environment without `name`.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.0.remove(name);
+        self
+    }
+
     /// The value of `name`.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
