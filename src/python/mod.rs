@@ -11,6 +11,8 @@ pub mod lock;
 pub mod metadata;
 mod normalize;
 pub mod record;
+pub mod marker;
+mod pylock;
 mod scheme;
 pub mod tags;
 #[cfg(test)]
