@@ -1,25 +1,18 @@
-//! The integration tests, one binary.
+//! The integration tests: one binary, one module a capability.
 
 #![expect(
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test fails by panicking, and says aloud what it skipped"
+    reason = "a test fails by panicking, and says aloud what it counted or skipped"
 )]
 
-mod settings;
-mod vectors_oci;
-mod store;
-//! Integration tests: one module a capability, one binary.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and say what they counted")]
-
 mod layer_readers;
-//! The integration tests, in one binary.
-
-mod vectors_sources;
-//! The integration tests: one binary, one module a capability.
-
-mod support;
-mod vectors_wheels;
 mod serve;
+mod settings;
 mod store;
+mod support;
+mod vectors_oci;
+mod vectors_sources;
+mod vectors_wheels;
