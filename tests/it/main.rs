@@ -3,3 +3,4 @@
 
 mod serve;
 mod store;
+mod layer_readers;
