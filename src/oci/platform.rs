@@ -18,7 +18,12 @@ pub struct Platform {
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
     /// Features that the operating system must have, on Windows.
-    #[serde(rename = "os.features", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "os.features",
+        default,
+        deserialize_with = "super::json::null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub os_features: Vec<String>,
     /// CPU variant: `v7`, `v8`...
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,7 +55,7 @@ impl Platform {
         let parts: Vec<&str> = text.split('/').collect();
         let plain =
             |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-        if !(2..=3).contains(&parts.len()) || !parts.iter().all(|part| plain(part)) {
+        if !(2..=3).contains(&parts.len()) || !parts.iter().all(plain) {
             return Err(PlatformError(text.into()));
         }
         let architecture = match parts[1] {

@@ -4,3 +4,14 @@
 mod serve;
 mod store;
 mod layer_readers;
+//! The integration tests, one binary.
+
+#![expect(
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and says aloud what it skipped"
+)]
+
+mod settings;
+mod vectors_oci;
