@@ -4,8 +4,10 @@
 
 mod arguments;
 pub mod child;
+mod download;
 mod error;
 mod explain;
+mod http;
 pub mod index;
 pub mod request;
 mod requirement;
@@ -14,6 +16,8 @@ mod scratch;
 mod uv;
 
 pub use arguments::index_credentials;
+pub use download::{FetchError, FetchOptions, WheelFetcher};
 pub use error::ResolveError;
+pub use http::{HttpClient, HttpError};
 pub use resolve::resolve;
 pub use uv::Uv;

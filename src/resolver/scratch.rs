@@ -70,7 +70,8 @@ impl Scratch {
     pub(super) fn with_names(&self, text: &str) -> String {
         let mut clean = text.to_owned();
         for (path, name) in self.requirements.iter().chain(&self.constraints) {
-            clean = clean.replace(path.as_str(), name);
+            let short = path.rsplit('/').next().unwrap_or(path);
+            clean = clean.replace(path.as_str(), name).replace(short, name);
         }
         clean
     }
