@@ -11,16 +11,17 @@ use crate::image::{AddedLayer, Image, assemble};
 use crate::inputs::source::SourceTree;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
 use crate::plan::{Action, ImagePlan, LayerKind, Place, PlannedLayer, annotate};
+use crate::resolver::WheelFetcher;
 
 use super::error::OpsError;
 use super::export;
-use super::make::{self, MadeLayer};
+use super::make::{Job, MadeLayer};
 use super::means::Means;
 use super::plan::{Course, Planned, manifest_annotations, plan};
 use super::publish;
 use super::request::{BuildRequest, Output};
 use super::traffic::Moved;
-use super::{earlier, transfer};
+use super::{earlier, resolution, transfer};
 
 /// How many blobs are moved at once.
 const TRANSFERS: usize = 8;
@@ -131,7 +132,13 @@ async fn assemble_all(
             }
             publish::images(means, request, planned, &finished, &document).await?;
         }
-        None => export::write(means, request, &made, &document).await?,
+        None => {
+            for plan in &images {
+                let layers = &plan.parent.manifest.layers;
+                export::fetch(means, &planned.parent.repository(), layers).await?;
+            }
+            export::write(means, request, &made, &document).await?;
+        }
     }
     Ok(Done { document, platforms, layers, reused: false })
 }
@@ -141,6 +148,7 @@ struct Workshop<'a> {
     means: &'a Means,
     request: &'a BuildRequest,
     sources: Option<Arc<SourceTree>>,
+    fetcher: WheelFetcher,
     cores: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
     target: Option<Repository>,
@@ -152,6 +160,7 @@ impl<'a> Workshop<'a> {
             means,
             request,
             sources,
+            fetcher: resolution::fetcher(means, request),
             cores: Arc::new(Semaphore::new(means.threads.max(1))),
             transfers: Arc::new(Semaphore::new(TRANSFERS)),
             target: earlier::target_repository(request),
@@ -171,7 +180,8 @@ impl<'a> Workshop<'a> {
                     made[at] = vec![MadeLayer { key, descriptor: descriptor.clone(), diff_id: diff_id.clone(), title: layer.title.clone() }];
                 }
                 None => {
-                    let job = make::Job::new(self.means, self.request, layer, self.sources.clone(), &self.cores);
+                    let sources = self.sources.clone();
+                    let job = Job::new(self.means, self.request, layer, sources, &self.fetcher, &self.cores);
                     makes.spawn(async move { (at, job.run().await) });
                 }
             }

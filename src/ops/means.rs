@@ -18,7 +18,7 @@ pub struct Means {
     /// All registries.
     pub registry: Arc<dyn Registry>,
     /// The local store.
-    pub store: Arc<Store>,
+    pub store: Store,
     /// Chooses versions and fetches wheels.
     pub resolver: Arc<Resolver>,
     /// Takes events.

@@ -58,6 +58,14 @@ impl PinnedParent {
         Ok(self)
     }
 
+    /// The document that was read.
+    ///
+    /// # Errors
+    /// Fails before [`PinnedParent::read`].
+    pub fn document(&self) -> Result<&Document, OpsError> {
+        self.document.as_ref().ok_or_else(|| OpsError::NoParent { reference: self.reference.to_string() })
+    }
+
     /// The platforms that the parent serves; none when it is a single manifest, whose config says.
     pub fn platforms(&self) -> Vec<Platform> {
         match &self.document {
@@ -129,7 +137,7 @@ impl PinnedParent {
 }
 
 /// The document with this digest, from the store when it is there; documents never change under their digest.
-async fn document(means: &Means, reference: &Reference, digest: &Digest) -> Result<Document, OpsError> {
+pub(super) async fn document(means: &Means, reference: &Reference, digest: &Digest) -> Result<Document, OpsError> {
     let damaged = |source| OpsError::ParentDocument { reference: reference.to_string(), source };
     if let Some(bytes) = means.store.read(digest, MANIFEST_CAP as u64)? {
         return Document::read(None, bytes, Some(digest)).map_err(damaged);

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::image::filesystem::Filesystem;
-use crate::image::{ConfigChange, Owner, ParentImage, annotation, resolve_user};
+use crate::image::users::{Owner, resolve_user};
+use crate::image::{ConfigChange, ParentImage, annotation};
 use crate::inputs::source::SourceTree;
 use crate::layer::EntryPath;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
 use crate::plan::{
-    Action, ImagePlan, KeyHasher, Known, LayerKind, Making, Place, PlanKey, PlannedLayer, config_change,
+    Action, ImagePlan, KeyHasher, Known, LayerKind, Making, Place, PlanKey, PlannedLayer, add_change, config_change,
     sources_key,
 };
 
@@ -71,8 +72,7 @@ pub enum Course {
 /// Fails when something asked for is missing or contradictory, or when a registry or index does not answer.
 pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsError> {
     check_targets(request)?;
-    let named = request.settings.docker.parent_image.as_deref().ok_or(OpsError::ParentUnset)?;
-    let named = Reference::parse(named)?;
+    let named = request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
     let local = facts::gather(request);
     let pinned = parent::pin(means, &named);
     let earlier = earlier::published(means, request);
@@ -129,7 +129,7 @@ fn plan_key(request: &BuildRequest, local: &LocalFacts, parent: &PinnedParent, h
         key.add("platform", platform.to_string());
     }
     local.add_to(&mut key);
-    config_change(&request.settings, request.created.clone()).add_to(&mut key);
+    add_change(&mut key, &config_change(&request.settings, request.created.clone()));
     PlanKey(key.finish())
 }
 
@@ -214,7 +214,7 @@ impl<'a> Planning<'a> {
             layers.push(self.located(source_layer(tree, owner)?, known)?);
         }
         let change = config_change(&self.request.settings, self.request.created.clone());
-        Ok(ImagePlan { platform, parent: self.parent.clone(), layers, change, resolution, owner })
+        Ok(ImagePlan { platform, parent: self.parent.clone(), layers, change, resolution })
     }
 
     /// Who owns the sources: the user of the settings, by the parent's own files when it is a name.
@@ -299,7 +299,7 @@ fn source_layer(tree: &SourceTree, owner: Owner) -> Result<PlannedLayer, OpsErro
 
 /// Where sources go: `/app`, as ZenML has it.
 pub(super) fn source_prefix() -> Result<EntryPath, OpsError> {
-    EntryPath::parse(crate::plan::SOURCES).map_err(|_| OpsError::NoTarget)
+    Ok(EntryPath::parse(crate::plan::SOURCES)?)
 }
 
 /// The annotations of an image's manifest.

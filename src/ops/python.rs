@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::event::{Event, Work};
 use crate::image::filesystem::{Filesystem, Node};
-use crate::image::Owner;
+use crate::image::users::Owner;
 use crate::layer::{EntryPath, LAYER_FORMAT};
 use crate::plan::{
     Action, DirectoryEntry, KeyHasher, Known, LayerKind, Making, Placement, PlannedLayer, ResolutionKey, collapse,

@@ -9,6 +9,7 @@ use crate::oci::Platform;
 use crate::plan::ResolutionKey;
 use crate::python::environment::{Libc, PythonEnvironment};
 use crate::python::lock::{Lock, WheelFit};
+use crate::resolver::WheelFetcher;
 use crate::resolver::request::{ParentDistribution, PythonTarget, RequirementText, ResolveRequest, TargetLibc};
 
 use super::error::OpsError;
@@ -102,6 +103,13 @@ fn question(
         offline: means.resolver.is_offline(),
         upgrade: request.upgrade,
     }
+}
+
+/// A fetcher of wheels with the credentials of the indexes in the settings and the netrc file.
+pub fn fetcher(means: &Means, request: &BuildRequest) -> WheelFetcher {
+    let arguments = &request.settings.docker.python_package_installer_args;
+    let credentials = means.resolver.credentials(arguments);
+    means.resolver.fetcher(&means.store, credentials, &means.reporter)
 }
 
 #[cfg(test)]

@@ -58,6 +58,17 @@ pub async fn push_file(means: &Means, to: &Repository, blob: &Descriptor, path: 
     push(means, to, blob, BlobBody::File(path), &task).await
 }
 
+/// Pushes `blob` from the store, where its bytes are checked first.
+///
+/// # Errors
+/// Fails when the store has lost it or the registry refuses.
+pub async fn push_stored(means: &Means, to: &Repository, blob: &Descriptor, name: &str) -> Result<(), OpsError> {
+    match means.store.verified(&blob.digest)? {
+        Some(path) => push_file(means, to, blob, path, name).await,
+        None => Err(OpsError::LostBlob { digest: blob.digest.to_string() }),
+    }
+}
+
 /// Pushes a small blob from memory.
 ///
 /// # Errors

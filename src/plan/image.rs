@@ -2,7 +2,8 @@
 //!
 //! A plan is data: it can be printed, compared and carried out, and holds no handle to anything.
 
-use crate::image::{ConfigChange, Owner, ParentImage};
+use crate::image::users::Owner;
+use crate::image::{ConfigChange, ParentImage};
 use crate::layer::EntryPath;
 use crate::oci::{Descriptor, DiffId, Platform};
 use crate::python::lock::LockedWheel;

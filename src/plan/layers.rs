@@ -2,7 +2,8 @@
 //!
 //! Keys and grouping only; bytes are made by `ops::make`.
 
-use crate::image::{Owner, annotation};
+use crate::image::annotation;
+use crate::image::users::Owner;
 use crate::layer::{EntryPath, LAYER_FORMAT, PLACED_MTIME};
 use crate::oci::Descriptor;
 use crate::python::InstallScheme;

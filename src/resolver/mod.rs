@@ -13,6 +13,7 @@ pub mod request;
 mod requirement;
 mod resolve;
 mod scratch;
+mod tools;
 mod uv;
 
 pub use arguments::index_credentials;
@@ -20,4 +21,5 @@ pub use download::{FetchError, FetchOptions, WheelFetcher};
 pub use error::ResolveError;
 pub use http::{HttpClient, HttpError};
 pub use resolve::resolve;
+pub use tools::Resolver;
 pub use uv::Uv;
