@@ -1,4 +1,6 @@
 //! Integration tests: one module a capability, one binary.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and say what they counted")]
 
+mod resolver;
 mod store;
+mod support;

@@ -1,0 +1,3 @@
+//! Parts that integration tests share.
+
+pub(crate) mod index;
