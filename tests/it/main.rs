@@ -4,3 +4,7 @@
 mod resolver;
 mod store;
 mod support;
+//! The integration tests: one binary, one module a capability.
+
+mod support;
+mod vectors_wheels;

@@ -21,13 +21,7 @@ pub(super) struct Wide {
 }
 
 /// Applies `extra` to the 32-bit values of a record; `offset` is zero for a local header.
-pub(super) fn widen(
-    name: &[u8],
-    extra: &[u8],
-    size: u32,
-    compressed: u32,
-    offset: u32,
-) -> Result<Wide, ZipError> {
+pub(super) fn widen(name: &[u8], extra: &[u8], size: u32, compressed: u32, offset: u32) -> Result<Wide, ZipError> {
     let bad = |what| ZipError::Extra { name: String::from_utf8_lossy(name).into_owned(), what };
     let mut wide64 = None;
     let mut seen = BTreeSet::new();

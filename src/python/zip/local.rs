@@ -65,7 +65,8 @@ fn agrees(header: &[u8], extra: &[u8], record: &Record) -> Result<bool, ZipError
     let member = &record.member;
     let differs = |field| ZipError::LocalHeader { name: String::from(&*member.name), field };
     let flags = u16_at(header, 6);
-    if flags & !DESCRIPTOR_FLAG != record.flags & !DESCRIPTOR_FLAG || flags & DESCRIPTOR_FLAG < record.flags & DESCRIPTOR_FLAG
+    if flags & !DESCRIPTOR_FLAG != record.flags & !DESCRIPTOR_FLAG
+        || flags & DESCRIPTOR_FLAG < record.flags & DESCRIPTOR_FLAG
     {
         return Err(differs("flags"));
     }

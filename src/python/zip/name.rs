@@ -33,9 +33,8 @@ mod tests {
 
     #[test]
     fn names_that_could_leave_the_folder_or_mean_two_things_are_refused() {
-        let bad: [&[u8]; 12] = [
-            b"", b"/", b"/a", b"a//b", b"../a", b"a/..", b"./a", b"a\\b", b"a\nb", b"a\0b", b"\xff", b"a/./b",
-        ];
+        let bad: [&[u8]; 12] =
+            [b"", b"/", b"/a", b"a//b", b"../a", b"a/..", b"./a", b"a\\b", b"a\nb", b"a\0b", b"\xff", b"a/./b"];
         for name in bad {
             assert!(check(name, true).is_err(), "{}", name.escape_ascii());
         }
