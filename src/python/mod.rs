@@ -8,11 +8,11 @@ pub mod filename;
 pub mod install;
 pub mod layering;
 pub mod lock;
+pub mod marker;
+mod pylock;
 pub mod metadata;
 mod normalize;
 pub mod record;
-pub mod marker;
-mod pylock;
 mod scheme;
 pub mod tags;
 #[cfg(test)]

@@ -183,8 +183,12 @@ impl WheelFetcher {
     /// # Errors
     /// Fails with the first wheel that cannot be had; what others brought is kept.
     pub async fn fetch_all(&self, wheels: &[LockedWheel]) -> Result<(), FetchError> {
-        let fetches = stream::iter(wheels).map(|wheel| self.fetch(wheel));
-        fetches.buffer_unordered(self.options.connections.max(1)).try_collect().await
+        let fetch = |wheel: LockedWheel| {
+            let fetcher = self.clone();
+            async move { fetcher.fetch(&wheel).await }
+        };
+        let fetches: Vec<_> = wheels.iter().cloned().map(fetch).collect();
+        stream::iter(fetches).buffer_unordered(self.options.connections.max(1)).try_collect().await
     }
 
     /// Fetches one wheel unless the store has it; builds that want the same wheel wait for each other.

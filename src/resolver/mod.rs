@@ -3,6 +3,7 @@
 //! Choosing versions is left to uv; nothing here compares two versions.
 
 mod arguments;
+mod cache;
 pub mod child;
 mod download;
 mod error;
@@ -17,6 +18,7 @@ mod tools;
 mod uv;
 
 pub use arguments::index_credentials;
+pub use cache::{recall, remember, resolution_key};
 pub use download::{FetchError, FetchOptions, WheelFetcher};
 pub use error::ResolveError;
 pub use http::{HttpClient, HttpError};

@@ -21,6 +21,14 @@ pub(super) struct Direct {
     pub(super) is_place: bool,
 }
 
+impl Direct {
+    /// Whether it names a file or folder of this machine.
+    pub(super) fn is_local(&self) -> bool {
+        let place = self.line.split_once(" @ ").map_or(self.line.as_str(), |(_, place)| place.trim_start());
+        self.is_place && (place.contains("file:") || is_local(place))
+    }
+}
+
 /// The lines of a requirements file: comments and blank lines left out, continued lines joined.
 pub(super) fn logical_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();

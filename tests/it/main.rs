@@ -1,3 +1,9 @@
+//! Integration tests: one module a capability, one binary.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and say what they counted")]
+
+mod resolver;
+mod store;
+mod support;
 //! The integration tests: one binary, one module a capability.
 
 #![expect(
@@ -15,4 +21,5 @@ mod store;
 mod support;
 mod vectors_oci;
 mod vectors_sources;
+mod support;
 mod vectors_wheels;
