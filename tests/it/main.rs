@@ -1,9 +1,3 @@
-//! Integration tests: one module a capability, one binary.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and say what they counted")]
-
-mod resolver;
-mod store;
-mod support;
 //! The integration tests: one binary, one module a capability.
 
 #![expect(
@@ -15,11 +9,11 @@ mod support;
 )]
 
 mod layer_readers;
+mod resolver;
 mod serve;
 mod settings;
 mod store;
 mod support;
 mod vectors_oci;
 mod vectors_sources;
-mod support;
 mod vectors_wheels;
