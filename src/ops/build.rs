@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::image::{AddedLayer, Image, assemble};
+use crate::inputs::requirements::RequirementSet;
 use crate::inputs::source::SourceTree;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
 use crate::plan::{Action, ImagePlan, LayerKind, Place, PlannedLayer, annotate};
@@ -75,8 +76,9 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
             Done { platforms: publish::platforms(means, request, &document).await, document, layers: Vec::new(), reused: true }
         }
         Course::ParentAsItIs { document } => publish::parent(means, request, &planned.parent, document).await?,
-        Course::Assemble { images, sources, indexes } => {
-            assemble_all(means, request, &planned, images, sources, indexes).await?
+        Course::Assemble { images, sources, indexes, requirements } => {
+            let workshop = Workshop::new(means, request, sources, &requirements);
+            assemble_all(&workshop, &planned, images, indexes).await?
         }
     };
     let descriptor = done.document.descriptor();
@@ -107,14 +109,12 @@ pub(super) struct Done {
 }
 
 async fn assemble_all(
-    means: &Means,
-    request: &BuildRequest,
+    workshop: &Workshop<'_>,
     planned: &Planned,
     images: Vec<ImagePlan>,
-    sources: Option<Arc<SourceTree>>,
     indexes: Vec<(Descriptor, Vec<u8>)>,
 ) -> Result<Done, OpsError> {
-    let workshop = Workshop::new(means, request, sources);
+    let (means, request) = (workshop.means, workshop.request);
     let mut finished = Vec::new();
     let mut layers = Vec::new();
     for plan in &images {
@@ -155,12 +155,17 @@ struct Workshop<'a> {
 }
 
 impl<'a> Workshop<'a> {
-    fn new(means: &'a Means, request: &'a BuildRequest, sources: Option<Arc<SourceTree>>) -> Self {
+    fn new(
+        means: &'a Means,
+        request: &'a BuildRequest,
+        sources: Option<Arc<SourceTree>>,
+        requirements: &RequirementSet,
+    ) -> Self {
         Self {
             means,
             request,
             sources,
-            fetcher: resolution::fetcher(means, request),
+            fetcher: resolution::fetcher(means, request, requirements),
             cores: Arc::new(Semaphore::new(means.threads.max(1))),
             transfers: Arc::new(Semaphore::new(TRANSFERS)),
             target: earlier::target_repository(request),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use crate::event::Work;
+use crate::event::{Task, Work};
 use crate::image::Image;
 use crate::oci::{Descriptor, Document, Repository};
 use crate::store::{DockerArchive, ImageSink, OciLayout};
@@ -17,7 +17,6 @@ use super::error::OpsError;
 use super::means::Means;
 use super::parent::tagged;
 use super::request::{BuildRequest, Output};
-use super::task::Task;
 
 /// How many blobs are fetched at once.
 const STREAMS: usize = 4;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::event::{Event, Work};
+use crate::event::{Event, Task, Work};
 use crate::image::users::Owner;
 use crate::inputs::source::{self, SourceTree};
 use crate::layer::{Entry, EntryKind, EntryPath, FinishedLayer, LayerWriter, PLACED_MTIME};
@@ -23,7 +23,6 @@ use crate::store::BlobWriter;
 use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
-use super::task::Task;
 use super::{earlier, plan};
 
 /// A layer whose blob exists: made now, or found.

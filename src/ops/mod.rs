@@ -16,7 +16,6 @@ mod publish;
 mod python;
 mod request;
 mod resolution;
-mod task;
 mod traffic;
 mod transfer;
 

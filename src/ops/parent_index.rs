@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use crate::event::Work;
+use crate::event::{Task, Work};
 use crate::image::ParentImage;
 use crate::image::filesystem::{Filesystem, LayerIndex};
 use crate::oci::{Compression, Descriptor, DiffId, Digest, Document, Manifest, Raw, Reference, Repository, media_type};
@@ -15,7 +15,6 @@ use crate::registry::{BlobBody, RegistryError};
 
 use super::error::OpsError;
 use super::means::Means;
-use super::task::Task;
 
 /// The artifact type of an index that was pushed, and the media type of its one blob.
 pub const ARTIFACT: &str = "application/vnd.lapstrake.parent-index.v1";

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::image::filesystem::Filesystem;
 use crate::image::users::{Owner, resolve_user};
 use crate::image::{ConfigChange, ParentImage, annotation};
+use crate::inputs::requirements::RequirementSet;
 use crate::inputs::source::SourceTree;
 use crate::layer::EntryPath;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
@@ -18,7 +19,7 @@ use crate::plan::{
 
 use super::earlier;
 use super::error::OpsError;
-use super::facts::{self, LocalFacts};
+use super::facts::{self, LocalFacts, Wanted};
 use super::means::Means;
 use super::parent::{self, PinnedParent};
 use super::parent_index::{self, ParentIndex};
@@ -63,6 +64,8 @@ pub enum Course {
         sources: Option<Arc<SourceTree>>,
         /// Parent indexes that the target does not have yet.
         indexes: Vec<(Descriptor, Vec<u8>)>,
+        /// The requirement lines, which name the indexes that wheels come from.
+        requirements: RequirementSet,
     },
 }
 
@@ -85,10 +88,16 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
         key: key.clone(),
         parent: pinned.reference.clone(),
         parent_descriptor: pinned.descriptor.clone(),
-        course: Course::Assemble { images: Vec::new(), sources: None, indexes: Vec::new() },
+        course: Course::Assemble {
+            images: Vec::new(),
+            sources: None,
+            indexes: Vec::new(),
+            requirements: RequirementSet::default(),
+        },
         reasons: Vec::new(),
     };
-    if !request.no_cache && !request.upgrade {
+    let is_local = local.wanted.as_ref().is_some_and(|wanted| python::is_local(means, request, wanted));
+    if !request.no_cache && !request.upgrade && !is_local {
         if let Some((document, missing)) = earlier::reusable(means, request, &earlier, &key).await? {
             planned.reasons.push("every input is as it was: the published image is reused".into());
             planned.course = Course::Reuse { document, missing };
@@ -160,7 +169,11 @@ async fn assemble_plan(
         }
         images.push(image);
     }
-    planned.course = Course::Assemble { images, sources: local.sources, indexes };
+    let requirements = match local.wanted {
+        Some(Wanted::Lines(set)) => set,
+        _ => RequirementSet::default(),
+    };
+    planned.course = Course::Assemble { images, sources: local.sources, indexes, requirements };
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Blobs are in the target before anything here begins.
 
-use crate::event::Work;
+use crate::event::{Task, Work};
 use crate::image::{Image, annotation};
 use crate::oci::{Descriptor, Document, Index, MediaType, Platform, Raw, Reference, Repository, media_type};
 use crate::plan::{Action, LayerKind, ResolutionKey};
@@ -15,7 +15,6 @@ use super::means::Means;
 use super::parent::tagged;
 use super::plan::Planned;
 use super::request::BuildRequest;
-use super::task::Task;
 use super::{export, parent, transfer};
 
 /// The document that the images come to: the only manifest, or an index over all of them.

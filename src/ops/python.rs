@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Event, Work};
+use crate::event::{Event, Task, Work};
 use crate::image::filesystem::{Filesystem, Node};
 use crate::image::users::Owner;
 use crate::layer::{EntryPath, LAYER_FORMAT};
@@ -21,8 +21,9 @@ use crate::python::tags::{CompatibleTags, Interpreter};
 
 use super::error::OpsError;
 use super::facts::Wanted;
+use super::means::Means;
 use super::plan::Planning;
-use super::task::Task;
+use super::request::BuildRequest;
 use super::{earlier, resolution};
 
 /// Who is named in `INSTALLER`: the files are, byte for byte, those that uv leaves.
@@ -43,11 +44,10 @@ pub(super) async fn plan(
     known: &mut Known,
     reasons: &mut Vec<String>,
 ) -> Result<PythonPlan, OpsError> {
-    if planning.local.wanted.is_none() {
-        return Ok(PythonPlan::default());
-    }
-    let key = resolution_key(planning);
-    if !planning.request.upgrade && !planning.request.no_cache {
+    let Some(wanted) = &planning.local.wanted else { return Ok(PythonPlan::default()) };
+    let is_local = is_local(planning.means, planning.request, wanted);
+    let key = Some(resolution_key(planning)).filter(|_| !is_local);
+    if let Some(key) = key.clone().filter(|_| !planning.request.upgrade && !planning.request.no_cache) {
         if known.chosen(&key).is_none() {
             earlier::add_resolved(planning.means, planning.request, &key, known).await;
         }
@@ -69,10 +69,18 @@ pub(super) async fn plan(
     }
     let files = planning.files().await?;
     let python = environment(planning, &files)?;
-    let lock = lock(planning, &python, &key).await?;
+    let lock = lock(planning, &python).await?;
     let layers = layers(planning, &files, &python, &lock, known)?;
     reasons.push(format!("{} packages for Python {}.{}", lock.packages.len(), python.version.0, python.version.1));
-    Ok(PythonPlan { key: Some(key), layers })
+    Ok(PythonPlan { key, layers })
+}
+
+/// Whether what is wanted depends on folders of this machine, which no key covers.
+pub(super) fn is_local(means: &Means, request: &BuildRequest, wanted: &Wanted) -> bool {
+    match wanted {
+        Wanted::Lock { .. } => false,
+        Wanted::Lines(set) => resolution::is_local(means, request, set),
+    }
 }
 
 fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
@@ -99,7 +107,7 @@ fn environment(planning: &Planning<'_>, files: &Filesystem) -> Result<PythonEnvi
 }
 
 /// What is to be installed, without what the parent has.
-async fn lock(planning: &Planning<'_>, python: &PythonEnvironment, key: &ResolutionKey) -> Result<Lock, OpsError> {
+async fn lock(planning: &Planning<'_>, python: &PythonEnvironment) -> Result<Lock, OpsError> {
     let platform = planning.parent.config.platform();
     let tags = CompatibleTags::of(&Interpreter::of(python, &platform));
     let tried: Vec<String> = tags.tags().iter().map(ToString::to_string).collect();
@@ -117,7 +125,8 @@ async fn lock(planning: &Planning<'_>, python: &PythonEnvironment, key: &Resolut
         }
         Some(Wanted::Lines(set)) => {
             let _task = Task::start(&planning.means.reporter, Work::Resolve, "requirements", None);
-            resolution::resolve(planning.means, planning.request, set, python, &platform, key, fit).await
+            let asked = resolution::question(planning.means, planning.request, set, Some((python, &platform)));
+            resolution::resolve(planning.means, planning.request, &asked, fit).await
         }
         None => Ok(Lock::default()),
     }

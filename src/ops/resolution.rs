@@ -6,17 +6,14 @@ use std::collections::BTreeMap;
 
 use crate::inputs::requirements::RequirementSet;
 use crate::oci::Platform;
-use crate::plan::ResolutionKey;
 use crate::python::environment::{Libc, PythonEnvironment};
 use crate::python::lock::{Lock, WheelFit};
-use crate::resolver::WheelFetcher;
+use crate::resolver::{self, WheelFetcher};
 use crate::resolver::request::{ParentDistribution, PythonTarget, RequirementText, ResolveRequest, TargetLibc};
 
 use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
-
-const RESOLUTIONS: &str = "resolutions";
 
 /// The machine's name as Python has it.
 pub fn machine(platform: &Platform) -> &str {
@@ -41,61 +38,49 @@ pub fn public_arguments(arguments: &BTreeMap<String, Option<String>>) -> Vec<(St
     arguments.iter().map(|(name, value)| (name.clone(), value.as_ref().map(words).unwrap_or_default())).collect()
 }
 
-/// The lock for `set`: from the store when it holds one under `key`, else from the resolver.
+/// The lock for `asked`: from the store when the same was asked before, else from the resolver.
 ///
 /// # Errors
 /// Fails when the resolver finds no answer, and shows its explanation.
 pub async fn resolve(
     means: &Means,
     request: &BuildRequest,
-    set: &RequirementSet,
-    python: &PythonEnvironment,
-    platform: &Platform,
-    key: &ResolutionKey,
+    asked: &ResolveRequest,
     fit: WheelFit<'_>,
 ) -> Result<Lock, OpsError> {
+    let key = resolver::resolution_key(asked);
     if !request.upgrade && !request.no_cache {
-        let stored = means.store.record(RESOLUTIONS, key.0.as_str())?;
-        if let Some(lock) = stored.and_then(|bytes| Lock::from_bytes(&bytes).ok()) {
+        let remembered = key.as_ref().map(|key| resolver::recall(&means.store, key)).transpose()?;
+        if let Some(lock) = remembered.flatten() {
             return Ok(lock);
         }
     }
-    let asked = question(means, request, set, python, platform);
-    let lock = means.resolver.resolve(&asked, fit).await?;
-    means.store.put_record(RESOLUTIONS, key.0.as_str(), &lock.to_bytes())?;
+    let lock = means.resolver.resolve(asked, fit).await?;
+    if let Some(key) = &key {
+        resolver::remember(&means.store, key, &lock)?;
+    }
     Ok(lock)
 }
 
-fn question(
+/// Whether the answer for `set` depends on folders of this machine, so that no key can stand for it.
+pub fn is_local(means: &Means, request: &BuildRequest, set: &RequirementSet) -> bool {
+    resolver::resolution_key(&question(means, request, set, None)).is_none()
+}
+
+/// The question to the resolver; without `interpreter` only where it may look and with which credentials.
+pub fn question(
     means: &Means,
     request: &BuildRequest,
     set: &RequirementSet,
-    python: &PythonEnvironment,
-    platform: &Platform,
+    interpreter: Option<(&PythonEnvironment, &Platform)>,
 ) -> ResolveRequest {
     let text = |name: &str, text: String| RequirementText { name: name.into(), text, folder: request.folder.clone() };
     let constraints = set.constraints_text();
-    let installed = python.installed.iter().map(|dist| ParentDistribution {
-        name: dist.name.clone(),
-        version: dist.version.clone(),
-        dist_info: String::from_utf8_lossy(dist.dist_info.file_name()).into_owned(),
-        metadata: dist.metadata.clone(),
-        installer: dist.installer.clone(),
-    });
     ResolveRequest {
         requirements: vec![text("requirements", set.to_text())],
         constraints: if constraints.is_empty() { Vec::new() } else { vec![text("constraints", constraints)] },
-        target: PythonTarget {
-            version: format!("{}.{}", python.version.0, python.version.1),
-            platform: platform.clone(),
-            libc: match python.libc {
-                Libc::Glibc(major, minor) => TargetLibc::Glibc(major, minor),
-                Libc::Musl(major, minor) => TargetLibc::Musl(major, minor),
-                // An image that shows no C library gets the wheels that the oldest supported systems take.
-                Libc::Unknown => TargetLibc::Glibc(2, 17),
-            },
-        },
-        installed: installed.collect(),
+        target: target(means, interpreter),
+        installed: interpreter.map(|(python, _)| installed(python)).unwrap_or_default(),
         arguments: request.settings.docker.python_package_installer_args.clone(),
         folder: request.folder.clone(),
         scratch: means.store.root().join("tmp"),
@@ -105,10 +90,37 @@ fn question(
     }
 }
 
-/// A fetcher of wheels with the credentials of the indexes in the settings and the netrc file.
-pub fn fetcher(means: &Means, request: &BuildRequest) -> WheelFetcher {
-    let arguments = &request.settings.docker.python_package_installer_args;
-    let credentials = means.resolver.credentials(arguments);
+fn target(means: &Means, interpreter: Option<(&PythonEnvironment, &Platform)>) -> PythonTarget {
+    // An image that shows no C library gets the wheels that the oldest supported systems take.
+    let oldest = TargetLibc::Glibc(2, 17);
+    let Some((python, platform)) = interpreter else {
+        return PythonTarget { version: "3".into(), platform: means.host_platform.clone(), libc: oldest };
+    };
+    PythonTarget {
+        version: format!("{}.{}", python.version.0, python.version.1),
+        platform: platform.clone(),
+        libc: match python.libc {
+            Libc::Glibc(major, minor) => TargetLibc::Glibc(major, minor),
+            Libc::Musl(major, minor) => TargetLibc::Musl(major, minor),
+            Libc::Unknown => oldest,
+        },
+    }
+}
+
+fn installed(python: &PythonEnvironment) -> Vec<ParentDistribution> {
+    let told = python.installed.iter().map(|dist| ParentDistribution {
+        name: dist.name.clone(),
+        version: dist.version.clone(),
+        dist_info: String::from_utf8_lossy(dist.dist_info.file_name()).into_owned(),
+        metadata: dist.metadata.clone(),
+        installer: dist.installer.clone(),
+    });
+    told.collect()
+}
+
+/// A fetcher of wheels with the credentials of the indexes that `request` names.
+pub fn fetcher(means: &Means, request: &BuildRequest, set: &RequirementSet) -> WheelFetcher {
+    let credentials = resolver::index_credentials(&question(means, request, set, None));
     means.resolver.fetcher(&means.store, credentials, &means.reporter)
 }
 

@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 
-use crate::event::Work;
+use crate::event::{Task, Work};
 use crate::oci::{Descriptor, Repository};
 use crate::registry::{BlobBody, Mounted};
 
 use super::error::OpsError;
 use super::means::Means;
-use super::task::Task;
 
 /// Mounts `blob` from `from` into `to`; copies it when the registry does not mount.
 ///

@@ -5,7 +5,6 @@
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +17,7 @@ use url::Url;
 use super::http::{HttpClient, HttpError, shown};
 use super::index::IndexCredentials;
 use crate::diagnostic::Diagnose;
-use crate::event::{Event, Reporter, TaskId, Work};
+use crate::event::{Reporter, Task, Work};
 use crate::oci::{Digest, Digester};
 use crate::python::lock::LockedWheel;
 use crate::store::{BlobWriter, Store, StoreError};
@@ -159,23 +158,21 @@ pub struct WheelFetcher {
     client: Arc<HttpClient>,
     credentials: Arc<IndexCredentials>,
     reporter: Arc<dyn Reporter>,
-    tasks: Arc<AtomicU64>,
     options: FetchOptions,
     running: Arc<Semaphore>,
 }
 
 impl WheelFetcher {
-    /// A fetcher into `store`; `tasks` numbers the tasks of the whole use case.
+    /// A fetcher into `store`.
     pub fn new(
         store: Store,
         client: Arc<HttpClient>,
         credentials: Arc<IndexCredentials>,
         reporter: Arc<dyn Reporter>,
-        tasks: Arc<AtomicU64>,
         options: FetchOptions,
     ) -> Self {
         let running = Arc::new(Semaphore::new(options.connections.max(1)));
-        Self { store, client, credentials, reporter, tasks, options, running }
+        Self { store, client, credentials, reporter, options, running }
     }
 
     /// Fetches all `wheels` that the store has not.
@@ -205,12 +202,8 @@ impl WheelFetcher {
         if self.has(wheel).await? {
             return Ok(());
         }
-        let task = self.tasks.fetch_add(1, Ordering::Relaxed);
-        let name = wheel.filename.clone();
-        self.reporter.report(Event::Started { task, work: Work::Download, name, bytes: wheel.size });
-        self.bring(wheel, task).await?;
-        self.reporter.report(Event::Finished { task });
-        Ok(())
+        let task = Task::start(&self.reporter, Work::Download, &wheel.filename, wheel.size);
+        self.bring(wheel, &task).await
     }
 
     async fn has(&self, wheel: &LockedWheel) -> Result<bool, FetchError> {
@@ -222,7 +215,7 @@ impl WheelFetcher {
         Ok(found.map_err(|source| stored(wheel, source))?.is_some())
     }
 
-    async fn bring(&self, wheel: &LockedWheel, task: TaskId) -> Result<(), FetchError> {
+    async fn bring(&self, wheel: &LockedWheel, task: &Task) -> Result<(), FetchError> {
         let place = || FetchError::Place { name: wheel.name.clone(), url: wheel.url.clone() };
         let url = Url::parse(&wheel.url).map_err(|_| place())?;
         let writer = match wheel.size {
@@ -257,7 +250,7 @@ impl WheelFetcher {
         wheel: &LockedWheel,
         url: &Url,
         writer: BlobWriter,
-        task: TaskId,
+        task: &Task,
     ) -> Result<(BlobWriter, Digest), FetchError> {
         let (pieces, inbox) = mpsc::channel(PIECES);
         let writing = tokio::task::spawn_blocking(move || write_pieces(writer, inbox));
@@ -275,7 +268,7 @@ impl WheelFetcher {
         &self,
         wheel: &LockedWheel,
         url: &Url,
-        task: TaskId,
+        task: &Task,
         pieces: mpsc::Sender<Bytes>,
     ) -> Result<(), FetchError> {
         let mut received = 0;
@@ -307,7 +300,7 @@ impl WheelFetcher {
         &self,
         wheel: &LockedWheel,
         url: &Url,
-        task: TaskId,
+        task: &Task,
         pieces: &mpsc::Sender<Bytes>,
         received: &mut u64,
     ) -> Result<(), FetchError> {
@@ -336,7 +329,7 @@ impl WheelFetcher {
             }
             pieces.send(piece).await.map_err(|_| given_up(wheel))?;
             *received += bytes;
-            self.reporter.report(Event::Advanced { task, bytes });
+            task.advance(bytes);
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 //! Holds what the command line knows of this machine; asks nothing of it by itself.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use tokio::sync::OnceCell;
 
@@ -56,14 +55,8 @@ impl Resolver {
     }
 
     /// A fetcher of wheels into `store`; all its clones share their connections.
-    pub fn fetcher(
-        &self,
-        store: &Store,
-        credentials: IndexCredentials,
-        reporter: Arc<dyn Reporter>,
-        tasks: Arc<AtomicU64>,
-    ) -> WheelFetcher {
-        let credentials = Arc::new(credentials);
-        WheelFetcher::new(store.clone(), Arc::clone(&self.client), credentials, reporter, tasks, FetchOptions::default())
+    pub fn fetcher(&self, store: &Store, credentials: IndexCredentials, reporter: &Arc<dyn Reporter>) -> WheelFetcher {
+        let (credentials, reporter) = (Arc::new(credentials), Arc::clone(reporter));
+        WheelFetcher::new(store.clone(), Arc::clone(&self.client), credentials, reporter, FetchOptions::default())
     }
 }
