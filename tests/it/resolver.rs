@@ -66,7 +66,6 @@ impl Bench {
             Arc::new(HttpClient::new("lapstrake-test", Duration::from_secs(5), self.offline)),
             Arc::new(self.credentials.clone()),
             self.reporter.clone(),
-            Arc::new(AtomicU64::new(1)),
             FetchOptions { first_wait: Duration::from_millis(1), ..FetchOptions::default() },
         )
     }
