@@ -17,3 +17,4 @@ mod support;
 mod vectors_oci;
 mod vectors_sources;
 mod vectors_wheels;
+mod vectors_parent;
