@@ -15,6 +15,6 @@ mod settings;
 mod store;
 mod support;
 mod vectors_oci;
+mod vectors_parent;
 mod vectors_sources;
 mod vectors_wheels;
-mod vectors_parent;
