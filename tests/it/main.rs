@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and says aloud what it counted or skipped"
 )]
 
+mod full_disk;
 mod layer_readers;
 mod outputs;
 mod serve;
