@@ -15,7 +15,7 @@ use super::{Entry, EntryKind};
 pub(super) const BLOCK: usize = 512;
 
 /// The two zero blocks that end an archive.
-pub(super) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// The largest value of a 7-digit octal field (mode, uid, gid).
 const SMALL_MAX: u64 = 0o777_7777;
@@ -30,7 +30,7 @@ const NAME_WIDTH: usize = 100;
 const PAX_NAME: &[u8] = b"PaxHeaders.0/entry";
 
 /// The zero bytes that follow `size` bytes of content, up to the next block.
-pub(super) fn padding(size: u64) -> &'static [u8] {
+pub(crate) fn padding(size: u64) -> &'static [u8] {
     let tail = (size % BLOCK as u64) as usize;
     if tail == 0 { &[] } else { &END[..BLOCK - tail] }
 }
@@ -38,7 +38,7 @@ pub(super) fn padding(size: u64) -> &'static [u8] {
 /// Appends the header blocks of `entry` to `out`, with a PAX header ahead where one is needed.
 ///
 /// The caller has checked that a symbolic link's target is neither empty nor holds a NUL.
-pub(super) fn push_header(entry: &Entry, out: &mut Vec<u8>) {
+pub(crate) fn push_header(entry: &Entry, out: &mut Vec<u8>) {
     let name = name_of(entry);
     let (typeflag, link, size): (u8, &[u8], u64) = match &entry.kind {
         EntryKind::Directory => (b'5', b"", 0),

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module a capability.
 
+//! Integration tests: one module a capability, one binary.
 #![expect(
     clippy::panic,
     clippy::print_stderr,
@@ -14,6 +15,12 @@ mod serve;
 mod settings;
 mod store;
 mod support;
+mod full_disk;
+mod layer_readers;
+mod outputs;
+mod serve;
+mod settings;
+mod store;
 mod vectors_oci;
 mod vectors_parent;
 mod vectors_sources;
