@@ -84,6 +84,18 @@ pub enum OpsError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A layer of the parent unpacks to something else than its config says.
+    #[error("layer `{digest}` of parent image `{reference}` unpacks to `{found}`, its config says `{expected}`")]
+    ParentDiffId {
+        /// As the settings name it.
+        reference: String,
+        /// The layer.
+        digest: String,
+        /// The config's diff_id.
+        expected: String,
+        /// The layer's.
+        found: String,
+    },
     /// A blob of the store is gone or damaged.
     #[error("blob `{digest}` is no longer in the store")]
     LostBlob {
@@ -175,7 +187,7 @@ impl Diagnose for OpsError {
         let text = match self {
             Self::ParentUnset => "name one, as in `parent_image: python:3.12-slim`, or pass `--parent-image`",
             Self::NoParent { .. } => "see that the name and tag are right, and that the registry lets you pull it",
-            Self::ParentDocument { .. } | Self::NestedIndex { .. } | Self::ParentLayer { .. } => {
+            Self::ParentDocument { .. } | Self::NestedIndex { .. } | Self::ParentLayer { .. } | Self::ParentDiffId { .. } => {
                 "the parent image is damaged or of a form that no runtime takes; push it again, or use another"
             }
             Self::Platform { .. } => "choose one of these with `--platform`",

@@ -10,6 +10,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use crate::event::{Task, Work};
 use crate::image::ParentImage;
 use crate::image::filesystem::{Filesystem, LayerIndex};
+use crate::layer::read::ReadLimits;
 use crate::oci::{Compression, Descriptor, DiffId, Digest, Document, Manifest, Raw, Reference, Repository, media_type};
 use crate::registry::{BlobBody, RegistryError};
 
@@ -112,12 +113,14 @@ async fn layer_index(
         task.advance(bytes.len() as u64);
     });
     let reader = SyncIoBridge::new(StreamReader::new(counted.map_err(in_io)));
-    let (expected, layer_digest) = (diff_id, layer.digest.clone());
-    let read = tokio::task::spawn_blocking(move || LayerIndex::read(reader, compression, &layer_digest, &expected));
-    let index = match read.await.map_err(OpsError::Worker)? {
-        Ok(index) => index,
-        Err(source) => return Err(layer_error(parent, &layer.digest, source)),
-    };
+    let limits = ReadLimits::default();
+    let read = tokio::task::spawn_blocking(move || LayerIndex::read(reader, compression, &limits));
+    let (index, _, found) =
+        read.await.map_err(OpsError::Worker)?.map_err(|source| layer_error(parent, &layer.digest, source))?;
+    if found != diff_id {
+        let (digest, reference) = (layer.digest.to_string(), parent.name.clone());
+        return Err(OpsError::ParentDiffId { reference, digest, expected: diff_id.to_string(), found: found.to_string() });
+    }
     if let Ok(bytes) = index.to_bytes() {
         means.store.put_record(LAYER, layer.digest.as_str(), &bytes)?;
     }

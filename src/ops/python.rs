@@ -12,12 +12,13 @@ use crate::plan::{
     Action, DirectoryEntry, KeyHasher, Known, LayerKind, Making, Placement, PlannedLayer, ResolutionKey, collapse,
     removals_key, wheel_layers,
 };
-use crate::python::environment::{PythonEnvironment, detect};
+use crate::oci::Platform;
+use crate::python::environment::{Libc, PythonEnvironment, detect};
 use crate::python::filename::WheelFilename;
 use crate::python::layering::Budget;
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution, WheelFit};
 use crate::python::marker::MarkerEnvironment;
-use crate::python::tags::{CompatibleTags, Interpreter};
+use crate::python::tags::{CompatibleTags, Interpreter, TagLibc};
 
 use super::error::OpsError;
 use super::facts::Wanted;
@@ -109,7 +110,7 @@ fn environment(planning: &Planning<'_>, files: &Filesystem) -> Result<PythonEnvi
 /// What is to be installed, without what the parent has.
 async fn lock(planning: &Planning<'_>, python: &PythonEnvironment) -> Result<Lock, OpsError> {
     let platform = planning.parent.config.platform();
-    let tags = CompatibleTags::of(&Interpreter::of(python, &platform));
+    let tags = CompatibleTags::of(&interpreter(python, &platform));
     let tried: Vec<String> = tags.tags().iter().map(ToString::to_string).collect();
     let rank = |name: &str| {
         let rank = WheelFilename::parse(name).ok().and_then(|name| tags.fits(&name))?;
@@ -129,6 +130,20 @@ async fn lock(planning: &Planning<'_>, python: &PythonEnvironment) -> Result<Loc
             resolution::resolve(planning.means, planning.request, &asked, fit).await
         }
         None => Ok(Lock::default()),
+    }
+}
+
+fn interpreter(python: &PythonEnvironment, platform: &Platform) -> Interpreter {
+    Interpreter {
+        implementation: python.implementation.clone(),
+        version: python.version,
+        free_threaded: false,
+        libc: match python.libc {
+            Libc::Glibc(major, minor) => TagLibc::Glibc(major, minor),
+            Libc::Musl(major, minor) => TagLibc::Musl(major, minor),
+            Libc::Unknown => TagLibc::Unknown,
+        },
+        machine: resolution::machine(platform).to_owned(),
     }
 }
 

@@ -48,17 +48,13 @@ pub async fn resolve(
     asked: &ResolveRequest,
     fit: WheelFit<'_>,
 ) -> Result<Lock, OpsError> {
-    let key = resolver::resolution_key(asked);
-    if !request.upgrade && !request.no_cache {
-        let remembered = key.as_ref().map(|key| resolver::recall(&means.store, key)).transpose()?;
-        if let Some(lock) = remembered.flatten() {
+    if !request.no_cache {
+        if let Some(lock) = resolver::recall(&means.store, asked)? {
             return Ok(lock);
         }
     }
     let lock = means.resolver.resolve(asked, fit).await?;
-    if let Some(key) = &key {
-        resolver::remember(&means.store, key, &lock)?;
-    }
+    resolver::remember(&means.store, asked, &lock)?;
     Ok(lock)
 }
 
@@ -111,7 +107,6 @@ fn installed(python: &PythonEnvironment) -> Vec<ParentDistribution> {
     let told = python.installed.iter().map(|dist| ParentDistribution {
         name: dist.name.clone(),
         version: dist.version.clone(),
-        dist_info: String::from_utf8_lossy(dist.dist_info.file_name()).into_owned(),
         metadata: dist.metadata.clone(),
         installer: dist.installer.clone(),
     });

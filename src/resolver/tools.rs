@@ -51,7 +51,7 @@ impl Resolver {
     }
 
     async fn find(&self) -> Result<Uv, ResolveError> {
-        Uv::on_path(&self.environment).await.ok_or(ResolveError::NoUv)
+        Uv::on_path(&self.environment).await.ok_or(ResolveError::NoUv { source: None })
     }
 
     /// A fetcher of wheels into `store`; all its clones share their connections.
