@@ -206,6 +206,13 @@ impl WheelFetcher {
         self.bring(wheel, &task).await
     }
 
+    /// A page of an index of at most `cap` bytes, with the URL that answered.
+    pub(super) async fn page(&self, url: &Url, accept: &'static str, cap: u64) -> Result<(Vec<u8>, Url), HttpError> {
+        let response = self.client.get(url, 0, Some(accept), &self.credentials).await?;
+        let base = response.url().clone();
+        Ok((self.client.body(response, cap).await?, base))
+    }
+
     async fn has(&self, wheel: &LockedWheel) -> Result<bool, FetchError> {
         if self.store.contains(&wheel.sha256).is_none() {
             return Ok(false);

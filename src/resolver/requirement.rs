@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::request::RequirementText;
-use crate::python::lock::{lexically_absolute, normalize};
+use crate::python::lock::lexically_absolute;
+use crate::python::normalize_name;
 
 /// A requirement that a file names directly.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,10 +150,10 @@ fn name_of(line: &str) -> Option<String> {
     if (is_path(head) || head.contains("://")) && !is_named(head) {
         let file = head.split(['#', '?']).next()?.rsplit('/').next()?;
         let stem = file.strip_suffix(".whl")?;
-        return Some(normalize(stem.split('-').next()?));
+        return Some(normalize_name(stem.split('-').next()?));
     }
     let end = head.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(head.len());
-    (end > 0).then(|| normalize(&head[..end]))
+    (end > 0).then(|| normalize_name(&head[..end]))
 }
 
 fn is_name(text: &str) -> bool {

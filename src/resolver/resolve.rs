@@ -15,8 +15,10 @@ use super::request::{ResolveRequest, TargetLibc};
 use super::requirement::{self, Direct};
 use super::scratch::Scratch;
 use super::uv::Uv;
-use crate::python::lock::{Lock, RemovedDistribution, WheelFit, normalize};
+use crate::python::lock::{Lock, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
+use crate::python::normalize_name;
+use crate::python::tags::CompatibleTags;
 
 /// Resolves `request` with `uv` into one wheel a package.
 ///
@@ -24,7 +26,7 @@ use crate::python::marker::MarkerEnvironment;
 ///
 /// # Errors
 /// Fails when uv cannot be run, or finds no answer, or a package has no wheel that fits.
-pub async fn resolve(request: &ResolveRequest, uv: &Uv, fit: WheelFit<'_>) -> Result<Lock, ResolveError> {
+pub async fn resolve(request: &ResolveRequest, uv: &Uv, tags: &CompatibleTags) -> Result<Lock, ResolveError> {
     let direct = requirement::direct(&request.requirements);
     let arguments = UvArguments::of(request)?;
     let scratch = Scratch::write(request, &arguments)?;
@@ -36,7 +38,7 @@ pub async fn resolve(request: &ResolveRequest, uv: &Uv, fit: WheelFit<'_>) -> Re
         arguments,
         scratch,
         direct,
-        fit,
+        tags,
         is_cached: false,
     };
     let mut lock = run.lock().await?;
@@ -53,7 +55,7 @@ struct Run<'a> {
     arguments: UvArguments,
     scratch: Scratch,
     direct: Vec<Direct>,
-    fit: WheelFit<'a>,
+    tags: &'a CompatibleTags,
     /// Whether uv's cache holds the pages of this resolution, fresh from a moment ago.
     is_cached: bool,
 }
@@ -125,7 +127,7 @@ impl Run<'_> {
         // Every package is for this target: uv has evaluated the markers.
         let version = &self.request.target.version;
         let markers = MarkerEnvironment::linux(version, self.platform.split('-').next().unwrap_or_default());
-        Lock::parse_pylock(&text, self.scratch.folder(), self.fit, &markers).map_err(ResolveError::Answer)
+        Lock::parse_pylock(&text, self.scratch.folder(), self.tags, &markers).map_err(ResolveError::Answer)
     }
 
     fn target_arguments(&self) -> Vec<String> {
@@ -198,7 +200,7 @@ fn read_changes(text: &str) -> Changes {
             None => (rest, None),
         };
         let Some((name, version)) = pin.split_once("==") else { continue };
-        let (name, version) = (normalize(name), version.trim().to_owned());
+        let (name, version) = (normalize_name(name), version.trim().to_owned());
         match sign {
             "+" | "~" => changes.installed.push((name, version, place)),
             "-" => changes.removed.push(RemovedDistribution { name, version }),

@@ -1,6 +1,5 @@
 //! Fetching locked wheels from an index that may misbehave, and resolving with uv where there is one.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -9,8 +8,9 @@ use std::time::Duration;
 use lapstrake::diagnostic::Diagnose as _;
 use lapstrake::event::{Event, Recorded};
 use lapstrake::oci::{Digest, Platform};
-use lapstrake::python::lock::{Lock, LockedWheel, WheelFit};
+use lapstrake::python::lock::{Lock, LockedWheel};
 use lapstrake::python::marker::MarkerEnvironment;
+use lapstrake::python::tags::{CompatibleTags, Interpreter, TagLibc};
 use lapstrake::resolver::child::ChildEnvironment;
 use lapstrake::resolver::index::IndexCredentials;
 use lapstrake::resolver::request::{
@@ -21,6 +21,7 @@ use lapstrake::store::Store;
 use tempfile::TempDir;
 
 use crate::support::index::{Answer, IndexServer};
+use crate::support::wheel_maker::{MadeMember, zip};
 
 fn bytes() -> Vec<u8> {
     (0..300_000_u32).flat_map(u32::to_le_bytes).collect()
@@ -240,10 +241,14 @@ async fn files_of_this_machine_are_checked_like_all_others() {
     assert!(matches!(bench.fetch(&[wheel]).await, Err(FetchError::File { .. })));
 }
 
-const TAGS: &[&str] = &["py3-none-any"];
-
-fn rank(file: &str) -> Option<u32> {
-    file.ends_with("-py3-none-any.whl").then_some(0)
+fn tags() -> CompatibleTags {
+    CompatibleTags::of(&Interpreter {
+        implementation: "cp".into(),
+        version: (3, 11),
+        free_threaded: false,
+        libc: TagLibc::Glibc(2, 36),
+        machine: "aarch64".into(),
+    })
 }
 
 #[tokio::test]
@@ -259,39 +264,25 @@ async fn locked_project_needs_neither_uv_nor_network() {
     );
     let path = folder.path().join("pylock.toml");
     std::fs::write(&path, text).unwrap();
-    let tags: Vec<String> = TAGS.iter().map(|tag| (*tag).to_owned()).collect();
     let markers = MarkerEnvironment::linux("3.11", "x86_64");
-    let lock = Lock::read_pylock(&path, WheelFit { rank: &rank, tags: &tags }, &markers).unwrap();
+    let lock = Lock::read_pylock(&path, &tags(), &markers).unwrap();
     bench.fetch(&lock.packages).await.unwrap();
     assert_eq!(bench.stored(&lock.packages[0]).unwrap(), bytes);
 }
 
-/// A stored zip with a package's metadata, enough for uv.
+/// A wheel with a package's metadata, enough for uv.
 fn small_wheel(folder: &Path, name: &str, version: &str, requires: &str) {
     let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}");
-    let tags = "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n".to_owned();
-    let info = format!("{name}-{version}.dist-info");
-    let members = [
-        (format!("{info}/METADATA"), metadata),
-        (format!("{info}/WHEEL"), tags),
-        (format!("{info}/RECORD"), String::new()),
-    ];
-    let (mut zip, mut directory) = (Vec::new(), Vec::new());
-    for (path, content) in &members {
-        let crc = crc32fast::hash(content.as_bytes()).to_le_bytes();
-        let size = u32::try_from(content.len()).unwrap().to_le_bytes();
-        let name_len = u16::try_from(path.len()).unwrap().to_le_bytes();
-        let common = [&[20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0][..], &crc, &size, &size, &name_len, &[0, 0]].concat();
-        let offset = u32::try_from(zip.len()).unwrap().to_le_bytes();
-        zip.extend([b"PK\x03\x04", &common[..], path.as_bytes(), content.as_bytes()].concat());
-        directory.extend([b"PK\x01\x02\x14\x00", &common[..], &[0; 10], &offset, path.as_bytes()].concat());
-    }
-    let count = u16::try_from(members.len()).unwrap().to_le_bytes();
-    let at = u32::try_from(zip.len()).unwrap().to_le_bytes();
-    let length = u32::try_from(directory.len()).unwrap().to_le_bytes();
-    let mut file = std::fs::File::create(folder.join(format!("{name}-{version}-py3-none-any.whl"))).unwrap();
-    file.write_all(&[&zip[..], &directory, b"PK\x05\x06\0\0\0\0", &count, &count, &length, &at, &[0, 0]].concat())
-        .unwrap();
+    let tags = "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
+    let member = |file: &str, content: &str| MadeMember {
+        name: format!("{name}-{version}.dist-info/{file}"),
+        content: content.as_bytes().to_vec(),
+        mode: 0o100_644,
+        deflated: false,
+        recorded: false,
+    };
+    let bytes = zip(&[member("METADATA", &metadata), member("WHEEL", tags), member("RECORD", "")]);
+    std::fs::write(folder.join(format!("{name}-{version}-py3-none-any.whl")), bytes).unwrap();
 }
 
 fn installed(name: &str, version: &str) -> ParentDistribution {
@@ -303,10 +294,14 @@ fn installed(name: &str, version: &str) -> ParentDistribution {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test takes uv from where the machine has it")]
+fn variable(name: &str) -> (String, String) {
+    (name.to_owned(), std::env::var(name).unwrap_or_default())
+}
+
 /// A project with a folder of wheels and no index; `None`, said aloud, when this machine has no uv.
 async fn project(text: &str) -> Option<(Uv, ResolveRequest, TempDir)> {
-    let variables = ["PATH", "HOME"].map(|name| (name.to_owned(), std::env::var(name).unwrap_or_default()));
-    let environment = ChildEnvironment::new(variables);
+    let environment = ChildEnvironment::new(["PATH", "HOME"].map(variable));
     let Some(uv) = Uv::on_path(&environment).await else {
         println!("skipped: there is no uv on PATH");
         return None;
@@ -338,8 +333,7 @@ async fn project(text: &str) -> Option<(Uv, ResolveRequest, TempDir)> {
 }
 
 async fn ask(uv: &Uv, request: &ResolveRequest) -> Result<Lock, ResolveError> {
-    let tags: Vec<String> = TAGS.iter().map(|tag| (*tag).to_owned()).collect();
-    resolve(request, uv, WheelFit { rank: &rank, tags: &tags }).await
+    resolve(request, uv, &tags()).await
 }
 
 fn names(lock: &Lock) -> Vec<&str> {
@@ -355,8 +349,8 @@ async fn folder_of_wheels_is_resolved_without_an_index() {
     let expected = url::Url::from_file_path(folder.path().join("wheels/aaa-1.0-py3-none-any.whl")).unwrap();
     assert_eq!(lock.packages[0].url, expected.as_str());
     Bench::new().fetch(&lock.packages).await.unwrap();
-    let left: Vec<_> = std::process::Command::new("ls").arg(folder.path()).output().unwrap().stdout;
-    assert!(!String::from_utf8(left).unwrap().contains("resolve-"), "the scratch folder stays");
+    let mut left = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.all(|name| !name.to_string_lossy().starts_with("resolve-")), "the scratch folder stays");
 }
 
 #[tokio::test]

@@ -1,6 +1,4 @@
-//! Parts that integration tests share.
-
-pub(crate) mod index;
 //! What several capabilities need.
 
+pub(crate) mod index;
 pub(crate) mod wheel_maker;
