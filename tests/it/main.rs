@@ -19,9 +19,4 @@ mod support;
 mod vectors_oci;
 mod vectors_parent;
 mod vectors_sources;
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and say what they counted")]
-
-mod resolver;
-mod store;
-mod support;
 mod vectors_wheels;
