@@ -2,3 +2,4 @@
 
 mod support;
 mod vectors_wheels;
+mod wheels_against_uv;
