@@ -20,3 +20,4 @@ mod vectors_oci;
 mod vectors_parent;
 mod vectors_sources;
 mod vectors_wheels;
+mod wheels_against_uv;
