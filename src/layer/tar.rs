@@ -7,7 +7,10 @@
 //! A name of at most 100 ASCII bytes stands in the `ustar` name field; every other name stands in a PAX
 //! `path` (or `linkpath`) record, and the prefix field is never used. PAX values are UTF-8 by
 //! definition; where a name is not UTF-8 a `hdrcharset=BINARY` record goes ahead and the exact bytes
-//! follow (POSIX.1-2017 `pax`, "pax Extended Header").
+//! follow (POSIX.1-2017 `pax`, "pax Extended Header"). GNU tar 1.34, Go 1.26 `archive/tar` and Python 3.11
+//! `tarfile` give back the exact bytes of such names, of long ones and of those with newlines, in paths and in
+//! link targets; GNU tar warns that it does not know `hdrcharset` and exits with success. The `tar` crate (0.4)
+//! does not: it cuts records at newlines.
 
 use super::{Entry, EntryKind};
 
