@@ -7,6 +7,7 @@ mod earlier;
 mod error;
 mod export;
 mod facts;
+mod inspect;
 mod make;
 mod means;
 mod parent;
@@ -21,6 +22,7 @@ mod transfer;
 
 pub use build::{Built, BuiltLayer, build};
 pub use error::OpsError;
+pub use inspect::{InspectedLayer, Inspection, inspect};
 pub use means::Means;
 pub use plan::{Course, Planned, plan};
 pub use request::{BuildRequest, Output};
