@@ -43,11 +43,13 @@ pub(crate) fn means(
         config.extra_roots.push(read(file)?);
     }
     let children = ChildEnvironment::new(environment.variables().clone());
-    let resolver = Resolver::new(children, HttpClient::new(USER_AGENT, PATIENCE, reach.offline));
+    let uv = environment.var("LAPSTRAKE_UV").map(PathBuf::from);
+    let resolver = Resolver::new(children, HttpClient::new(USER_AGENT, PATIENCE, reach.offline), uv);
     Ok(Means {
         registry: Arc::new(Client::new(config)),
         store,
         resolver: Arc::new(resolver),
+        netrc: netrc(environment),
         reporter,
         traffic: Arc::new(Traffic::default()),
         host_platform: host_platform(),
@@ -100,6 +102,12 @@ fn keychain(targets: &[String], environment: &Environment) -> Arc<dyn Keychain> 
     let helpers = Helpers { path: environment.var("PATH").map(Into::into), ..Helpers::default() };
     chain.push(Arc::new(DockerKeychain::new(files, helpers)));
     Arc::new(Chain(chain))
+}
+
+/// The netrc file: `$NETRC`, else `~/.netrc`; one that cannot be read counts as absent, as it does for curl.
+fn netrc(environment: &Environment) -> Option<Arc<str>> {
+    let path = environment.var("NETRC").map(PathBuf::from).or_else(|| Some(environment.home()?.join(".netrc")))?;
+    std::fs::read_to_string(path).ok().map(Into::into)
 }
 
 /// What this machine runs, in Go's names.

@@ -8,7 +8,6 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::image::{AddedLayer, Image, assemble};
-use crate::inputs::requirements::RequirementSet;
 use crate::inputs::source::SourceTree;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
 use crate::plan::{Action, ImagePlan, LayerKind, Place, PlannedLayer, annotate};
@@ -77,7 +76,8 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
         }
         Course::ParentAsItIs { document } => publish::parent(means, request, &planned.parent, document).await?,
         Course::Assemble { images, sources, indexes, requirements } => {
-            let workshop = Workshop::new(means, request, sources, &requirements);
+            let fetcher = resolution::fetcher(means, request, &requirements).await?;
+            let workshop = Workshop::new(means, request, sources, fetcher);
             assemble_all(&workshop, &planned, images, indexes).await?
         }
     };
@@ -159,13 +159,13 @@ impl<'a> Workshop<'a> {
         means: &'a Means,
         request: &'a BuildRequest,
         sources: Option<Arc<SourceTree>>,
-        requirements: &RequirementSet,
+        fetcher: WheelFetcher,
     ) -> Self {
         Self {
             means,
             request,
             sources,
-            fetcher: resolution::fetcher(means, request, requirements),
+            fetcher,
             cores: Arc::new(Semaphore::new(means.threads.max(1))),
             transfers: Arc::new(Semaphore::new(TRANSFERS)),
             target: earlier::target_repository(request),

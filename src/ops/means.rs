@@ -21,6 +21,8 @@ pub struct Means {
     pub store: Store,
     /// Chooses versions and fetches wheels.
     pub resolver: Arc<Resolver>,
+    /// The text of the user's netrc file.
+    pub netrc: Option<Arc<str>>,
     /// Takes events.
     pub reporter: Arc<dyn Reporter>,
     /// Counts bytes.

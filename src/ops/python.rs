@@ -14,9 +14,8 @@ use crate::plan::{
 };
 use crate::oci::Platform;
 use crate::python::environment::{Libc, PythonEnvironment, detect};
-use crate::python::filename::WheelFilename;
 use crate::python::layering::Budget;
-use crate::python::lock::{Lock, LockedWheel, RemovedDistribution, WheelFit};
+use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
 use crate::python::tags::{CompatibleTags, Interpreter, TagLibc};
 
@@ -111,23 +110,17 @@ fn environment(planning: &Planning<'_>, files: &Filesystem) -> Result<PythonEnvi
 async fn lock(planning: &Planning<'_>, python: &PythonEnvironment) -> Result<Lock, OpsError> {
     let platform = planning.parent.config.platform();
     let tags = CompatibleTags::of(&interpreter(python, &platform));
-    let tried: Vec<String> = tags.tags().iter().map(ToString::to_string).collect();
-    let rank = |name: &str| {
-        let rank = WheelFilename::parse(name).ok().and_then(|name| tags.fits(&name))?;
-        u32::try_from(rank).ok()
-    };
-    let fit = WheelFit { rank: &rank, tags: &tried };
     match &planning.local.wanted {
         Some(Wanted::Lock { path, .. }) => {
             let version = format!("{}.{}", python.version.0, python.version.1);
             let markers = MarkerEnvironment::linux(&version, resolution::machine(&platform));
-            let lock = Lock::read_pylock(path, fit, &markers)?;
+            let lock = Lock::read_pylock(path, &tags, &markers)?;
             Ok(without_installed(lock, python))
         }
         Some(Wanted::Lines(set)) => {
             let _task = Task::start(&planning.means.reporter, Work::Resolve, "requirements", None);
             let asked = resolution::question(planning.means, planning.request, set, Some((python, &platform)));
-            resolution::resolve(planning.means, planning.request, &asked, fit).await
+            resolution::resolve(planning.means, planning.request, &asked, &tags).await
         }
         None => Ok(Lock::default()),
     }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use crate::inputs::requirements::RequirementSet;
 use crate::oci::Platform;
 use crate::python::environment::{Libc, PythonEnvironment};
-use crate::python::lock::{Lock, WheelFit};
+use crate::python::lock::Lock;
+use crate::python::tags::CompatibleTags;
 use crate::resolver::{self, WheelFetcher};
 use crate::resolver::request::{ParentDistribution, PythonTarget, RequirementText, ResolveRequest, TargetLibc};
 
@@ -46,14 +47,14 @@ pub async fn resolve(
     means: &Means,
     request: &BuildRequest,
     asked: &ResolveRequest,
-    fit: WheelFit<'_>,
+    tags: &CompatibleTags,
 ) -> Result<Lock, OpsError> {
     if !request.no_cache {
         if let Some(lock) = resolver::recall(&means.store, asked)? {
             return Ok(lock);
         }
     }
-    let lock = means.resolver.resolve(asked, fit).await?;
+    let lock = means.resolver.resolve(asked, tags, &means.store, &means.reporter).await?;
     resolver::remember(&means.store, asked, &lock)?;
     Ok(lock)
 }
@@ -114,9 +115,17 @@ fn installed(python: &PythonEnvironment) -> Vec<ParentDistribution> {
 }
 
 /// A fetcher of wheels with the credentials of the indexes that `request` names.
-pub fn fetcher(means: &Means, request: &BuildRequest, set: &RequirementSet) -> WheelFetcher {
-    let credentials = resolver::index_credentials(&question(means, request, set, None));
-    means.resolver.fetcher(&means.store, credentials, &means.reporter)
+///
+/// # Errors
+/// Fails when a keyring was asked for and does not answer.
+pub async fn fetcher(means: &Means, request: &BuildRequest, set: &RequirementSet) -> Result<WheelFetcher, OpsError> {
+    let asked = question(means, request, set, None);
+    let mut credentials = resolver::index_credentials(&asked);
+    resolver::add_keyring(&asked, &mut credentials).await?;
+    if let Some(text) = &means.netrc {
+        credentials.add_netrc(text);
+    }
+    Ok(means.resolver.fetcher(&means.store, credentials, &means.reporter))
 }
 
 #[cfg(test)]
