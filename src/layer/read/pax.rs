@@ -144,7 +144,7 @@ mod tests {
     fn malformed_records_are_refused() {
         assert!(Pax::read(b"9 path=a\n").is_ok());
         for bytes in
-            [&b"9 path=a"[..], b"8 path=a\n", b"10 path=a\n", b"-9 path=a\n", b" path=a\n", b"9path=a\n\n", b"7 path\n"]
+            [&b"9 path=a"[..], b"8 path=a\n", b"11 path=a\n", b"-9 path=a\n", b" path=a\n", b"9path=a\n\n", b"7 path\n"]
         {
             assert!(Pax::read(bytes).is_err(), "{}", bytes.escape_ascii());
         }
