@@ -7,4 +7,8 @@
     reason = "a test fails by panicking, and says aloud what it skipped"
 )]
 
+mod registry_client;
+mod registry_conformance;
+mod support;
 mod vectors_oci;
+mod vectors_registry;
