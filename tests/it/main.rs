@@ -21,3 +21,8 @@ mod vectors_parent;
 mod vectors_sources;
 mod vectors_wheels;
 mod wheels_against_uv;
+mod registry_client;
+mod registry_conformance;
+mod support;
+mod vectors_oci;
+mod vectors_registry;
