@@ -28,7 +28,8 @@ type Shows = Result<String, Box<dyn lapstrake::diagnostic::Diagnose + Send>>;
 
 fn open(args: &StoreArgs, environment: &Environment) -> Result<Store, Box<dyn lapstrake::diagnostic::Diagnose + Send>> {
     let root = args.store.clone().or_else(|| environment.default_store());
-    let root = root.ok_or_else(|| exit::fail(UsageError::new("there is no home folder", "name a folder with `--store DIR`")))?;
+    let root =
+        root.ok_or_else(|| exit::fail(UsageError::new("there is no home folder", "name a folder with `--store DIR`")))?;
     Store::open(&root).map_err(exit::fail)
 }
 
@@ -38,7 +39,10 @@ fn usage(store: &Store, shown: &Shown) -> Shows {
     if shown.format == Format::Json {
         let kinds: Vec<_> =
             kinds.iter().map(|kind| json!({"kind": kind.kind, "entries": kind.entries, "bytes": kind.bytes})).collect();
-        return Ok(json!({"schemaVersion": 1, "store": store.root(), "entries": entries, "bytes": bytes, "kinds": kinds}).to_string());
+        return Ok(
+            json!({"schemaVersion": 1, "store": store.root(), "entries": entries, "bytes": bytes, "kinds": kinds})
+                .to_string(),
+        );
     }
     let mut rows = vec![["KIND", "ENTRIES", "SIZE"].map(str::to_owned).to_vec()];
     rows.extend(kinds.iter().map(|kind| vec![kind.kind.clone(), kind.entries.to_string(), output::bytes(kind.bytes)]));
@@ -50,7 +54,9 @@ fn verify(store: &Store, shown: &Shown) -> Shows {
     let found = store.verify(true).map_err(exit::fail)?;
     let damaged: Vec<String> = found.damaged.iter().map(|entry| entry.path.display().to_string()).collect();
     if shown.format == Format::Json {
-        return Ok(json!({"schemaVersion": 1, "entries": found.entries, "bytes": found.bytes, "removed": damaged}).to_string());
+        return Ok(
+            json!({"schemaVersion": 1, "entries": found.entries, "bytes": found.bytes, "removed": damaged}).to_string()
+        );
     }
     let mut text = format!("{} entries, {}: ", found.entries, output::bytes(found.bytes));
     match damaged.len() {
@@ -79,7 +85,12 @@ fn prune(args: &PruneArgs, store: &Store, shown: &Shown) -> Shows {
         })
         .to_string());
     }
-    let mut text = format!("removed {} entries, {}; {} left", pruned.entries, output::bytes(pruned.bytes), output::bytes(pruned.left));
+    let mut text = format!(
+        "removed {} entries, {}; {} left",
+        pruned.entries,
+        output::bytes(pruned.bytes),
+        output::bytes(pruned.left)
+    );
     if pruned.kept_in_use > 0 {
         text.push_str(&format!("; {} kept, since a build is running", pruned.kept_in_use));
     }

@@ -37,7 +37,9 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
     };
     apply_flags(args, &here, &mut settings)?;
     let native = &settings.lapstrake;
-    let output = output(args.output.as_deref().map(|text| (text, &here)).or(native.output.as_deref().map(|text| (text, &folder))))?;
+    let output = output(
+        args.output.as_deref().map(|text| (text, &here)).or(native.output.as_deref().map(|text| (text, &folder))),
+    )?;
     let targets = targets(args, &settings)?;
     let source_root = match (&args.source_root, &native.source_root) {
         (Some(flag), _) => absolute(&here, flag),
@@ -65,7 +67,11 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
     });
     let python = PythonHints { version: native.python.version, prefix: native.python.prefix.clone() };
     let request = BuildRequest {
-        platforms: if platforms.is_empty() { settings.docker.build_config.platform.clone().into_iter().collect() } else { platforms },
+        platforms: if platforms.is_empty() {
+            settings.docker.build_config.platform.clone().into_iter().collect()
+        } else {
+            platforms
+        },
         settings,
         folder,
         source_root,
@@ -95,7 +101,10 @@ fn settings(file: Option<&Path>, environment: &Environment) -> Result<(Settings,
 
 fn working_folder() -> Result<PathBuf, Failure> {
     std::env::current_dir().map_err(|error| {
-        exit::fail(UsageError::new(format!("the working folder cannot be told: {error}"), "change into a folder that exists"))
+        exit::fail(UsageError::new(
+            format!("the working folder cannot be told: {error}"),
+            "change into a folder that exists",
+        ))
     })
 }
 
@@ -116,7 +125,10 @@ fn apply_flags(args: &BuildArgs, here: &Path, settings: &mut Settings) -> Result
     }
     for variable in &args.environment {
         let (name, value) = variable.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
-            exit::fail(UsageError::new(format!("`--env {variable}` is not of the form NAME=VALUE"), "write `--env NAME=VALUE`"))
+            exit::fail(UsageError::new(
+                format!("`--env {variable}` is not of the form NAME=VALUE"),
+                "write `--env NAME=VALUE`",
+            ))
         })?;
         docker.environment.insert(name.to_uppercase(), value.to_owned());
     }

@@ -45,7 +45,12 @@ fn text(found: &Inspection) -> String {
     let mut rows = vec![["LAYER", "KIND", "SIZE", "HOLDS"].map(str::to_owned).to_vec()];
     rows.extend(found.layers.iter().map(|layer| {
         let kind = layer.kind.clone().unwrap_or_else(|| "-".to_owned());
-        vec![layer.descriptor.digest.short().to_owned(), kind, output::bytes(layer.descriptor.size), layer.title.clone()]
+        vec![
+            layer.descriptor.digest.short().to_owned(),
+            kind,
+            output::bytes(layer.descriptor.size),
+            layer.title.clone(),
+        ]
     }));
     let total: u64 = found.layers.iter().map(|layer| layer.descriptor.size).sum();
     lines.push(format!("\n{}\n\n{} layers, {}", output::table(&rows, &[2]), found.layers.len(), output::bytes(total)));

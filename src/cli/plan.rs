@@ -61,12 +61,7 @@ fn image_text(image: &ImagePlan) -> String {
         }
     }
     for layer in image.layers.iter().filter(|layer| layer.kind != LayerKind::Parent) {
-        rows.push(vec![
-            layer.action.word().to_uppercase(),
-            shortened(&layer.title),
-            size(layer),
-            fetched(layer.fetch),
-        ]);
+        rows.push(vec![layer.action.word().to_uppercase(), shortened(&layer.title), size(layer), fetched(layer.fetch)]);
     }
     let sum = format!(
         "{}: {} to fetch, about {} to push; {} layers",

@@ -10,7 +10,9 @@ use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Reporter};
 use lapstrake::oci::Platform;
 use lapstrake::ops::{Means, Traffic};
-use lapstrake::registry::{Chain, Client, ClientConfig, Credential, DockerKeychain, Given, Helpers, Identity, Keychain};
+use lapstrake::registry::{
+    Chain, Client, ClientConfig, Credential, DockerKeychain, Given, Helpers, Identity, Keychain,
+};
 use lapstrake::resolver::child::ChildEnvironment;
 use lapstrake::resolver::{HttpClient, Resolver};
 use lapstrake::store::Store;
@@ -71,7 +73,8 @@ fn store(reach: &Reach, environment: &Environment, reporter: &dyn Reporter) -> R
     match Store::open(&root) {
         Ok(store) => Ok(store),
         Err(error) => {
-            let text = format!("the store `{}` cannot be used, and this run goes on without it: {error}", root.display());
+            let text =
+                format!("the store `{}` cannot be used, and this run goes on without it: {error}", root.display());
             reporter.report(Event::Warning { text });
             temporary(environment)
         }
@@ -86,7 +89,8 @@ fn temporary(environment: &Environment) -> Result<Store, Failure> {
 /// Identities: the environment's for the targets, then Docker's configuration, then podman's.
 fn keychain(targets: &[String], environment: &Environment) -> Arc<dyn Keychain> {
     let mut chain: Vec<Arc<dyn Keychain>> = Vec::new();
-    if let (Some(user), Some(password)) = (environment.var("LAPSTRAKE_USERNAME"), environment.var("LAPSTRAKE_PASSWORD")) {
+    if let (Some(user), Some(password)) = (environment.var("LAPSTRAKE_USERNAME"), environment.var("LAPSTRAKE_PASSWORD"))
+    {
         for domain in targets {
             let credential = Credential::Password { username: user.to_owned(), password: password.to_owned() };
             let source = "LAPSTRAKE_USERNAME".to_owned();

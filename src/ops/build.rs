@@ -72,7 +72,12 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
     let done = match planned.course.clone() {
         Course::Reuse { document, missing } => {
             publish::tag(means, &document, &missing).await?;
-            Done { platforms: publish::platforms(means, request, &document).await, document, layers: Vec::new(), reused: true }
+            Done {
+                platforms: publish::platforms(means, request, &document).await,
+                document,
+                layers: Vec::new(),
+                reused: true,
+            }
         }
         Course::ParentAsItIs { document } => publish::parent(means, request, &planned.parent, document).await?,
         Course::Assemble { images, sources, indexes, requirements } => {
@@ -182,7 +187,12 @@ impl<'a> Workshop<'a> {
                 Some((descriptor, diff_id)) => {
                     self.spawn_move(&mut moves, layer, descriptor.clone());
                     let key = layer.key.clone();
-                    made[at] = vec![MadeLayer { key, descriptor: descriptor.clone(), diff_id: diff_id.clone(), title: layer.title.clone() }];
+                    made[at] = vec![MadeLayer {
+                        key,
+                        descriptor: descriptor.clone(),
+                        diff_id: diff_id.clone(),
+                        title: layer.title.clone(),
+                    }];
                 }
                 None => {
                     let sources = self.sources.clone();

@@ -187,7 +187,10 @@ impl Diagnose for OpsError {
         let text = match self {
             Self::ParentUnset => "name one, as in `parent_image: python:3.12-slim`, or pass `--parent-image`",
             Self::NoParent { .. } => "see that the name and tag are right, and that the registry lets you pull it",
-            Self::ParentDocument { .. } | Self::NestedIndex { .. } | Self::ParentLayer { .. } | Self::ParentDiffId { .. } => {
+            Self::ParentDocument { .. }
+            | Self::NestedIndex { .. }
+            | Self::ParentLayer { .. }
+            | Self::ParentDiffId { .. } => {
                 "the parent image is damaged or of a form that no runtime takes; push it again, or use another"
             }
             Self::Platform { .. } => "choose one of these with `--platform`",

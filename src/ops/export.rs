@@ -25,7 +25,7 @@ const STREAMS: usize = 4;
 ///
 /// # Errors
 /// Fails when one cannot be had or is not what its digest says.
-pub async fn fetch(means: &Means, at: &Repository, blobs: &[Descriptor]) -> Result<(), OpsError> {
+pub(super) async fn fetch(means: &Means, at: &Repository, blobs: &[Descriptor]) -> Result<(), OpsError> {
     let absent = blobs.iter().filter(|blob| means.store.contains(&blob.digest).is_none());
     stream::iter(absent).map(|blob| fetch_one(means, at, blob)).buffer_unordered(STREAMS).try_collect().await
 }
@@ -54,7 +54,7 @@ async fn fetch_one(means: &Means, at: &Repository, blob: &Descriptor) -> Result<
 ///
 /// # Errors
 /// Fails when the output cannot be written; what was there before then stays.
-pub async fn write(
+pub(super) async fn write(
     means: &Means,
     request: &BuildRequest,
     images: &[&Image],
@@ -71,7 +71,7 @@ pub async fn write(
 ///
 /// # Errors
 /// Fails when the output cannot be written.
-pub async fn write_documents(
+pub(super) async fn write_documents(
     means: &Means,
     request: &BuildRequest,
     manifests: Vec<Document>,

@@ -12,7 +12,9 @@ use crate::image::users::Owner;
 use crate::inputs::source::{self, SourceTree};
 use crate::layer::{Entry, EntryKind, EntryPath, FinishedLayer, LayerWriter, PLACED_MTIME};
 use crate::oci::{Descriptor, DiffId};
-use crate::plan::{DirectoryEntry, LayerKey, LayerKind, Making, PART_BYTES, Placement, PlannedLayer, annotate, part_title, wheels_key};
+use crate::plan::{
+    DirectoryEntry, LayerKey, LayerKind, Making, PART_BYTES, Placement, PlannedLayer, annotate, part_title, wheels_key,
+};
 use crate::python::Wheel;
 use crate::python::install::{InstallOptions, Installation};
 use crate::python::lock::LockedWheel;
@@ -27,7 +29,7 @@ use super::{earlier, plan};
 
 /// A layer whose blob exists: made now, or found.
 #[derive(Clone, Debug)]
-pub struct MadeLayer {
+pub(super) struct MadeLayer {
     /// Its key, when it is ours.
     pub key: Option<LayerKey>,
     /// The blob.
@@ -39,7 +41,7 @@ pub struct MadeLayer {
 }
 
 /// The making of one planned layer.
-pub struct Job {
+pub(super) struct Job {
     means: Means,
     request: BuildRequest,
     kind: LayerKind,
@@ -53,7 +55,7 @@ pub struct Job {
 
 impl Job {
     /// The making of `layer`; `cores` bounds how many run at once.
-    pub fn new(
+    pub(super) fn new(
         means: &Means,
         request: &BuildRequest,
         layer: &PlannedLayer,
@@ -78,7 +80,7 @@ impl Job {
     ///
     /// # Errors
     /// Fails when a wheel cannot be had or is refused, a source changed, or the store cannot be written.
-    pub async fn run(self) -> Result<Vec<MadeLayer>, OpsError> {
+    pub(super) async fn run(self) -> Result<Vec<MadeLayer>, OpsError> {
         if let Some(Making::Wheels { wheels, .. }) = &self.making {
             self.fetcher.fetch_all(wheels).await?;
         }

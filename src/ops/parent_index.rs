@@ -18,7 +18,7 @@ use super::error::OpsError;
 use super::means::Means;
 
 /// The artifact type of an index that was pushed, and the media type of its one blob.
-pub const ARTIFACT: &str = "application/vnd.lapstrake.parent-index.v1";
+pub(super) const ARTIFACT: &str = "application/vnd.lapstrake.parent-index.v1";
 const MERGED: &str = "parent-index";
 const LAYER: &str = "layer-index";
 /// The most bytes of an index that is read back.
@@ -28,7 +28,7 @@ const STREAMS: usize = 4;
 
 /// An index, and whether it still has to be pushed beside the image.
 #[derive(Clone, Debug)]
-pub struct ParentIndex {
+pub(super) struct ParentIndex {
     /// The parent's files.
     pub files: Arc<Filesystem>,
     /// The bytes to push when the target has none yet.
@@ -44,7 +44,7 @@ fn tag_of(parent: &Digest) -> String {
 ///
 /// # Errors
 /// Fails when a layer cannot be fetched, is not what its digest says, or is no layer that a runtime would take.
-pub async fn find(
+pub(super) async fn find(
     means: &Means,
     parent: &ParentImage,
     from: &Repository,
@@ -119,7 +119,12 @@ async fn layer_index(
         read.await.map_err(OpsError::Worker)?.map_err(|source| layer_error(parent, &layer.digest, source))?;
     if found != diff_id {
         let (digest, reference) = (layer.digest.to_string(), parent.name.clone());
-        return Err(OpsError::ParentDiffId { reference, digest, expected: diff_id.to_string(), found: found.to_string() });
+        return Err(OpsError::ParentDiffId {
+            reference,
+            digest,
+            expected: diff_id.to_string(),
+            found: found.to_string(),
+        });
     }
     if let Ok(bytes) = index.to_bytes() {
         means.store.put_record(LAYER, layer.digest.as_str(), &bytes)?;
@@ -131,7 +136,11 @@ fn in_io(error: RegistryError) -> std::io::Error {
     std::io::Error::other(error)
 }
 
-fn layer_error(parent: &ParentImage, digest: &Digest, source: impl std::error::Error + Send + Sync + 'static) -> OpsError {
+fn layer_error(
+    parent: &ParentImage,
+    digest: &Digest,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> OpsError {
     OpsError::ParentLayer { reference: parent.name.clone(), digest: digest.to_string(), source: Box::new(source) }
 }
 
@@ -139,7 +148,12 @@ fn layer_error(parent: &ParentImage, digest: &Digest, source: impl std::error::E
 ///
 /// # Errors
 /// Fails when the registry refuses.
-pub async fn publish(means: &Means, parent: &Descriptor, bytes: Vec<u8>, beside: &Repository) -> Result<(), OpsError> {
+pub(super) async fn publish(
+    means: &Means,
+    parent: &Descriptor,
+    bytes: Vec<u8>,
+    beside: &Repository,
+) -> Result<(), OpsError> {
     let blob = Descriptor::of(ARTIFACT, &bytes);
     let empty = Descriptor::of(media_type::OCI_EMPTY, b"{}");
     for (descriptor, content) in [(&blob, bytes), (&empty, b"{}".to_vec())] {

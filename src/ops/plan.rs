@@ -316,7 +316,11 @@ pub(super) fn source_prefix() -> Result<EntryPath, OpsError> {
 }
 
 /// The annotations of an image's manifest.
-pub(super) fn manifest_annotations(key: &PlanKey, image: &ImagePlan, config: &ConfigChange) -> BTreeMap<String, String> {
+pub(super) fn manifest_annotations(
+    key: &PlanKey,
+    image: &ImagePlan,
+    config: &ConfigChange,
+) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::from([(annotation::PLAN_KEY.to_owned(), key.to_string())]);
     if let Some(resolution) = &image.resolution {
         annotations.insert(annotation::RESOLUTION_KEY.into(), resolution.to_string());

@@ -21,7 +21,7 @@ use super::{export, parent, transfer};
 ///
 /// # Errors
 /// Fails when the index cannot be written.
-pub fn document(planned: &Planned, images: &[&Image]) -> Result<Document, OpsError> {
+pub(super) fn document(planned: &Planned, images: &[&Image]) -> Result<Document, OpsError> {
     if let [only] = images {
         return Ok(Document::Manifest(only.manifest.clone()));
     }
@@ -29,7 +29,8 @@ pub fn document(planned: &Planned, images: &[&Image]) -> Result<Document, OpsErr
     index.annotations.insert(annotation::PLAN_KEY.into(), planned.key.to_string());
     index.annotations.insert(annotation::BASE_NAME.into(), planned.parent.to_string());
     index.annotations.insert(annotation::BASE_DIGEST.into(), planned.parent_descriptor.digest.to_string());
-    let index = Raw::of(index).map_err(|source| OpsError::ParentDocument { reference: planned.parent.to_string(), source })?;
+    let index =
+        Raw::of(index).map_err(|source| OpsError::ParentDocument { reference: planned.parent.to_string(), source })?;
     Ok(Document::Index(index))
 }
 
@@ -37,7 +38,7 @@ pub fn document(planned: &Planned, images: &[&Image]) -> Result<Document, OpsErr
 ///
 /// # Errors
 /// Fails when the registry refuses; tags that were not reached stand where they stood.
-pub async fn images(
+pub(super) async fn images(
     means: &Means,
     request: &BuildRequest,
     planned: &Planned,
@@ -69,7 +70,7 @@ pub async fn images(
 ///
 /// # Errors
 /// Fails when the registry refuses one.
-pub async fn tag(means: &Means, document: &Document, names: &[Reference]) -> Result<(), OpsError> {
+pub(super) async fn tag(means: &Means, document: &Document, names: &[Reference]) -> Result<(), OpsError> {
     for name in names {
         means.registry.push_manifest(name, &document.media_type(), document.bytes()).await?;
         means.traffic.uploaded(document.bytes().len() as u64);
@@ -78,7 +79,7 @@ pub async fn tag(means: &Means, document: &Document, names: &[Reference]) -> Res
 }
 
 /// For which platforms a published document is; asked of its config when it is a single manifest.
-pub async fn platforms(means: &Means, request: &BuildRequest, document: &Document) -> Vec<Platform> {
+pub(super) async fn platforms(means: &Means, request: &BuildRequest, document: &Document) -> Vec<Platform> {
     match document {
         Document::Index(index) => index.value().platforms(),
         Document::Manifest(_) if !request.platforms.is_empty() => request.platforms.clone(),
@@ -90,7 +91,7 @@ pub async fn platforms(means: &Means, request: &BuildRequest, document: &Documen
 ///
 /// # Errors
 /// Fails when something of the parent cannot be had or the target refuses.
-pub async fn parent(
+pub(super) async fn parent(
     means: &Means,
     request: &BuildRequest,
     named: &Reference,

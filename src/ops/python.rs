@@ -8,11 +8,11 @@ use crate::event::{Event, Task, Work};
 use crate::image::filesystem::{Filesystem, Node};
 use crate::image::users::Owner;
 use crate::layer::{EntryPath, LAYER_FORMAT};
+use crate::oci::Platform;
 use crate::plan::{
     Action, DirectoryEntry, KeyHasher, Known, LayerKind, Making, Placement, PlannedLayer, ResolutionKey, collapse,
     removals_key, wheel_layers,
 };
-use crate::oci::Platform;
 use crate::python::environment::{Libc, PythonEnvironment, detect};
 use crate::python::layering::Budget;
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
@@ -182,13 +182,8 @@ fn placement(files: &Filesystem, python: &PythonEnvironment) -> Result<Placement
     let mut scheme = python.scheme.clone();
     let mut directories: BTreeMap<EntryPath, DirectoryEntry> = BTreeMap::new();
     let mut owner = Owner::default();
-    for folder in [
-        &mut scheme.purelib,
-        &mut scheme.platlib,
-        &mut scheme.scripts,
-        &mut scheme.include,
-        &mut scheme.data,
-    ] {
+    for folder in [&mut scheme.purelib, &mut scheme.platlib, &mut scheme.scripts, &mut scheme.include, &mut scheme.data]
+    {
         let way = files.directory_on_the_way(folder.as_bytes())?;
         for (path, node) in way.directories {
             directories.insert(path.clone(), directory(path, node));

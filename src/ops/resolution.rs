@@ -9,15 +9,15 @@ use crate::oci::Platform;
 use crate::python::environment::{Libc, PythonEnvironment};
 use crate::python::lock::Lock;
 use crate::python::tags::CompatibleTags;
-use crate::resolver::{self, WheelFetcher};
 use crate::resolver::request::{ParentDistribution, PythonTarget, RequirementText, ResolveRequest, TargetLibc};
+use crate::resolver::{self, WheelFetcher};
 
 use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
 
 /// The machine's name as Python has it.
-pub fn machine(platform: &Platform) -> &str {
+pub(super) fn machine(platform: &Platform) -> &str {
     match platform.architecture.as_str() {
         "amd64" => "x86_64",
         "arm64" => "aarch64",
@@ -26,7 +26,7 @@ pub fn machine(platform: &Platform) -> &str {
 }
 
 /// The installer's arguments without what may hold a secret, for keys.
-pub fn public_arguments(arguments: &BTreeMap<String, Option<String>>) -> Vec<(String, String)> {
+pub(super) fn public_arguments(arguments: &BTreeMap<String, Option<String>>) -> Vec<(String, String)> {
     let public = |value: &str| match url::Url::parse(value) {
         Ok(mut url) if url.has_host() => {
             let _ = url.set_username("");
@@ -43,7 +43,7 @@ pub fn public_arguments(arguments: &BTreeMap<String, Option<String>>) -> Vec<(St
 ///
 /// # Errors
 /// Fails when the resolver finds no answer, and shows its explanation.
-pub async fn resolve(
+pub(super) async fn resolve(
     means: &Means,
     request: &BuildRequest,
     asked: &ResolveRequest,
@@ -60,12 +60,12 @@ pub async fn resolve(
 }
 
 /// Whether the answer for `set` depends on folders of this machine, so that no key can stand for it.
-pub fn is_local(means: &Means, request: &BuildRequest, set: &RequirementSet) -> bool {
+pub(super) fn is_local(means: &Means, request: &BuildRequest, set: &RequirementSet) -> bool {
     resolver::resolution_key(&question(means, request, set, None)).is_none()
 }
 
 /// The question to the resolver; without `interpreter` only where it may look and with which credentials.
-pub fn question(
+pub(super) fn question(
     means: &Means,
     request: &BuildRequest,
     set: &RequirementSet,
@@ -118,7 +118,11 @@ fn installed(python: &PythonEnvironment) -> Vec<ParentDistribution> {
 ///
 /// # Errors
 /// Fails when a keyring was asked for and does not answer.
-pub async fn fetcher(means: &Means, request: &BuildRequest, set: &RequirementSet) -> Result<WheelFetcher, OpsError> {
+pub(super) async fn fetcher(
+    means: &Means,
+    request: &BuildRequest,
+    set: &RequirementSet,
+) -> Result<WheelFetcher, OpsError> {
     let asked = question(means, request, set, None);
     let mut credentials = resolver::index_credentials(&asked);
     resolver::add_keyring(&asked, &mut credentials).await?;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::image::annotation;
-use crate::oci::{Descriptor, Digest, DiffId, Manifest, Repository};
+use crate::oci::{Descriptor, DiffId, Digest, Manifest, Repository};
 
 use super::key::{LayerKey, ResolutionKey};
 use super::layers::LayerKind;

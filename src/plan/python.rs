@@ -118,7 +118,8 @@ pub fn collapse(image: &Filesystem, files: &[EntryPath], keep: &[EntryPath]) -> 
         }
         level = above;
     }
-    let covered = |path: &EntryPath| std::iter::successors(path.parent(), EntryPath::parent).any(|up| gone.contains(&up));
+    let covered =
+        |path: &EntryPath| std::iter::successors(path.parent(), EntryPath::parent).any(|up| gone.contains(&up));
     gone.iter().filter(|path| !covered(path)).cloned().collect()
 }
 
@@ -142,10 +143,8 @@ mod tests {
             all.extend(std::iter::successors(path(file).parent(), EntryPath::parent).map(|up| (up, false)));
         }
         let node = |is_file| if is_file { NodeKind::File { size: 1 } } else { NodeKind::Directory };
-        let changes = all
-            .into_iter()
-            .map(|(path, is_file)| (path, Change::Put(Node::new(node(is_file), 0o755, 0, 0))))
-            .collect();
+        let changes =
+            all.into_iter().map(|(path, is_file)| (path, Change::Put(Node::new(node(is_file), 0o755, 0, 0)))).collect();
         Filesystem::merge([LayerIndex::new(changes)]).unwrap()
     }
 
