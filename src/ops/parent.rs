@@ -81,7 +81,7 @@ impl PinnedParent {
     pub(super) async fn image(&self, means: &Means, wanted: Option<&Platform>) -> Result<ParentImage, OpsError> {
         let (descriptor, manifest) = match &self.document {
             Some(Document::Manifest(manifest)) => (self.descriptor.clone(), manifest.clone()),
-            Some(Document::Index(index)) => self.from_index(means, index.value(), wanted).await?,
+            Some(Document::Index(index)) => self.of_index(means, index.value(), wanted).await?,
             None => return Err(OpsError::NoParent { reference: self.reference.to_string() }),
         };
         let config = self.config(means, manifest.value()).await?;
@@ -95,7 +95,7 @@ impl PinnedParent {
         Ok(ParentImage { name, descriptor, manifest: manifest.value().clone(), config })
     }
 
-    async fn from_index(
+    async fn of_index(
         &self,
         means: &Means,
         index: &Index,

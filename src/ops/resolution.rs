@@ -49,11 +49,10 @@ pub(super) async fn resolve(
     asked: &ResolveRequest,
     tags: &CompatibleTags,
 ) -> Result<Lock, OpsError> {
-    if !request.no_cache {
-        if let Some(lock) = resolver::recall(&means.store, asked)? {
+    if !request.no_cache
+        && let Some(lock) = resolver::recall(&means.store, asked)? {
             return Ok(lock);
         }
-    }
     let lock = means.resolver.resolve(asked, tags, &means.store, &means.reporter).await?;
     resolver::remember(&means.store, asked, &lock)?;
     Ok(lock)
