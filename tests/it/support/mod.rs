@@ -1,5 +1,5 @@
 //! What several capabilities' tests need.
 
-pub mod fault;
-pub mod tiny_registry;
-pub mod vectors;
+pub(crate) mod fault;
+pub(crate) mod tiny_registry;
+pub(crate) mod vectors;
