@@ -1,3 +1,9 @@
 //! Images: the parent's filesystem index, config changes, assembly and validation.
 
 pub mod filesystem;
+pub mod users;
+
+pub mod annotation;
+mod assemble;
+
+pub use assemble::{AddedLayer, AssembleError, ConfigChange, Image, MAX_LAYERS, ParentImage, assemble};

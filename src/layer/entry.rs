@@ -2,6 +2,7 @@
 //!
 //! Owners are numeric; names are never written, since they mean another thing in every image.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 /// A path inside an image: relative to `/`, no empty, `.` or `..` component, no NUL. Bytes, not text.
@@ -12,6 +13,8 @@ pub struct EntryPath(Box<[u8]>);
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("path `{}` is empty, absolute, or holds an empty, `.` or `..` component or a NUL", .0.escape_ascii())]
 pub struct EntryPathError(pub Vec<u8>);
+
+impl crate::diagnostic::Diagnose for EntryPathError {}
 
 impl EntryPath {
     /// Checks `bytes` and wraps them.
@@ -54,6 +57,12 @@ impl EntryPath {
             Some(slash) => &self.0[slash + 1..],
             None => &self.0,
         }
+    }
+}
+
+impl Borrow<[u8]> for EntryPath {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -103,6 +103,7 @@ impl Read for Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::Digest;
     use crate::oci::media_type::OCI_MANIFEST;
 
     fn entry(name: &str, platform: Option<&str>) -> Descriptor {
@@ -136,6 +137,4 @@ mod tests {
         assert_eq!(index.platforms_line(), "linux/amd64, linux/arm/v6, linux/arm/v7");
         assert_eq!(Index::new(vec![]).platforms_line(), "none");
     }
-
-    use crate::oci::Digest;
 }

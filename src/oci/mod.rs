@@ -23,4 +23,4 @@ pub use manifest::{MANIFEST_CAP, Manifest};
 pub use media_type::{Compression, MediaType};
 pub use platform::{Platform, PlatformError};
 pub use raw::{Raw, Read};
-pub use reference::{Reference, ReferenceError, ReferenceParts, Repository};
+pub use reference::{Reference, ReferenceError, ReferenceParts, Repository, is_tag};

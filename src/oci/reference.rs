@@ -362,7 +362,8 @@ fn is_path_component(text: &str) -> bool {
     text.starts_with(alphanumeric) && text.ends_with(alphanumeric) && text.split(alphanumeric).all(is_separator)
 }
 
-fn is_tag(text: &str) -> bool {
+/// Whether a text follows the grammar of tags: a letter, digit or `_`, then 127 at most of those, `.` and `-`.
+pub fn is_tag(text: &str) -> bool {
     text.len() <= TAG_MAX
         && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))

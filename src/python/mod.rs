@@ -1,7 +1,27 @@
 //! Python packaging: wheels, records, install schemes, installed distributions, locks.
+//!
+//! Nothing here chooses versions or fetches files.
 
+pub mod entry_points;
 pub mod environment;
+pub mod filename;
+pub mod install;
+pub mod layering;
 pub mod lock;
+pub mod marker;
+pub mod metadata;
+mod normalize;
+mod pylock;
+pub mod record;
 mod scheme;
+pub mod tags;
+#[cfg(test)]
+#[path = "../../tests/it/support/wheel_maker.rs"]
+pub(crate) mod testing;
+mod wheel;
+pub mod write;
+pub mod zip;
 
+pub use normalize::normalize_name;
 pub use scheme::InstallScheme;
+pub use wheel::{Refusal, Wheel, WheelError};

@@ -1,1 +1,17 @@
-//! `DockerSettings`: types, parsing, merging, validation.
+//! The settings of a build: ZenML's `DockerSettings` and our own `lapstrake` section, read from YAML.
+//!
+//! Nothing is read from disk here and no default is taken from the machine: text, file name and
+//! variables come in.
+
+mod docker;
+mod error;
+mod field;
+mod native;
+mod run;
+mod substitution;
+mod types;
+mod yaml;
+
+pub use error::{Place, Problem, SettingsError, Warning};
+pub use substitution::Substitution;
+pub use types::{BuildConfig, DockerSettings, LayerSettings, Native, PythonSettings, Requirements, Settings};

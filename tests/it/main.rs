@@ -1,12 +1,26 @@
-//! The integration tests, one binary.
+//! The integration tests: one binary, one module a capability.
 
 #![expect(
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test fails by panicking, and says aloud what it skipped"
+    reason = "a test fails by panicking, and says aloud what it counted or skipped"
 )]
 
+mod full_disk;
+mod layer_readers;
+mod outputs;
+mod resolver;
+mod serve;
+mod settings;
+mod store;
+mod support;
+mod vectors_oci;
+mod vectors_parent;
+mod vectors_sources;
+mod vectors_wheels;
+mod wheels_against_uv;
 mod registry_client;
 mod registry_conformance;
 mod support;

@@ -1,3 +1,7 @@
+//! What several capabilities need.
+
+pub(crate) mod index;
+pub(crate) mod wheel_maker;
 //! What several capabilities' tests need.
 
 pub(crate) mod fault;

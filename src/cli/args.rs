@@ -1,0 +1,242 @@
+//! What may stand on the command line.
+//!
+//! Parsing only; what the words mean is decided by each command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lapstrake::oci::Platform;
+
+/// Assembles OCI images without a daemon: the cost of a build is the size of the change.
+#[derive(Debug, Parser)]
+#[command(name = "lapstrake", version, propagate_version = true, max_term_width = 100)]
+#[command(after_long_help = "Exit codes: 0 done, 1 failed, 2 usage or settings, 70 defect, 130/143 interrupted.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) shown: Shown,
+}
+
+/// How things are shown.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Shown {
+    /// How progress is shown on stderr
+    #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto, help_heading = "Output")]
+    pub(crate) progress: ProgressMode,
+    /// How results are shown on stdout
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Output")]
+    pub(crate) format: Format,
+    /// Whether to use colour; `NO_COLOR` is honoured
+    #[arg(long, global = true, value_enum, default_value_t = ColorMode::Auto, help_heading = "Output")]
+    pub(crate) color: ColorMode,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, help_heading = "Output")]
+    pub(crate) quiet: bool,
+    /// Say more; twice for every cause of an error
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// Bars on a terminal, lines otherwise
+    Auto,
+    /// One line a task
+    Plain,
+    /// One JSON object a line
+    Json,
+    /// Nothing
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// One JSON object with `schemaVersion`
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorMode {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Assemble and publish the image; stdout holds one `repository@digest` line an image
+    Build(BuildArgs),
+    /// Say what `build` would do, why, and how many bytes it would move; writes nothing
+    Plan(BuildArgs),
+    /// Show what an image holds: layers, packages, files, sizes
+    Inspect(InspectArgs),
+    /// The embedded registry
+    #[command(subcommand)]
+    Registry(RegistryCommand),
+    /// The local store
+    #[command(subcommand)]
+    Cache(CacheCommand),
+    /// See the whole thing work, without network, Docker or Python
+    Demo(DemoArgs),
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How registries and the store are reached.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Reach {
+    /// Speak plain http with this registry (loopback needs no flag); repeatable
+    #[arg(long, value_name = "HOST", help_heading = "Reach")]
+    pub(crate) insecure_registry: Vec<String>,
+    /// Connect to nothing that is not on this machine
+    #[arg(long, help_heading = "Reach")]
+    pub(crate) offline: bool,
+    /// Trust the certificates in this PEM file, beside the platform's; repeatable
+    #[arg(long, value_name = "FILE", help_heading = "Reach")]
+    pub(crate) ca_file: Vec<PathBuf>,
+    /// The folder of the local store
+    #[arg(long, value_name = "DIR", env = "LAPSTRAKE_STORE", help_heading = "Reach")]
+    pub(crate) store: Option<PathBuf>,
+}
+
+/// What `build` and `plan` take.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake build --tag ghcr.io/me/app:latest
+  lapstrake build --parent-image python:3.12 -r requirements.txt --tag localhost:5000/app:dev
+  lapstrake build --output oci:out --platform linux/amd64 --platform linux/arm64")]
+pub(crate) struct BuildArgs {
+    /// The configuration; a ZenML run configuration works as it is [default: lapstrake.yaml]
+    pub(crate) config: Option<PathBuf>,
+    /// The configuration, as a flag
+    #[arg(long = "config", value_name = "FILE", conflicts_with = "config")]
+    pub(crate) config_flag: Option<PathBuf>,
+    /// Publish under this reference; repeatable
+    #[arg(short, long = "tag", value_name = "REF")]
+    pub(crate) tags: Vec<String>,
+    /// The registry that `target_repository` is appended to
+    #[arg(long, value_name = "URI")]
+    pub(crate) registry: Option<String>,
+    /// Where the image goes: `registry`, `oci:DIR` or `docker-archive:FILE`
+    #[arg(short, long, value_name = "OUTPUT")]
+    pub(crate) output: Option<String>,
+    /// Build for this platform; several make an index
+    #[arg(long = "platform", value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Take layers from this image when their keys match; repeatable
+    #[arg(long, value_name = "REF")]
+    pub(crate) cache_from: Vec<String>,
+    /// Use nothing that an earlier build left
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Resolve the requirements anew
+    #[arg(long)]
+    pub(crate) upgrade: bool,
+    /// Demand `pylock.toml` in the source root, and install just what it says
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// The folder whose files go into the image [default: the configuration's folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) source_root: Option<PathBuf>,
+    /// Instead of the setting `parent_image`
+    #[arg(long, value_name = "REF", help_heading = "Settings")]
+    pub(crate) parent_image: Option<String>,
+    /// Instead of the setting `requirements`: a file
+    #[arg(short, long, value_name = "FILE", help_heading = "Settings")]
+    pub(crate) requirements: Option<PathBuf>,
+    /// Beside the setting `environment`; repeatable
+    #[arg(short, long = "env", value_name = "NAME=VALUE", help_heading = "Settings")]
+    pub(crate) environment: Vec<String>,
+    /// Instead of the setting `user`
+    #[arg(short, long, value_name = "USER", help_heading = "Settings")]
+    pub(crate) user: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// The image
+    pub(crate) reference: String,
+    /// Which image of an index
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
+    /// Also list the files; reads the image's layers
+    #[arg(long)]
+    pub(crate) files: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryCommand {
+    /// Serve a registry from one folder, until interrupted
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The folder that holds everything
+    #[arg(default_value = "lapstrake-registry")]
+    pub(crate) root: PathBuf,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:5000", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: std::net::SocketAddr,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Show how much the store holds
+    Du(StoreArgs),
+    /// Hash everything in the store, and remove what is damaged
+    Verify(StoreArgs),
+    /// Make room
+    Prune(PruneArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// The folder of the local store
+    #[arg(long, value_name = "DIR", env = "LAPSTRAKE_STORE")]
+    pub(crate) store: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Remove everything
+    #[arg(long, conflicts_with_all = ["older_than", "keep"])]
+    pub(crate) all: bool,
+    /// Remove what was not used for so many days
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) older_than: Option<u64>,
+    /// Remove the oldest until so many MiB are left
+    #[arg(long, value_name = "MIB")]
+    pub(crate) keep: Option<u64>,
+    #[command(flatten)]
+    pub(crate) at: StoreArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Take real requirements from the package index (needs uv, or pip to fetch it)
+    #[arg(long)]
+    pub(crate) real: bool,
+    /// A real parent image instead of the embedded one
+    #[arg(long, value_name = "REF", requires = "real")]
+    pub(crate) parent: Option<String>,
+    /// Requirements for `--real`
+    #[arg(long = "requirement", value_name = "LINE", requires = "real")]
+    pub(crate) requirements: Vec<String>,
+    /// Keep the demo's folder and say where it is
+    #[arg(long)]
+    pub(crate) keep: bool,
+}

@@ -1,0 +1,20 @@
+//! The annotations that Lapstrake reads and writes.
+//!
+//! Names only; who believes them, and when, is decided in `plan::known`.
+
+/// On a layer: its layer key.
+pub const LAYER_KEY: &str = "dev.lapstrake.layer.key";
+/// On a layer: the digest of its uncompressed tar.
+pub const LAYER_DIFF_ID: &str = "dev.lapstrake.layer.diff-id";
+/// On a layer: what kind of layer it is, a word of `plan::LayerKind`.
+pub const LAYER_KIND: &str = "dev.lapstrake.layer.kind";
+/// On a layer: what it holds, for people.
+pub const LAYER_TITLE: &str = "dev.lapstrake.layer.title";
+/// On a manifest or index: the plan key.
+pub const PLAN_KEY: &str = "dev.lapstrake.plan.key";
+/// On a manifest: the resolution key under which its Python layers were chosen.
+pub const RESOLUTION_KEY: &str = "dev.lapstrake.resolution.key";
+/// On a manifest: the name of the parent (image-spec, annotations.md).
+pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
+/// On a manifest: the digest of the parent (image-spec, annotations.md).
+pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";

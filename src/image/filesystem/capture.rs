@@ -1,0 +1,115 @@
+//! Which files of an image an index keeps, and in what form.
+//!
+//! Kept is what planning reads and no more: what people write about their packages stays out, and so
+//! do the hashes of RECORD, which do not compress and would make most of an index.
+
+/// What to keep of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Capture {
+    /// The content as it is.
+    Whole,
+    /// The header lines of a metadata file, up to the first empty line.
+    Header,
+    /// A RECORD with its first column alone.
+    Paths,
+}
+
+/// The largest file that is kept; a larger one counts as not there.
+pub(super) const MAX_CAPTURED: u64 = 16 << 20;
+
+impl Capture {
+    /// What to keep of the file at `path`.
+    pub(super) fn of(path: &[u8]) -> Option<Self> {
+        let system: [&[u8]; 4] = [b"etc/passwd", b"etc/group", b"etc/os-release", b"usr/lib/os-release"];
+        if system.contains(&path) {
+            return Some(Self::Whole);
+        }
+        let mut parts = path.rsplit(|byte| *byte == b'/');
+        let name = parts.next()?;
+        let folder = parts.next().unwrap_or_default();
+        if name == b"pyvenv.cfg" {
+            return Some(Self::Whole);
+        }
+        if name.ends_with(b".egg-info") {
+            return Some(Self::Header);
+        }
+        if folder.ends_with(b".egg-info") {
+            return (name == b"PKG-INFO").then_some(Self::Header);
+        }
+        if !folder.ends_with(b".dist-info") {
+            return None;
+        }
+        match name {
+            b"METADATA" => Some(Self::Header),
+            b"RECORD" => Some(Self::Paths),
+            b"INSTALLER" | b"REQUESTED" | b"direct_url.json" => Some(Self::Whole),
+            _ => None,
+        }
+    }
+
+    /// The form that is kept of `content`.
+    pub(super) fn reduce(self, content: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Whole => content,
+            Self::Header => header_lines(content),
+            Self::Paths => record_paths(&content).unwrap_or(content),
+        }
+    }
+}
+
+fn header_lines(mut content: Vec<u8>) -> Vec<u8> {
+    let mut end = 0;
+    for line in content.split_inclusive(|byte| *byte == b'\n') {
+        if line.trim_ascii().is_empty() {
+            break;
+        }
+        end += line.len();
+    }
+    content.truncate(end);
+    content
+}
+
+/// The RECORD with empty hash and size columns; `None` when it is no CSV.
+fn record_paths(content: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(content);
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::Any(b'\n'))
+        .from_writer(Vec::with_capacity(content.len()));
+    for row in reader.byte_records() {
+        let row = row.ok()?;
+        writer.write_record([row.get(0)?, b"", b""]).ok()?;
+    }
+    writer.into_inner().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_planning_reads_is_kept() {
+        for (path, expected) in [
+            ("etc/passwd", Some(Capture::Whole)),
+            ("usr/etc/passwd", None),
+            ("opt/venv/pyvenv.cfg", Some(Capture::Whole)),
+            ("l/numpy-2.0.dist-info/METADATA", Some(Capture::Header)),
+            ("l/numpy-2.0.dist-info/RECORD", Some(Capture::Paths)),
+            ("l/numpy-2.0.dist-info/LICENSE", None),
+            ("l/numpy-2.0.dist-info/x/METADATA", None),
+            ("METADATA", None),
+            ("l/six-1.egg-info", Some(Capture::Header)),
+            ("l/six-1.egg-info/PKG-INFO", Some(Capture::Header)),
+            ("l/six-1.egg-info/SOURCES.txt", None),
+        ] {
+            assert_eq!(Capture::of(path.as_bytes()), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn metadata_ends_at_its_header_and_record_loses_its_hashes() {
+        let metadata = b"Name: a\r\nRequires-Dist: b\r\n\r\nlong text".to_vec();
+        assert_eq!(Capture::Header.reduce(metadata), b"Name: a\r\nRequires-Dist: b\r\n");
+        let record = b"a.py,sha256=xyz,12\r\n\"b,c.py\",sha256=abc,1\na.dist-info/RECORD,,\n".to_vec();
+        assert_eq!(Capture::Paths.reduce(record), b"a.py,,\n\"b,c.py\",,\na.dist-info/RECORD,,\n");
+    }
+}

@@ -1,0 +1,273 @@
+//! Carries a plan out: makes layers, moves blobs, publishes documents, and moves tags last.
+//!
+//! Decides nothing: what is done for which layer stands in the plan.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::image::{AddedLayer, Image, assemble};
+use crate::inputs::source::SourceTree;
+use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
+use crate::plan::{Action, ImagePlan, LayerKind, Place, PlannedLayer, annotate};
+use crate::resolver::WheelFetcher;
+
+use super::error::OpsError;
+use super::export;
+use super::make::{Job, MadeLayer};
+use super::means::Means;
+use super::plan::{Course, Planned, manifest_annotations, plan};
+use super::publish;
+use super::request::{BuildRequest, Output};
+use super::traffic::Moved;
+use super::{earlier, resolution, transfer};
+
+/// How many blobs are moved at once.
+const TRANSFERS: usize = 8;
+
+/// What a build left.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The published document's digest.
+    pub descriptor: Descriptor,
+    /// Where it can be had: `repository@digest`, or the output as it was asked for.
+    pub reference: String,
+    /// For which platforms.
+    pub platforms: Vec<Platform>,
+    /// Whether it was there already.
+    pub reused: bool,
+    /// The parent as it was named.
+    pub parent: Reference,
+    /// The parent's digest.
+    pub parent_descriptor: Descriptor,
+    /// All layers of all platforms.
+    pub layers: Vec<BuiltLayer>,
+    /// Bytes moved.
+    pub moved: Moved,
+}
+
+/// One layer of an image that was built.
+#[derive(Clone, Debug)]
+pub struct BuiltLayer {
+    /// Its key, when it is ours.
+    pub key: Option<String>,
+    /// What kind.
+    pub kind: LayerKind,
+    /// What it holds.
+    pub title: String,
+    /// The blob.
+    pub descriptor: Descriptor,
+    /// What was done for it.
+    pub action: Action,
+}
+
+/// Plans and carries out.
+///
+/// # Errors
+/// Fails as planning does, or when a layer cannot be made or moved; the tags then stand where they stood.
+pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsError> {
+    let planned = plan(means, request).await?;
+    let parent = (planned.parent.clone(), planned.parent_descriptor.clone());
+    let done = match planned.course.clone() {
+        Course::Reuse { document, missing } => {
+            publish::tag(means, &document, &missing).await?;
+            Done { platforms: publish::platforms(means, request, &document).await, document, layers: Vec::new(), reused: true }
+        }
+        Course::ParentAsItIs { document } => publish::parent(means, request, &planned.parent, document).await?,
+        Course::Assemble { images, sources, indexes, requirements } => {
+            let fetcher = resolution::fetcher(means, request, &requirements).await?;
+            let workshop = Workshop::new(means, request, sources, fetcher);
+            assemble_all(&workshop, &planned, images, indexes).await?
+        }
+    };
+    let descriptor = done.document.descriptor();
+    let reference = match (&request.output, request.targets.first()) {
+        (Output::Registry, Some(target)) => format!("{}@{}", target.repository(), descriptor.digest),
+        (Output::OciLayout(path), _) => format!("oci:{}@{}", path.display(), descriptor.digest),
+        (Output::DockerArchive(path), _) => format!("docker-archive:{}@{}", path.display(), descriptor.digest),
+        (Output::Registry, None) => return Err(OpsError::NoTarget),
+    };
+    Ok(Built {
+        descriptor,
+        reference,
+        platforms: done.platforms,
+        reused: done.reused,
+        parent: parent.0,
+        parent_descriptor: parent.1,
+        layers: done.layers,
+        moved: means.traffic.moved(),
+    })
+}
+
+/// What one course came to.
+pub(super) struct Done {
+    pub(super) document: Document,
+    pub(super) platforms: Vec<Platform>,
+    pub(super) layers: Vec<BuiltLayer>,
+    pub(super) reused: bool,
+}
+
+async fn assemble_all(
+    workshop: &Workshop<'_>,
+    planned: &Planned,
+    images: Vec<ImagePlan>,
+    indexes: Vec<(Descriptor, Vec<u8>)>,
+) -> Result<Done, OpsError> {
+    let (means, request) = (workshop.means, workshop.request);
+    let mut finished = Vec::new();
+    let mut layers = Vec::new();
+    for plan in &images {
+        let (image, built) = workshop.image(planned, plan).await?;
+        layers.extend(built);
+        finished.push((plan.resolution.clone(), image));
+    }
+    let platforms = images.iter().map(|plan| plan.platform.clone()).collect();
+    let made: Vec<&Image> = finished.iter().map(|(_, image)| image).collect();
+    let document = publish::document(planned, &made)?;
+    match earlier::target_repository(request) {
+        Some(repository) => {
+            for (parent, bytes) in indexes {
+                super::parent_index::publish(means, &parent, bytes, &repository).await?;
+            }
+            publish::images(means, request, planned, &finished, &document).await?;
+        }
+        None => {
+            for plan in &images {
+                let layers = &plan.parent.manifest.layers;
+                export::fetch(means, &planned.parent.repository(), layers).await?;
+            }
+            export::write(means, request, &made, &document).await?;
+        }
+    }
+    Ok(Done { document, platforms, layers, reused: false })
+}
+
+/// What the layers of one build share.
+struct Workshop<'a> {
+    means: &'a Means,
+    request: &'a BuildRequest,
+    sources: Option<Arc<SourceTree>>,
+    fetcher: WheelFetcher,
+    cores: Arc<Semaphore>,
+    transfers: Arc<Semaphore>,
+    target: Option<Repository>,
+}
+
+impl<'a> Workshop<'a> {
+    fn new(
+        means: &'a Means,
+        request: &'a BuildRequest,
+        sources: Option<Arc<SourceTree>>,
+        fetcher: WheelFetcher,
+    ) -> Self {
+        Self {
+            means,
+            request,
+            sources,
+            fetcher,
+            cores: Arc::new(Semaphore::new(means.threads.max(1))),
+            transfers: Arc::new(Semaphore::new(TRANSFERS)),
+            target: earlier::target_repository(request),
+        }
+    }
+
+    /// Makes and moves the layers of one image, then its config.
+    async fn image(&self, planned: &Planned, plan: &ImagePlan) -> Result<(Image, Vec<BuiltLayer>), OpsError> {
+        let mut moves: JoinSet<Result<(), OpsError>> = JoinSet::new();
+        let mut makes: JoinSet<(usize, Result<Vec<MadeLayer>, OpsError>)> = JoinSet::new();
+        let mut made: Vec<Vec<MadeLayer>> = vec![Vec::new(); plan.layers.len()];
+        for (at, layer) in plan.layers.iter().enumerate() {
+            match &layer.blob {
+                Some((descriptor, diff_id)) => {
+                    self.spawn_move(&mut moves, layer, descriptor.clone());
+                    let key = layer.key.clone();
+                    made[at] = vec![MadeLayer { key, descriptor: descriptor.clone(), diff_id: diff_id.clone(), title: layer.title.clone() }];
+                }
+                None => {
+                    let sources = self.sources.clone();
+                    let job = Job::new(self.means, self.request, layer, sources, &self.fetcher, &self.cores);
+                    makes.spawn(async move { (at, job.run().await) });
+                }
+            }
+        }
+        while let Some(ended) = makes.join_next().await {
+            let (at, layers) = ended.map_err(OpsError::Worker)?;
+            let layers = layers?;
+            for layer in &layers {
+                self.spawn_push(&mut moves, layer);
+            }
+            made[at] = layers;
+        }
+        let added = added_layers(plan, &made);
+        let annotations = manifest_annotations(&planned.key, plan, &plan.change);
+        let image = assemble(&plan.parent, &added, &plan.change, annotations)?;
+        if let Some(target) = &self.target {
+            let config = image.manifest.value().config.clone();
+            transfer::push_bytes(self.means, target, &config, image.config.bytes().to_vec(), "config").await?;
+        }
+        while let Some(ended) = moves.join_next().await {
+            ended.map_err(OpsError::Worker)??;
+        }
+        Ok((image, built_layers(plan, &made)))
+    }
+
+    fn spawn_move(&self, moves: &mut JoinSet<Result<(), OpsError>>, layer: &PlannedLayer, blob: Descriptor) {
+        let Some(target) = self.target.clone() else { return };
+        let (means, transfers) = (self.means.clone(), Arc::clone(&self.transfers));
+        let (action, place, title) = (layer.action.clone(), layer.place.clone(), layer.title.clone());
+        moves.spawn(async move {
+            let _permit = transfers.acquire().await;
+            match (action, place) {
+                (Action::Mount, Some(Place::Repository(from))) => {
+                    transfer::mount(&means, &target, &blob, &from, &title).await
+                }
+                (Action::Copy, Some(Place::Repository(from))) => {
+                    transfer::copy(&means, &target, &blob, &from, &title).await
+                }
+                (Action::Copy, Some(Place::Store)) => transfer::push_stored(&means, &target, &blob, &title).await,
+                _ => Ok(()),
+            }
+        });
+    }
+
+    fn spawn_push(&self, moves: &mut JoinSet<Result<(), OpsError>>, layer: &MadeLayer) {
+        let Some(target) = self.target.clone() else { return };
+        let (means, transfers, layer) = (self.means.clone(), Arc::clone(&self.transfers), layer.clone());
+        moves.spawn(async move {
+            let _permit = transfers.acquire().await;
+            transfer::push_stored(&means, &target, &layer.descriptor, &layer.title).await
+        });
+    }
+}
+
+/// The layers on top of the parent's, annotated for the next build.
+fn added_layers(plan: &ImagePlan, made: &[Vec<MadeLayer>]) -> Vec<AddedLayer> {
+    let ours = plan.layers.iter().zip(made).filter(|(planned, _)| planned.kind != LayerKind::Parent);
+    let added = ours.flat_map(|(planned, made)| made.iter().map(move |layer| (planned.kind, layer)));
+    added
+        .filter_map(|(kind, layer)| {
+            let (key, diff_id) = (layer.key.as_ref()?, layer.diff_id.clone()?);
+            let bare = Descriptor { annotations: std::collections::BTreeMap::new(), ..layer.descriptor.clone() };
+            let descriptor = annotate(bare, key, &diff_id.to_string(), kind, &layer.title);
+            Some(AddedLayer { descriptor, diff_id, title: layer.title.clone() })
+        })
+        .collect()
+}
+
+fn built_layers(plan: &ImagePlan, made: &[Vec<MadeLayer>]) -> Vec<BuiltLayer> {
+    let pairs = plan.layers.iter().zip(made);
+    let of = |(planned, made): (&PlannedLayer, &Vec<MadeLayer>)| {
+        let (kind, action) = (planned.kind, planned.action.clone());
+        made.iter()
+            .map(move |layer| BuiltLayer {
+                key: layer.key.as_ref().map(ToString::to_string),
+                kind,
+                title: layer.title.clone(),
+                descriptor: layer.descriptor.clone(),
+                action: action.clone(),
+            })
+            .collect::<Vec<_>>()
+    };
+    pairs.flat_map(of).collect()
+}

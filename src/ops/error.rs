@@ -1,0 +1,207 @@
+//! Why a use case failed.
+//!
+//! Conditions that only show when things are put together; all others pass through with the
+//! message of the module that met them.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::diagnostic::{Class, Diagnose};
+use crate::oci::{DocumentError, ReferenceError};
+
+/// Why a use case failed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpsError {
+    /// The settings name no parent.
+    #[error("`settings.docker.parent_image` is not set")]
+    ParentUnset,
+    /// The registry has no such image.
+    #[error("parent image `{reference}` does not exist")]
+    NoParent {
+        /// As the settings name it.
+        reference: String,
+    },
+    /// The parent's document contradicts itself.
+    #[error("parent image `{reference}` cannot be read")]
+    ParentDocument {
+        /// As the settings name it.
+        reference: String,
+        /// What is wrong with it.
+        #[source]
+        source: DocumentError,
+    },
+    /// An index inside an index.
+    #[error("parent image `{reference}` is an index whose entry is an index again")]
+    NestedIndex {
+        /// As the settings name it.
+        reference: String,
+    },
+    /// The parent does not serve the platform.
+    #[error("parent image `{reference}` has no image for `{wanted}`; it has {have}")]
+    Platform {
+        /// As the settings name it.
+        reference: String,
+        /// The platform asked for.
+        wanted: String,
+        /// The platforms there are.
+        have: String,
+    },
+    /// Nowhere to publish to.
+    #[error("nothing says where the image goes")]
+    NoTarget,
+    /// A target is a digest.
+    #[error("target `{0}` is a digest, and a digest cannot be chosen")]
+    TargetIsDigest(String),
+    /// A reference is none.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// A file of the project is missing or unreadable.
+    #[error("cannot read `{}`", path.display())]
+    ReadFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `--locked` without a lock.
+    #[error("`--locked` needs `{}`, which is not there", path.display())]
+    NoLock {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// A task ended by a panic.
+    #[error("a worker ended unexpectedly")]
+    Worker(#[source] tokio::task::JoinError),
+    /// The parent's layers could not be indexed.
+    #[error("cannot index layer `{digest}` of parent image `{reference}`")]
+    ParentLayer {
+        /// As the settings name it.
+        reference: String,
+        /// The layer.
+        digest: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A layer of the parent unpacks to something else than its config says.
+    #[error("layer `{digest}` of parent image `{reference}` unpacks to `{found}`, its config says `{expected}`")]
+    ParentDiffId {
+        /// As the settings name it.
+        reference: String,
+        /// The layer.
+        digest: String,
+        /// The config's diff_id.
+        expected: String,
+        /// The layer's.
+        found: String,
+    },
+    /// A blob of the store is gone or damaged.
+    #[error("blob `{digest}` is no longer in the store")]
+    LostBlob {
+        /// Which.
+        digest: String,
+    },
+    /// A blob could not be brought into the store.
+    #[error("cannot fetch blob `{digest}`")]
+    FetchBlob {
+        /// Which.
+        digest: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Two things that the settings ask for cannot go together.
+    #[error("{what}")]
+    Contradiction {
+        /// What contradicts what.
+        what: String,
+        /// The cure.
+        hint: String,
+    },
+    /// An error of a module below, with its own message and cure.
+    #[error(transparent)]
+    Below(Lower),
+}
+
+/// An error of a floor below, shown as it is.
+#[derive(Debug)]
+pub struct Lower(Box<dyn Diagnose + Send + Sync>);
+
+impl fmt::Display for Lower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Lower {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// Lets `?` lift the diagnosed errors of the floors below.
+macro_rules! lifted {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for OpsError {
+            fn from(error: $error) -> Self {
+                Self::Below(Lower(Box::new(error)))
+            }
+        }
+    )*};
+}
+lifted!(
+    crate::image::AssembleError,
+    crate::image::filesystem::LookupError,
+    crate::image::users::UserError,
+    crate::inputs::ignore::IgnoreError,
+    crate::inputs::requirements::RequirementsError,
+    crate::inputs::source::SourceLayerError,
+    crate::inputs::source::WalkError,
+    crate::layer::EntryPathError,
+    crate::layer::LayerError,
+    crate::python::WheelError,
+    crate::python::environment::DetectError,
+    crate::python::layering::NoRoom,
+    crate::python::lock::LockError,
+    crate::python::write::PlaceError,
+    crate::registry::RegistryError,
+    crate::resolver::FetchError,
+    crate::resolver::ResolveError,
+    crate::store::SinkError,
+    crate::store::StoreError,
+);
+
+impl Diagnose for OpsError {
+    fn class(&self) -> Class {
+        match self {
+            Self::ParentUnset | Self::NoTarget | Self::TargetIsDigest(_) | Self::Reference(_) => Class::Usage,
+            Self::NoLock { .. } | Self::Contradiction { .. } => Class::Usage,
+            Self::Worker(_) => Class::Defect,
+            Self::Below(error) => error.0.class(),
+            _ => Class::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::ParentUnset => "name one, as in `parent_image: python:3.12-slim`, or pass `--parent-image`",
+            Self::NoParent { .. } => "see that the name and tag are right, and that the registry lets you pull it",
+            Self::ParentDocument { .. } | Self::NestedIndex { .. } | Self::ParentLayer { .. } | Self::ParentDiffId { .. } => {
+                "the parent image is damaged or of a form that no runtime takes; push it again, or use another"
+            }
+            Self::Platform { .. } => "choose one of these with `--platform`",
+            Self::NoTarget => "pass `--tag REGISTRY/NAME:TAG`, or `--registry URI`, or `--output oci:DIR`",
+            Self::TargetIsDigest(_) => "name a tag, as in `registry/name:tag`",
+            Self::Reference(_) => "a reference looks like `registry.example/name:tag`",
+            Self::ReadFile { .. } => "see that the file is there and can be read",
+            Self::NoLock { .. } => "make one with `uv export --format pylock.toml`, or leave `--locked` away",
+            Self::LostBlob { .. } => "run the build again: what was lost is made again",
+            Self::FetchBlob { .. } => "run the build again; what arrived whole is kept",
+            Self::Contradiction { hint, .. } => hint,
+            Self::Worker(_) => "this is a defect of lapstrake; please report it with the command that you ran",
+            Self::Below(error) => return error.0.hint(),
+        };
+        Some(text.to_owned())
+    }
+}

@@ -1,0 +1,157 @@
+//! The facts of this machine that a build depends on: requirements and sources.
+//!
+//! Read once, on blocking threads, before anything is decided.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::event::Event;
+use crate::inputs::ignore::IgnoreRules;
+use crate::inputs::requirements::{self, RequirementSet, RequirementSource};
+use crate::inputs::source::{Omission, SourceTree, WalkOptions, walk};
+use crate::oci::Digest;
+use crate::plan::{KeyHasher, changes_nothing};
+use crate::settings::Requirements;
+
+use super::error::OpsError;
+use super::means::Means;
+use super::request::BuildRequest;
+
+/// What is to be installed, as the project says it.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// A lock in the project: just these files.
+    Lock {
+        /// Where it is.
+        path: PathBuf,
+        /// The digest of its bytes.
+        digest: Digest,
+    },
+    /// Lines that are to be resolved.
+    Lines(RequirementSet),
+}
+
+/// The facts.
+#[derive(Clone, Debug)]
+pub struct LocalFacts {
+    /// What is to be installed; `None` when nothing is.
+    pub wanted: Option<Wanted>,
+    /// The project's files; `None` when they stay out.
+    pub sources: Option<Arc<SourceTree>>,
+    /// Whether the parent alone is what the settings ask for.
+    pub asks_for_nothing: bool,
+}
+
+/// Reads the facts.
+///
+/// # Errors
+/// Fails when a requirement file, the ignore file or a source file cannot be read or makes no sense.
+pub async fn gather(request: &BuildRequest) -> Result<LocalFacts, OpsError> {
+    let docker = &request.settings.docker;
+    if docker.skip_build {
+        return Ok(LocalFacts { wanted: None, sources: None, asks_for_nothing: true });
+    }
+    let request = request.clone();
+    tokio::task::spawn_blocking(move || read(&request)).await.map_err(OpsError::Worker)?
+}
+
+fn read(request: &BuildRequest) -> Result<LocalFacts, OpsError> {
+    let docker = &request.settings.docker;
+    let wanted = wanted(request)?;
+    let sources = if docker.allow_including_files_in_images { Some(Arc::new(sources(request)?)) } else { None };
+    let empty = sources.as_ref().is_none_or(|tree| tree.entries().is_empty());
+    let asks_for_nothing = wanted.is_none() && empty && changes_nothing(&request.settings);
+    Ok(LocalFacts { wanted, sources: sources.filter(|_| !empty), asks_for_nothing })
+}
+
+fn wanted(request: &BuildRequest) -> Result<Option<Wanted>, OpsError> {
+    let requirements = request.settings.docker.requirements.as_ref();
+    if request.locked {
+        let path = request.source_root.join("pylock.toml");
+        return if path.is_file() { lock(path).map(Some) } else { Err(OpsError::NoLock { path }) };
+    }
+    let set = match requirements {
+        None => return Ok(None),
+        Some(Requirements::File(file)) if is_lock(file) => return lock(request.folder.join(file)).map(Some),
+        Some(Requirements::File(file)) => {
+            requirements::read(&request.folder, &RequirementSource::File(file.clone()), &request.variables)?
+        }
+        Some(Requirements::Lines(lines)) => {
+            requirements::read(&request.folder, &RequirementSource::Lines(lines.clone()), &request.variables)?
+        }
+    };
+    Ok(Some(Wanted::Lines(set)))
+}
+
+/// Whether a file of this name is a lock (PEP 751, "File Name").
+fn is_lock(file: &Path) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name == "pylock.toml" || (name.starts_with("pylock.") && name.ends_with(".toml"))
+}
+
+fn lock(path: PathBuf) -> Result<Wanted, OpsError> {
+    let bytes = read_file(&path)?;
+    Ok(Wanted::Lock { digest: Digest::of(&bytes), path })
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, OpsError> {
+    std::fs::read(path).map_err(|source| OpsError::ReadFile { path: path.into(), source })
+}
+
+fn sources(request: &BuildRequest) -> Result<SourceTree, OpsError> {
+    let rules = match &request.settings.docker.build_config.dockerignore {
+        Some(file) => IgnoreRules::parse(&read_file(&request.folder.join(file))?)?,
+        None => {
+            let usual = request.source_root.join(".dockerignore");
+            if usual.is_file() { IgnoreRules::parse(&read_file(&usual)?)? } else { IgnoreRules::default() }
+        }
+    };
+    let options = WalkOptions { without: request.not_sources.clone(), ..WalkOptions::default() };
+    Ok(walk(&request.source_root, &rules, &options)?)
+}
+
+/// Warns of everything that was left out of the sources though no rule ignores it.
+pub fn warn(means: &Means, local: &LocalFacts) {
+    for left in local.sources.iter().flat_map(|tree| tree.left_out()) {
+        let what = match left.what {
+            Omission::Socket => "a socket",
+            Omission::Fifo => "a named pipe",
+            Omission::Device => "a device",
+        };
+        let text = format!("`{}` is {what} and stays out of the image", left.path);
+        means.reporter.report(Event::Warning { text });
+    }
+}
+
+impl LocalFacts {
+    /// Adds everything that shapes the image to its key.
+    pub fn add_to(&self, key: &mut KeyHasher) {
+        self.add_wanted(key);
+        let sources = self.sources.as_ref().map(|tree| tree.key_material());
+        key.add("sources", sources.as_ref().map_or("", Digest::as_str));
+        key.add("parent-alone", [u8::from(self.asks_for_nothing)]);
+    }
+
+    /// Adds what versions are chosen from.
+    pub fn add_wanted(&self, key: &mut KeyHasher) {
+        match &self.wanted {
+            None => key.add("requirements", "none"),
+            Some(Wanted::Lock { digest, .. }) => key.add("lock", digest.as_str()),
+            Some(Wanted::Lines(set)) => key.add("requirements", set.key_text()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_files_are_known_by_the_names_of_pep_751() {
+        for (name, lock) in
+            [("pylock.toml", true), ("a/pylock.prod.toml", true), ("requirements.txt", false), ("mypylock.toml", false)]
+        {
+            assert_eq!(is_lock(Path::new(name)), lock, "{name}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The index of the parent's files: from the store, from beside the image, or by streaming its layers once.
+//!
+//! Nothing of the parent is kept but the index.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+use crate::event::{Task, Work};
+use crate::image::ParentImage;
+use crate::image::filesystem::{Filesystem, LayerIndex};
+use crate::layer::read::ReadLimits;
+use crate::oci::{Compression, Descriptor, DiffId, Digest, Document, Manifest, Raw, Reference, Repository, media_type};
+use crate::registry::{BlobBody, RegistryError};
+
+use super::error::OpsError;
+use super::means::Means;
+
+/// The artifact type of an index that was pushed, and the media type of its one blob.
+pub const ARTIFACT: &str = "application/vnd.lapstrake.parent-index.v1";
+const MERGED: &str = "parent-index";
+const LAYER: &str = "layer-index";
+/// The most bytes of an index that is read back.
+const CAP: u64 = 64 << 20;
+/// How many layers are streamed at once.
+const STREAMS: usize = 4;
+
+/// An index, and whether it still has to be pushed beside the image.
+#[derive(Clone, Debug)]
+pub struct ParentIndex {
+    /// The parent's files.
+    pub files: Arc<Filesystem>,
+    /// The bytes to push when the target has none yet.
+    pub unpublished: Option<Vec<u8>>,
+}
+
+/// The tag under which the index of the parent with this digest is kept.
+fn tag_of(parent: &Digest) -> String {
+    format!("lapstrake-parent-{}", &parent.hex()[..40])
+}
+
+/// Finds or makes the index of `parent`, whose layers are in `from`; `beside` is where images are published.
+///
+/// # Errors
+/// Fails when a layer cannot be fetched, is not what its digest says, or is no layer that a runtime would take.
+pub async fn find(
+    means: &Means,
+    parent: &ParentImage,
+    from: &Repository,
+    beside: Option<&Repository>,
+) -> Result<ParentIndex, OpsError> {
+    let digest = &parent.descriptor.digest;
+    if let Some(files) = stored(means, digest)? {
+        return Ok(ParentIndex { files: Arc::new(files), unpublished: None });
+    }
+    if let Some(bytes) = published(means, digest, beside).await {
+        if let Ok(files) = Filesystem::from_bytes(&bytes) {
+            means.store.put_record(MERGED, digest.as_str(), &bytes)?;
+            return Ok(ParentIndex { files: Arc::new(files), unpublished: None });
+        }
+    }
+    let files = streamed(means, parent, from).await?;
+    let bytes = files.to_bytes().map_err(|source| layer_error(parent, digest, source))?;
+    means.store.put_record(MERGED, digest.as_str(), &bytes)?;
+    Ok(ParentIndex { files: Arc::new(files), unpublished: beside.map(|_| bytes) })
+}
+
+fn stored(means: &Means, digest: &Digest) -> Result<Option<Filesystem>, OpsError> {
+    let bytes = means.store.record(MERGED, digest.as_str())?;
+    Ok(bytes.and_then(|bytes| Filesystem::from_bytes(&bytes).ok()))
+}
+
+/// The index that an earlier build pushed; every failure counts as absence, since streaming gives the same.
+async fn published(means: &Means, digest: &Digest, beside: Option<&Repository>) -> Option<Vec<u8>> {
+    let beside = beside?;
+    let at = Reference::tagged(beside, &tag_of(digest)).ok()?;
+    let Some(Document::Manifest(manifest)) = means.registry.manifest(&at).await.ok()? else { return None };
+    let blob = manifest.value().layers.first().filter(|blob| blob.media_type.as_str() == ARTIFACT)?;
+    let bytes = means.registry.fetch_blob(beside, blob, CAP).await.ok()?;
+    means.traffic.downloaded((manifest.bytes().len() + bytes.len()) as u64);
+    Some(bytes)
+}
+
+async fn streamed(means: &Means, parent: &ParentImage, from: &Repository) -> Result<Filesystem, OpsError> {
+    let diff_ids = parent.config.diff_ids();
+    let layers: Vec<LayerIndex> = stream::iter(parent.manifest.layers.iter().zip(diff_ids))
+        .map(|(layer, diff_id)| layer_index(means, parent, from, layer, diff_id))
+        .buffered(STREAMS)
+        .try_collect()
+        .await?;
+    Filesystem::merge(layers).map_err(|source| layer_error(parent, &parent.descriptor.digest, source))
+}
+
+async fn layer_index(
+    means: &Means,
+    parent: &ParentImage,
+    from: &Repository,
+    layer: &Descriptor,
+    diff_id: DiffId,
+) -> Result<LayerIndex, OpsError> {
+    if let Some(bytes) = means.store.record(LAYER, layer.digest.as_str())? {
+        if let Ok(index) = LayerIndex::from_bytes(&bytes) {
+            return Ok(index);
+        }
+    }
+    let compression = layer.media_type.layer_compression().unwrap_or(Compression::Gzip);
+    let task = Task::start(&means.reporter, Work::Index, layer.digest.short(), Some(layer.size));
+    let blob = means.registry.read_blob(from, layer).await?;
+    let traffic = Arc::clone(&means.traffic);
+    let counted = blob.inspect_ok(move |bytes| {
+        traffic.downloaded(bytes.len() as u64);
+        task.advance(bytes.len() as u64);
+    });
+    let reader = SyncIoBridge::new(StreamReader::new(counted.map_err(in_io)));
+    let limits = ReadLimits::default();
+    let read = tokio::task::spawn_blocking(move || LayerIndex::read(reader, compression, &limits));
+    let (index, _, found) =
+        read.await.map_err(OpsError::Worker)?.map_err(|source| layer_error(parent, &layer.digest, source))?;
+    if found != diff_id {
+        let (digest, reference) = (layer.digest.to_string(), parent.name.clone());
+        return Err(OpsError::ParentDiffId { reference, digest, expected: diff_id.to_string(), found: found.to_string() });
+    }
+    if let Ok(bytes) = index.to_bytes() {
+        means.store.put_record(LAYER, layer.digest.as_str(), &bytes)?;
+    }
+    Ok(index)
+}
+
+fn in_io(error: RegistryError) -> std::io::Error {
+    std::io::Error::other(error)
+}
+
+fn layer_error(parent: &ParentImage, digest: &Digest, source: impl std::error::Error + Send + Sync + 'static) -> OpsError {
+    OpsError::ParentLayer { reference: parent.name.clone(), digest: digest.to_string(), source: Box::new(source) }
+}
+
+/// Pushes `bytes` beside the images in `beside`, as a referrer of the parent, under a tag that the next machine knows.
+///
+/// # Errors
+/// Fails when the registry refuses.
+pub async fn publish(means: &Means, parent: &Descriptor, bytes: Vec<u8>, beside: &Repository) -> Result<(), OpsError> {
+    let blob = Descriptor::of(ARTIFACT, &bytes);
+    let empty = Descriptor::of(media_type::OCI_EMPTY, b"{}");
+    for (descriptor, content) in [(&blob, bytes), (&empty, b"{}".to_vec())] {
+        let size = content.len() as u64;
+        means.registry.push_blob(beside, descriptor, BlobBody::Bytes(content.into()), &|_| ()).await?;
+        means.traffic.uploaded(size);
+    }
+    let mut manifest = Manifest::new(empty, vec![blob]);
+    manifest.artifact_type = Some(ARTIFACT.to_owned());
+    manifest.subject = Some(Descriptor { platform: None, ..parent.clone() });
+    let manifest = Raw::of(manifest).map_err(|source| layer_error_of(parent, source))?;
+    let at = Reference::tagged(beside, &tag_of(&parent.digest))?;
+    let media_type = crate::oci::MediaType::new(media_type::OCI_MANIFEST);
+    means.registry.push_manifest(&at, &media_type, manifest.bytes()).await?;
+    Ok(())
+}
+
+fn layer_error_of(parent: &Descriptor, source: crate::oci::DocumentError) -> OpsError {
+    OpsError::ParentDocument { reference: parent.digest.to_string(), source }
+}

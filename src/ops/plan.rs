@@ -1,0 +1,328 @@
+//! Plans a build: gathers facts, asks registries what is there already, and decides layer by layer.
+//!
+//! Reads only. What the plan says is done by `build`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::image::filesystem::Filesystem;
+use crate::image::users::{Owner, resolve_user};
+use crate::image::{ConfigChange, ParentImage, annotation};
+use crate::inputs::requirements::RequirementSet;
+use crate::inputs::source::SourceTree;
+use crate::layer::EntryPath;
+use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
+use crate::plan::{
+    Action, ImagePlan, KeyHasher, Known, LayerKind, Making, Place, PlanKey, PlannedLayer, add_change, config_change,
+    sources_key,
+};
+
+use super::earlier;
+use super::error::OpsError;
+use super::facts::{self, LocalFacts, Wanted};
+use super::means::Means;
+use super::parent::{self, PinnedParent};
+use super::parent_index::{self, ParentIndex};
+use super::python;
+use super::request::{BuildRequest, Output};
+
+/// What a build comes to.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The plan key of the whole.
+    pub key: PlanKey,
+    /// The parent, pinned.
+    pub parent: Reference,
+    /// The digest that the parent's name stands for.
+    pub parent_descriptor: Descriptor,
+    /// What is done.
+    pub course: Course,
+    /// Lines that say why.
+    pub reasons: Vec<String>,
+}
+
+/// Which way a build goes.
+#[derive(Clone, Debug)]
+pub enum Course {
+    /// The image is published already; only the names in `missing` are still to be set.
+    Reuse {
+        /// The published document.
+        document: Document,
+        /// Names that do not point to it yet.
+        missing: Vec<Reference>,
+    },
+    /// Nothing is asked for beside the parent: it is published as it is.
+    ParentAsItIs {
+        /// The parent's document.
+        document: Document,
+    },
+    /// Images are assembled, one a platform.
+    Assemble {
+        /// Their plans.
+        images: Vec<ImagePlan>,
+        /// The sources, when they go in.
+        sources: Option<Arc<SourceTree>>,
+        /// Parent indexes that the target does not have yet.
+        indexes: Vec<(Descriptor, Vec<u8>)>,
+        /// The requirement lines, which name the indexes that wheels come from.
+        requirements: RequirementSet,
+    },
+}
+
+/// Plans the build that `request` asks for.
+///
+/// # Errors
+/// Fails when something asked for is missing or contradictory, or when a registry or index does not answer.
+pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsError> {
+    check_targets(request)?;
+    let named = request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
+    let local = facts::gather(request);
+    let pinned = parent::pin(means, &named);
+    let earlier = earlier::published(means, request);
+    let (local, pinned, earlier) = tokio::join!(local, pinned, earlier);
+    let (local, pinned, earlier) = (local?, pinned?, earlier?);
+    facts::warn(means, &local);
+
+    let key = plan_key(request, &local, &pinned, &means.host_platform);
+    let mut planned = Planned {
+        key: key.clone(),
+        parent: pinned.reference.clone(),
+        parent_descriptor: pinned.descriptor.clone(),
+        course: Course::Assemble {
+            images: Vec::new(),
+            sources: None,
+            indexes: Vec::new(),
+            requirements: RequirementSet::default(),
+        },
+        reasons: Vec::new(),
+    };
+    let is_local = local.wanted.as_ref().is_some_and(|wanted| python::is_local(means, request, wanted));
+    if !request.no_cache && !request.upgrade && !is_local {
+        if let Some((document, missing)) = earlier::reusable(means, request, &earlier, &key).await? {
+            planned.reasons.push("every input is as it was: the published image is reused".into());
+            planned.course = Course::Reuse { document, missing };
+            return Ok(planned);
+        }
+    }
+    let pinned = pinned.read(means).await?;
+    planned.parent_descriptor = pinned.descriptor.clone();
+    if local.asks_for_nothing {
+        planned.reasons.push("nothing is asked for beside the parent: it is the image".into());
+        planned.course = Course::ParentAsItIs { document: pinned.document()?.clone() };
+        return Ok(planned);
+    }
+    let known = if request.no_cache { Known::default() } else { earlier::known(means, request, earlier).await };
+    assemble_plan(means, request, &mut planned, &pinned, local, known).await?;
+    Ok(planned)
+}
+
+fn check_targets(request: &BuildRequest) -> Result<(), OpsError> {
+    if let Some(digest) = request.targets.iter().find(|target| target.digest().is_some()) {
+        return Err(OpsError::TargetIsDigest(digest.to_string()));
+    }
+    if request.output == Output::Registry && request.targets.is_empty() {
+        return Err(OpsError::NoTarget);
+    }
+    Ok(())
+}
+
+/// The key over everything that shapes the image.
+fn plan_key(request: &BuildRequest, local: &LocalFacts, parent: &PinnedParent, host: &Platform) -> PlanKey {
+    let mut key = KeyHasher::new("plan/1")
+        .with("layers", crate::layer::LAYER_FORMAT)
+        .with("parent", parent.descriptor.digest.as_str())
+        .with("parent-name", parent.reference.to_string())
+        .with("created", request.created.as_deref().unwrap_or_default());
+    let host = [host.clone()];
+    for platform in if request.platforms.is_empty() { &host[..] } else { &request.platforms } {
+        key.add("platform", platform.to_string());
+    }
+    local.add_to(&mut key);
+    add_change(&mut key, &config_change(&request.settings, request.created.clone()));
+    PlanKey(key.finish())
+}
+
+async fn assemble_plan(
+    means: &Means,
+    request: &BuildRequest,
+    planned: &mut Planned,
+    pinned: &PinnedParent,
+    local: LocalFacts,
+    mut known: Known,
+) -> Result<(), OpsError> {
+    let wanted: Vec<Option<Platform>> = match request.platforms.as_slice() {
+        [] if pinned.platforms().len() > 1 => vec![Some(means.host_platform.clone())],
+        [] => vec![None],
+        several => several.iter().cloned().map(Some).collect(),
+    };
+    if request.platforms.is_empty() && wanted[0].is_some() {
+        planned.reasons.push(format!("the parent serves several platforms: {} is this machine's", means.host_platform));
+    }
+    let mut images = Vec::new();
+    let mut indexes = Vec::new();
+    for platform in wanted {
+        let parent = pinned.image(means, platform.as_ref()).await?;
+        let mut planning = Planning::new(means, request, &local, pinned.reference.repository(), parent);
+        let image = planning.plan(&mut known, &mut planned.reasons).await?;
+        if let Some(ParentIndex { unpublished: Some(bytes), .. }) = planning.index {
+            indexes.push((planning.parent.descriptor.clone(), bytes));
+        }
+        images.push(image);
+    }
+    let requirements = match local.wanted {
+        Some(Wanted::Lines(set)) => set,
+        _ => RequirementSet::default(),
+    };
+    planned.course = Course::Assemble { images, sources: local.sources, indexes, requirements };
+    Ok(())
+}
+
+/// The planning of one platform's image; the parent's index is found when first needed.
+pub(super) struct Planning<'a> {
+    pub(super) means: &'a Means,
+    pub(super) request: &'a BuildRequest,
+    pub(super) local: &'a LocalFacts,
+    pub(super) parent: ParentImage,
+    parent_at: Repository,
+    target: Option<Repository>,
+    index: Option<ParentIndex>,
+}
+
+impl<'a> Planning<'a> {
+    fn new(
+        means: &'a Means,
+        request: &'a BuildRequest,
+        local: &'a LocalFacts,
+        parent_at: Repository,
+        parent: ParentImage,
+    ) -> Self {
+        let target = earlier::target_repository(request);
+        Self { means, request, local, parent, parent_at, target, index: None }
+    }
+
+    /// The parent's files.
+    pub(super) async fn files(&mut self) -> Result<Arc<Filesystem>, OpsError> {
+        if self.index.is_none() {
+            let found = parent_index::find(self.means, &self.parent, &self.parent_at, self.target.as_ref()).await?;
+            self.index = Some(found);
+        }
+        Ok(self.index.as_ref().map(|index| Arc::clone(&index.files)).unwrap_or_default())
+    }
+
+    /// The repository that images are published to.
+    pub(super) fn target(&self) -> Option<&Repository> {
+        self.target.as_ref()
+    }
+
+    async fn plan(&mut self, known: &mut Known, reasons: &mut Vec<String>) -> Result<ImagePlan, OpsError> {
+        let platform = self.parent.config.platform();
+        let owner = self.owner().await?;
+        let mut layers = self.parent_layers(known).await?;
+        let python = python::plan(self, known, reasons).await?;
+        let resolution = python.key.clone();
+        for layer in python.layers {
+            layers.push(self.located(layer, known)?);
+        }
+        if let Some(tree) = &self.local.sources {
+            layers.push(self.located(source_layer(tree, owner)?, known)?);
+        }
+        let change = config_change(&self.request.settings, self.request.created.clone());
+        Ok(ImagePlan { platform, parent: self.parent.clone(), layers, change, resolution })
+    }
+
+    /// Who owns the sources: the user of the settings, by the parent's own files when it is a name.
+    async fn owner(&mut self) -> Result<Owner, OpsError> {
+        let Some(user) = self.request.settings.docker.user.clone() else { return Ok(Owner::default()) };
+        let numeric = user.split(':').next().unwrap_or_default().parse::<u32>();
+        let group = user.contains(':');
+        let owner = match numeric {
+            Ok(uid) if !group => Owner { uid: uid.into(), gid: 0 },
+            _ => resolve_user(&*self.files().await?, &user)?,
+        };
+        // As `chown -R USER` does it: the group stays root's unless one is named.
+        Ok(if group { owner } else { Owner { gid: 0, ..owner } })
+    }
+
+    async fn parent_layers(&self, known: &Known) -> Result<Vec<PlannedLayer>, OpsError> {
+        let layers = &self.parent.manifest.layers;
+        let absent = earlier::absent_blobs(self.means, self.target(), layers, known).await?;
+        let same_registry = self.target().is_some_and(|target| target.registry() == self.parent_at.registry());
+        let planned = layers.iter().enumerate().map(|(at, layer)| {
+            let action = match (absent.contains(&layer.digest), same_registry) {
+                (false, _) => Action::Hit,
+                (true, true) => Action::Mount,
+                (true, false) => Action::Copy,
+            };
+            PlannedLayer {
+                kind: LayerKind::Parent,
+                title: format!("parent layer {} of {}", at + 1, layers.len()),
+                key: None,
+                blob: Some((layer.clone(), None)),
+                place: Some(Place::Repository(self.parent_at.clone())),
+                fetch: if action == Action::Copy { layer.size } else { 0 },
+                bytes: Some(layer.size),
+                action,
+                making: None,
+            }
+        });
+        Ok(planned.collect())
+    }
+
+    /// Decides how the target comes to a layer of ours, by where its blob is known to be.
+    fn located(&self, mut layer: PlannedLayer, known: &Known) -> Result<PlannedLayer, OpsError> {
+        let Some(key) = layer.key.clone() else { return Ok(layer) };
+        let found = match known.layer(&key) {
+            Some(found) => Some(found.clone()),
+            None if self.request.no_cache => None,
+            None => earlier::stored_layer(self.means, &key)?,
+        };
+        let Some(found) = found else { return Ok(layer) };
+        let same_registry = |at: &Repository| self.target().is_some_and(|target| target.registry() == at.registry());
+        layer.action = match &found.place {
+            Place::Target => Action::Hit,
+            Place::Repository(at) if same_registry(at) => Action::Mount,
+            Place::Repository(_) | Place::Store => Action::Copy,
+        };
+        layer.bytes = Some(found.descriptor.size);
+        layer.fetch = match (&layer.action, &found.place) {
+            (Action::Copy, Place::Repository(_)) => found.descriptor.size,
+            _ => 0,
+        };
+        layer.blob = Some((found.descriptor, Some(found.diff_id)));
+        layer.place = Some(found.place);
+        Ok(layer)
+    }
+}
+
+fn source_layer(tree: &SourceTree, owner: Owner) -> Result<PlannedLayer, OpsError> {
+    let prefix = source_prefix()?;
+    let files = tree.file_count();
+    Ok(PlannedLayer {
+        kind: LayerKind::Sources,
+        title: format!("sources: {files} {} in /{prefix}", if files == 1 { "file" } else { "files" }),
+        key: Some(sources_key(tree.key_material().as_str().as_bytes(), &prefix, owner)),
+        blob: None,
+        place: None,
+        action: Action::Build,
+        bytes: Some(tree.total_bytes()),
+        fetch: 0,
+        making: Some(Making::Sources { owner }),
+    })
+}
+
+/// Where sources go: `/app`, as ZenML has it.
+pub(super) fn source_prefix() -> Result<EntryPath, OpsError> {
+    Ok(EntryPath::parse(crate::plan::SOURCES)?)
+}
+
+/// The annotations of an image's manifest.
+pub(super) fn manifest_annotations(key: &PlanKey, image: &ImagePlan, config: &ConfigChange) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::from([(annotation::PLAN_KEY.to_owned(), key.to_string())]);
+    if let Some(resolution) = &image.resolution {
+        annotations.insert(annotation::RESOLUTION_KEY.into(), resolution.to_string());
+    }
+    if let Some(created) = &config.created {
+        annotations.insert("org.opencontainers.image.created".into(), created.clone());
+    }
+    annotations
+}

@@ -1,0 +1,53 @@
+//! What a build is asked for.
+//!
+//! Plain data: the command line or another program fills it in.
+
+use std::path::PathBuf;
+
+use crate::oci::{Platform, Reference};
+use crate::python::environment::PythonHints;
+use crate::settings::Settings;
+
+/// Where a finished image goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To a registry, under the targets' names.
+    Registry,
+    /// Into an OCI image layout.
+    OciLayout(PathBuf),
+    /// Into a file that `docker load` reads.
+    DockerArchive(PathBuf),
+}
+
+/// One build.
+#[derive(Clone, Debug)]
+pub struct BuildRequest {
+    /// The merged settings.
+    pub settings: Settings,
+    /// The folder that relative paths in the settings start from.
+    pub folder: PathBuf,
+    /// The folder whose files go into the image.
+    pub source_root: PathBuf,
+    /// Files and folders that are never sources, such as the store.
+    pub not_sources: Vec<PathBuf>,
+    /// Under which names it is published.
+    pub targets: Vec<Reference>,
+    /// Where it goes.
+    pub output: Output,
+    /// For which platforms; several make an index, none takes the parent's or this machine's.
+    pub platforms: Vec<Platform>,
+    /// Images whose layers may be taken.
+    pub cache_from: Vec<Reference>,
+    /// What is known of the parent's Python beforehand.
+    pub python: PythonHints,
+    /// Use nothing that an earlier build left.
+    pub no_cache: bool,
+    /// Resolve anew.
+    pub upgrade: bool,
+    /// Install just what `pylock.toml` says.
+    pub locked: bool,
+    /// RFC 3339 time for the image's `created`.
+    pub created: Option<String>,
+    /// Variables that requirement files may refer to.
+    pub variables: std::collections::BTreeMap<String, String>,
+}

@@ -1,0 +1,49 @@
+//! Counts the bytes that a use case moves.
+//!
+//! Counts only what crosses a connection; reading the local store is free.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// Running counts, shared by all tasks.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    downloaded: AtomicU64,
+    uploaded: AtomicU64,
+    mounted: AtomicU64,
+}
+
+/// The counts at one moment, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// Fetched from registries and package indexes.
+    pub downloaded: u64,
+    /// Sent to the target.
+    pub uploaded: u64,
+    /// Not sent, since the registry had them in a neighbouring repository.
+    pub mounted: u64,
+}
+
+impl Traffic {
+    /// Counts bytes that came.
+    pub fn downloaded(&self, bytes: u64) {
+        self.downloaded.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that went.
+    pub fn uploaded(&self, bytes: u64) {
+        self.uploaded.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that were mounted.
+    pub fn mounted(&self, bytes: u64) {
+        self.mounted.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The counts now.
+    pub fn moved(&self) -> Moved {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Moved { downloaded: read(&self.downloaded), uploaded: read(&self.uploaded), mounted: read(&self.mounted) }
+    }
+}

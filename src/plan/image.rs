@@ -1,0 +1,115 @@
+//! The plan of one image: its layers with what is done for each, and the config change.
+//!
+//! A plan is data: it can be printed, compared and carried out, and holds no handle to anything.
+
+use crate::image::users::Owner;
+use crate::image::{ConfigChange, ParentImage};
+use crate::layer::EntryPath;
+use crate::oci::{Descriptor, DiffId, Platform};
+use crate::python::lock::LockedWheel;
+
+use super::key::{LayerKey, ResolutionKey};
+use super::known::Place;
+use super::layers::{DirectoryEntry, LayerKind, Placement};
+
+/// What is done so that the target has a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing: it is there.
+    Hit,
+    /// It is mounted from another repository of the same registry.
+    Mount,
+    /// Its bytes are moved from where they are.
+    Copy,
+    /// It is made, then moved.
+    Build,
+}
+
+impl Action {
+    /// The word in machine-readable output.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Mount => "mount",
+            Self::Copy => "copy",
+            Self::Build => "build",
+        }
+    }
+}
+
+/// How a layer that nobody has is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Making {
+    /// Whiteouts for `paths`.
+    Removals {
+        /// What goes.
+        paths: Vec<EntryPath>,
+        /// The directories above, as the parent has them.
+        directories: Vec<DirectoryEntry>,
+    },
+    /// Wheels, installed.
+    Wheels {
+        /// In the order of the lock.
+        wheels: Vec<LockedWheel>,
+        /// Whether it is a single wheel that may come to several layers.
+        split: bool,
+        /// Where they go.
+        placement: Placement,
+    },
+    /// The source tree.
+    Sources {
+        /// Who owns it.
+        owner: Owner,
+    },
+}
+
+/// One layer of a planned image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedLayer {
+    /// What kind.
+    pub kind: LayerKind,
+    /// What it holds, for people.
+    pub title: String,
+    /// Its key; the parent's layers that we did not make have none.
+    pub key: Option<LayerKey>,
+    /// The blob, when its bytes exist somewhere.
+    pub blob: Option<(Descriptor, Option<DiffId>)>,
+    /// Where those bytes are.
+    pub place: Option<Place>,
+    /// What is done.
+    pub action: Action,
+    /// Bytes that the action moves to the target; an estimate for what is still to be made.
+    pub bytes: Option<u64>,
+    /// Bytes that have to be fetched before it can be made.
+    pub fetch: u64,
+    /// How it is made, for [`Action::Build`].
+    pub making: Option<Making>,
+}
+
+/// The plan of one image.
+#[derive(Clone, Debug)]
+pub struct ImagePlan {
+    /// What it runs on.
+    pub platform: Platform,
+    /// What it stands on.
+    pub parent: ParentImage,
+    /// All layers, the parent's first.
+    pub layers: Vec<PlannedLayer>,
+    /// What changes in the config.
+    pub change: ConfigChange,
+    /// Under which key the Python layers were chosen, when there are requirements.
+    pub resolution: Option<ResolutionKey>,
+}
+
+impl ImagePlan {
+    /// Bytes that the build moves to the target, as far as they are known.
+    pub fn upload_bytes(&self) -> u64 {
+        let moved = |layer: &&PlannedLayer| matches!(layer.action, Action::Copy | Action::Build);
+        self.layers.iter().filter(moved).filter_map(|layer| layer.bytes).sum()
+    }
+
+    /// Bytes that the build fetches from package indexes and other registries.
+    pub fn download_bytes(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.fetch).sum()
+    }
+}

@@ -1,0 +1,19 @@
+//! Decides what a build does: which layers, under which keys, and what changes in the config.
+//!
+//! Pure: facts come in, a plan goes out, and nothing here reads a disk or a registry.
+
+mod config;
+mod image;
+mod key;
+mod known;
+mod layers;
+mod python;
+
+pub use config::{SOURCES, add_change, changes_nothing, config_change};
+pub use image::{Action, ImagePlan, Making, PlannedLayer};
+pub use key::{KeyHasher, LayerKey, PlanKey, ResolutionKey};
+pub use known::{ChosenLayers, Known, KnownLayer, Place};
+pub use layers::{
+    DirectoryEntry, LayerKind, PART_BYTES, Placement, SPLIT_FROM, annotate, removals_key, sources_key, wheels_key,
+};
+pub use python::{collapse, part_title, wheel_layers};

@@ -1,0 +1,356 @@
+//! Reading `pylock.toml` (PEP 751) and choosing the one wheel a package that fits.
+//!
+//! Versions are taken as they stand: nothing here resolves.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+use url::Url;
+
+use super::filename::WheelFilename;
+use super::lock::{Lock, LockError, LockedWheel, RemovedDistribution};
+use super::marker::MarkerEnvironment;
+use super::normalize::normalize_name;
+use super::tags::CompatibleTags;
+use crate::oci::Digest;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Document {
+    lock_version: Spanned<String>,
+    #[serde(default)]
+    default_groups: Vec<String>,
+    #[serde(default)]
+    packages: Vec<Package>,
+    #[serde(default)]
+    tool: DocumentTool,
+}
+
+#[derive(Default, Deserialize)]
+struct DocumentTool {
+    #[serde(default)]
+    lapstrake: DocumentNotes,
+}
+
+#[derive(Default, Deserialize)]
+struct DocumentNotes {
+    #[serde(default)]
+    removed: Vec<RemovedDistribution>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: Spanned<String>,
+    version: Option<String>,
+    marker: Option<String>,
+    #[serde(default)]
+    wheels: Vec<File>,
+    sdist: Option<IgnoredAny>,
+    archive: Option<File>,
+    vcs: Option<IgnoredAny>,
+    directory: Option<IgnoredAny>,
+    #[serde(default)]
+    tool: PackageTool,
+}
+
+#[derive(Default, Deserialize)]
+struct PackageTool {
+    #[serde(default)]
+    lapstrake: PackageNotes,
+}
+
+#[derive(Default, Deserialize)]
+struct PackageNotes {
+    #[serde(default)]
+    requested: bool,
+}
+
+#[derive(Deserialize)]
+struct File {
+    name: Option<String>,
+    url: Option<String>,
+    path: Option<String>,
+    size: Option<u64>,
+    #[serde(default)]
+    hashes: BTreeMap<String, String>,
+}
+
+/// Reads `text`; `tags` of `None` takes every wheel, `markers` of `None` every package.
+pub(super) fn read(
+    text: &str,
+    folder: &Path,
+    tags: Option<&CompatibleTags>,
+    markers: Option<&MarkerEnvironment>,
+) -> Result<Lock, LockError> {
+    let document: Document = toml::from_str(text).map_err(|error| LockError::Syntax {
+        line: error.span().map_or(1, |span| line_of(text, span.start)),
+        reason: error.message().trim().replace('\n', ", "),
+    })?;
+    let version = document.lock_version.get_ref();
+    if version != "1" && !version.starts_with("1.") {
+        let line = line_of(text, document.lock_version.span().start);
+        return Err(LockError::Version { line, version: version.clone() });
+    }
+    let mut packages = BTreeMap::new();
+    for package in document.packages {
+        let line = line_of(text, package.name.span().start);
+        if !wanted(&package, line, markers, &document.default_groups)? {
+            continue;
+        }
+        let locked = lock(package, line, folder, tags)?;
+        let name = locked.name.clone();
+        if packages.insert(name.clone(), locked).is_some() {
+            return Err(LockError::Twice { line, name });
+        }
+    }
+    let mut removed = document.tool.lapstrake.removed;
+    removed.sort();
+    Ok(Lock { packages: packages.into_values().collect(), removed })
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1
+}
+
+fn wanted(
+    package: &Package,
+    line: usize,
+    markers: Option<&MarkerEnvironment>,
+    groups: &[String],
+) -> Result<bool, LockError> {
+    let (Some(environment), Some(marker)) = (markers, &package.marker) else { return Ok(true) };
+    environment.holds(marker, groups).ok_or_else(|| LockError::Marker { line, marker: marker.clone() })
+}
+
+fn lock(package: Package, line: usize, folder: &Path, tags: Option<&CompatibleTags>) -> Result<LockedWheel, LockError> {
+    let name = normalize_name(package.name.get_ref());
+    let requested = package.tool.lapstrake.requested;
+    if let Some(archive) = package.archive {
+        let (filename, url) = place(&archive, &name, line, folder)?;
+        if !filename.ends_with(".whl") {
+            return Err(LockError::NotAWheel { name, kind: "source archive" });
+        }
+        let version = package.version.or_else(|| version_of(&filename)).unwrap_or_default();
+        if rank(&filename, tags).is_none() {
+            return Err(no_wheel_fits(name, version, &[filename], tags));
+        }
+        let sha256 = hash(&archive, &filename, line)?;
+        let direct_url = Some(format!("{{\"url\":{},\"archive_info\":{{}}}}", serde_json::Value::from(url.as_str())));
+        return Ok(LockedWheel { name, version, filename, url, sha256, size: archive.size, requested, direct_url });
+    }
+    if package.directory.is_some() {
+        return Err(LockError::NotAWheel { name, kind: "folder" });
+    }
+    if package.vcs.is_some() {
+        return Err(LockError::NotAWheel { name, kind: "version control repository" });
+    }
+    let mut best: Option<(Rank, String, String, &File)> = None;
+    let mut offered = Vec::new();
+    for file in &package.wheels {
+        let (filename, url) = place(file, &name, line, folder)?;
+        if let Some(rank) = rank(&filename, tags)
+            && best.as_ref().is_none_or(|(held, held_name, ..)| (&rank, &filename) < (held, held_name))
+        {
+            best = Some((rank, filename.clone(), url, file));
+        }
+        offered.push(filename);
+    }
+    let version = package.version.or_else(|| offered.first().and_then(|file| version_of(file))).unwrap_or_default();
+    let Some((_, filename, url, file)) = best else {
+        return Err(match (offered.is_empty(), package.sdist) {
+            (true, Some(_)) => LockError::SdistOnly { name, version },
+            (true, None) => LockError::Place { line, file: name },
+            (false, _) => no_wheel_fits(name, version, &offered, tags),
+        });
+    };
+    let sha256 = hash(file, &filename, line)?;
+    Ok(LockedWheel { name, version, filename, url, sha256, size: file.size, requested, direct_url: None })
+}
+
+/// The file's name and its URL without userinfo and fragment.
+fn place(file: &File, package: &str, line: usize, folder: &Path) -> Result<(String, String), LockError> {
+    let nowhere = || LockError::Place { line, file: file.name.clone().unwrap_or_else(|| package.to_owned()) };
+    let mut url = match (&file.path, &file.url) {
+        (Some(path), _) => Url::from_file_path(lexically_absolute(folder, path)).map_err(|()| nowhere())?,
+        (None, Some(url)) => Url::parse(url).map_err(|_| nowhere())?,
+        (None, None) => return Err(nowhere()),
+    };
+    if !matches!(url.scheme(), "https" | "http" | "file") {
+        return Err(nowhere());
+    }
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    let last = url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default().to_owned();
+    let filename = match &file.name {
+        Some(name) => name.clone(),
+        None => percent_decoded(&last).ok_or_else(nowhere)?,
+    };
+    if filename.is_empty() || filename.contains(['/', '\\', '\0']) {
+        return Err(nowhere());
+    }
+    Ok((filename, url.into()))
+}
+
+/// `path` below `folder`, with `.` and `..` taken away without asking the file system.
+pub(crate) fn lexically_absolute(folder: &Path, path: impl AsRef<Path>) -> PathBuf {
+    let mut absolute = PathBuf::new();
+    for component in folder.join(path).components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                absolute.pop();
+            }
+            other => absolute.push(other),
+        }
+    }
+    absolute
+}
+
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let pair = [rest.next()?, rest.next()?];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&pair).ok()?, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hash(file: &File, filename: &str, line: usize) -> Result<Digest, LockError> {
+    let wrong = || LockError::Hash { line, file: filename.to_owned() };
+    let hex = file.hashes.get("sha256").ok_or_else(wrong)?;
+    Digest::parse(&format!("sha256:{}", hex.to_ascii_lowercase())).map_err(|_| wrong())
+}
+
+fn version_of(filename: &str) -> Option<String> {
+    filename.split('-').nth(1).map(str::to_owned)
+}
+
+/// The wheel's best tag, then its build number, higher first.
+type Rank = (usize, Reverse<Option<(u64, String)>>);
+
+fn rank(filename: &str, tags: Option<&CompatibleTags>) -> Option<Rank> {
+    let Some(tags) = tags else { return Some((0, Reverse(None))) };
+    let wheel = WheelFilename::parse(filename).ok()?;
+    Some((tags.fits(&wheel)?, Reverse(wheel.build)))
+}
+
+fn no_wheel_fits(name: String, version: String, offered: &[String], tags: Option<&CompatibleTags>) -> LockError {
+    const SHOWN: usize = 6;
+    let reason = |file: &String| {
+        let wheel = WheelFilename::parse(file).ok();
+        let reason = wheel.and_then(|wheel| tags?.why_not(&wheel));
+        format!("`{file}` {}", reason.as_deref().unwrap_or("has no name that can be read"))
+    };
+    let obstacles = offered.iter().take(SHOWN).map(reason).collect::<Vec<_>>().join("; ");
+    let more = offered.len().saturating_sub(SHOWN);
+    let obstacles = if more > 0 { format!("{obstacles}; and {more} more") } else { obstacles };
+    let all = tags.map(CompatibleTags::tags).unwrap_or_default();
+    let mut tried = all.iter().take(SHOWN).map(|tag| format!("`{tag}`")).collect::<Vec<_>>().join(", ");
+    if all.len() > SHOWN {
+        tried.push_str(&format!(" and {} more", all.len() - SHOWN));
+    }
+    LockError::NoWheelFits { name, version, tried, obstacles }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::python::tags::{Interpreter, TagLibc};
+
+    const HEAD: &str = "lock-version = \"1.0\"\ncreated-by = \"x\"\n";
+    const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn read_one(package: &str) -> Result<Lock, LockError> {
+        let tags = CompatibleTags::of(&Interpreter {
+            implementation: "cp".into(),
+            version: (3, 11),
+            free_threaded: false,
+            libc: TagLibc::Glibc(2, 36),
+            machine: "x86_64".into(),
+        });
+        let markers = MarkerEnvironment::linux("3.11", "x86_64");
+        let text = format!("{HEAD}[[packages]]\n{}", package.replace("HEX", HEX));
+        read(&text, Path::new("/project"), Some(&tags), Some(&markers))
+    }
+
+    #[test]
+    fn best_ranked_wheel_is_taken_and_its_place_is_cleaned() {
+        let lock = read_one(
+            r#"name = "Foo_Bar"
+            version = "1"
+            wheels = [
+              { url = "https://u:p@h.example/foo_bar-1-py3-none-any.whl#x", hashes = { sha256 = "HEX" } },
+              { url = "https://u:p@h.example/a%2Bb/foo_bar-1%2Bl-cp311-cp311-manylinux_2_17_x86_64.whl", size = 3, hashes = { sha256 = "HEX" } },
+              { url = "https://h.example/foo_bar-1-cp39-cp39-win_amd64.whl", hashes = {} },
+            ]"#,
+        )
+        .unwrap();
+        let wheel = &lock.packages[0];
+        assert_eq!(wheel.name, "foo-bar");
+        assert_eq!(wheel.filename, "foo_bar-1+l-cp311-cp311-manylinux_2_17_x86_64.whl");
+        assert_eq!(wheel.url, "https://h.example/a%2Bb/foo_bar-1%2Bl-cp311-cp311-manylinux_2_17_x86_64.whl");
+        assert_eq!((wheel.size, wheel.requested, &wheel.direct_url), (Some(3), false, &None));
+    }
+
+    #[test]
+    fn relative_paths_start_from_the_folder_of_the_lock() {
+        let lock = read_one(
+            "name = \"a\"\nwheels = [{ path = \"../w/a-2-py3-none-any.whl\", hashes = { sha256 = \"HEX\" } }]",
+        )
+        .unwrap();
+        assert_eq!(lock.packages[0].url, "file:///w/a-2-py3-none-any.whl");
+        assert_eq!(lock.packages[0].version, "2");
+        let lock =
+            read_one("name = \"a\"\narchive = { path = \"w/a-2-py3-none-any.whl\", hashes = { sha256 = \"HEX\" } }")
+                .unwrap();
+        let direct = lock.packages[0].direct_url.as_deref();
+        assert_eq!(direct, Some(r#"{"url":"file:///project/w/a-2-py3-none-any.whl","archive_info":{}}"#));
+    }
+
+    #[test]
+    fn packages_whose_marker_does_not_hold_are_left_out() {
+        let package = "name = \"a\"\nmarker = \"sys_platform == 'win32'\"\nsdist = { name = \"a.tar.gz\" }";
+        assert!(read_one(package).unwrap().packages.is_empty());
+        let unknown = "name = \"a\"\nmarker = \"moon == 'full'\"";
+        assert!(matches!(read_one(unknown), Err(LockError::Marker { line: 4, .. })));
+    }
+
+    #[test]
+    fn packages_without_a_fitting_wheel_say_what_was_tried() {
+        let error = read_one(
+            r#"name = "a"
+            version = "1"
+            wheels = [
+              { url = "https://h.example/a-1-cp39-cp39-win_amd64.whl", hashes = { sha256 = "HEX" } },
+              { url = "https://h.example/a-1-cp311-cp311-musllinux_1_2_x86_64.whl", hashes = { sha256 = "HEX" } },
+            ]"#,
+        )
+        .unwrap_err();
+        let text = error.to_string();
+        let obstacles = "no wheel of `a` 1 fits: `a-1-cp39-cp39-win_amd64.whl` needs ABI cp39, the image has CPython 3.11; \
+                         `a-1-cp311-cp311-musllinux_1_2_x86_64.whl` needs musllinux_1_2, the image has glibc 2.36; tried \
+                         `cp311-cp311-manylinux_2_36_x86_64`, ";
+        assert!(text.starts_with(obstacles), "{text}");
+        for (package, kind) in [
+            ("name = \"a\"\nsdist = { url = \"https://h.example/a.tar.gz\" }", "only a source distribution"),
+            ("name = \"a\"\ndirectory = { path = \".\" }", "folder"),
+            ("name = \"a\"\nvcs = { type = \"git\", url = \"x\", commit-id = \"y\" }", "version control repository"),
+            (
+                "name = \"a\"\narchive = { url = \"https://h.example/a-1.tar.gz\", hashes = { sha256 = \"HEX\" } }",
+                "source archive",
+            ),
+        ] {
+            assert!(read_one(package).unwrap_err().to_string().contains(kind), "{kind}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! From requirements to a lock, through uv.
+//!
+//! One `uv pip compile` answers when the parent has nothing that the answer touches. Otherwise `uv pip install --dry-run`
+//! into a skeleton of the parent's distributions says what would change, and a second compile, which lives from uv's
+//! cache, says which files those are. No version is compared here.
+
+use std::collections::BTreeSet;
+
+use super::arguments::{UvArguments, index_credentials};
+use super::child::{Child, Outcome};
+use super::error::ResolveError;
+use super::explain::explain;
+use super::index::IndexCredentials;
+use super::request::{ResolveRequest, TargetLibc};
+use super::requirement::{self, Direct};
+use super::scratch::Scratch;
+use super::uv::Uv;
+use crate::python::lock::{Lock, RemovedDistribution};
+use crate::python::marker::MarkerEnvironment;
+use crate::python::normalize_name;
+use crate::python::tags::CompatibleTags;
+
+/// Resolves `request` with `uv` into one wheel a package.
+///
+/// uv reaches the indexes and nothing else. No distribution of the parent that satisfies a requirement is in the lock.
+///
+/// # Errors
+/// Fails when uv cannot be run, or finds no answer, or a package has no wheel that fits.
+pub async fn resolve(request: &ResolveRequest, uv: &Uv, tags: &CompatibleTags) -> Result<Lock, ResolveError> {
+    let direct = requirement::direct(&request.requirements);
+    let arguments = UvArguments::of(request)?;
+    let scratch = Scratch::write(request, &arguments)?;
+    let run = Run {
+        uv,
+        request,
+        platform: platform(request)?,
+        credentials: index_credentials(request),
+        arguments,
+        scratch,
+        direct,
+        tags,
+    };
+    let mut lock = run.lock().await?;
+    lock.mark_requested(&requirement::names(&run.direct));
+    Ok(lock)
+}
+
+/// One resolution while it runs.
+struct Run<'a> {
+    uv: &'a Uv,
+    request: &'a ResolveRequest,
+    platform: String,
+    credentials: IndexCredentials,
+    arguments: UvArguments,
+    scratch: Scratch,
+    direct: Vec<Direct>,
+    tags: &'a CompatibleTags,
+}
+
+/// Which index pages uv answers from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    /// Those that the index has now.
+    Current,
+    /// Those in uv's cache, put there by the run before; the index's where the cache does not do.
+    JustFetched,
+}
+
+/// What uv would do to the parent.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    /// Name, version and, for a requirement that names a place, its URL.
+    installed: Vec<(String, String, Option<String>)>,
+    removed: Vec<RemovedDistribution>,
+}
+
+impl Run<'_> {
+    async fn lock(&self) -> Result<Lock, ResolveError> {
+        let installed: BTreeSet<&str> = self.request.installed.iter().map(|dist| dist.name.as_str()).collect();
+        let is_asked = |dist: &Direct| dist.name.as_deref().is_none_or(|name| installed.contains(name));
+        let mut whole = None;
+        if installed.is_empty() || !self.direct.iter().any(is_asked) {
+            match self.compile(&self.scratch.requirements(), Pages::Current).await {
+                Ok(lock) if lock.packages.iter().all(|wheel| !installed.contains(wheel.name.as_str())) => {
+                    return Ok(lock);
+                }
+                Ok(lock) => whole = Some(lock),
+                // The parent may have what no index has.
+                Err(ResolveError::Unsatisfiable { .. } | ResolveError::NoWheel { .. } | ResolveError::Answer(_))
+                    if !installed.is_empty() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(whole) = &whole {
+            // What the parent has may lead uv to pages that are old; then nothing of this answer is taken.
+            let changes = self.changes(Pages::JustFetched).await?;
+            if let Some(lock) = chosen(whole, &changes) {
+                return Ok(Lock { removed: changes.removed, ..lock });
+            }
+        }
+        let changes = self.changes(Pages::Current).await?;
+        let mut lock = match changes.installed.is_empty() {
+            true => Lock::default(),
+            false => self.compile(&[self.scratch.write_pins(&pins(&changes))?], Pages::JustFetched).await?,
+        };
+        lock.removed = changes.removed;
+        Ok(lock)
+    }
+
+    /// What uv would install into the parent and remove from it.
+    async fn changes(&self, pages: Pages) -> Result<Changes, ResolveError> {
+        let mut arguments = vec!["pip".to_owned(), "install".into(), "--dry-run".into()];
+        arguments.extend(["--target".to_owned(), self.scratch.skeleton().display().to_string()]);
+        arguments.extend(self.target_arguments());
+        arguments.extend(self.arguments.both.iter().chain(&self.arguments.install).cloned());
+        for file in self.scratch.requirements() {
+            arguments.extend(["-r".to_owned(), file]);
+        }
+        let outcome = self.run(arguments, pages).await?;
+        Ok(read_changes(&outcome.stderr))
+    }
+
+    async fn compile(&self, files: &[String], pages: Pages) -> Result<Lock, ResolveError> {
+        let mut arguments = vec!["pip".to_owned(), "compile".into(), "--format=pylock.toml".into()];
+        arguments.extend(["--no-header".to_owned(), "--quiet".into()]);
+        // Files of pins are the ones whose pages were just fetched.
+        if pages == Pages::JustFetched && !self.arguments.both.iter().any(|argument| argument == "--no-deps") {
+            arguments.push("--no-deps".into());
+        }
+        arguments.extend(self.target_arguments());
+        arguments.extend(self.arguments.both.iter().cloned());
+        arguments.extend(files.iter().cloned());
+        let outcome = self.run(arguments, pages).await?;
+        let text = String::from_utf8_lossy(&outcome.stdout);
+        // Every package is for this target: uv has evaluated the markers.
+        let version = &self.request.target.version;
+        let markers = MarkerEnvironment::linux(version, self.platform.split('-').next().unwrap_or_default());
+        Lock::parse_pylock(&text, self.scratch.folder(), self.tags, &markers).map_err(ResolveError::Answer)
+    }
+
+    fn target_arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["--only-binary=:all:".to_owned()];
+        arguments.push(format!("--python-version={}", self.request.target.version));
+        arguments.push(format!("--python-platform={}", self.platform));
+        if let Some(python) = self.uv.python() {
+            arguments.push(format!("--python={}", python.display()));
+        }
+        for file in self.scratch.constraints() {
+            arguments.extend(["--constraint".to_owned(), file]);
+        }
+        if self.request.offline {
+            arguments.push("--offline".into());
+        }
+        arguments
+    }
+
+    /// Runs uv; pages that it fetched a moment ago are first taken as they are, since asking again costs a second.
+    async fn run(&self, arguments: Vec<String>, pages: Pages) -> Result<Outcome, ResolveError> {
+        if pages == Pages::JustFetched && !self.request.offline {
+            let mut offline = arguments.clone();
+            offline.push("--offline".into());
+            let outcome = self.start(offline).await?;
+            if outcome.status.success() {
+                return Ok(outcome);
+            }
+        }
+        let outcome = self.start(arguments).await?;
+        if outcome.status.success() {
+            return Ok(outcome);
+        }
+        let text = self.scratch.with_names(&self.credentials.redact(&outcome.stderr));
+        Err(explain(&text, &self.direct))
+    }
+
+    async fn start(&self, arguments: Vec<String>) -> Result<Outcome, ResolveError> {
+        let environment = self.scratch.environment(&self.request.environment, &self.arguments);
+        let mut child = Child::new(self.uv.program(), environment, self.scratch.folder());
+        child.arguments = arguments;
+        Ok(child.run().await?)
+    }
+}
+
+/// The wheels of `whole` that `changes` installs, when they are all there.
+fn chosen(whole: &Lock, changes: &Changes) -> Option<Lock> {
+    let mut packages = Vec::new();
+    for (name, version, _) in &changes.installed {
+        packages.push(whole.packages.iter().find(|wheel| wheel.name == *name && wheel.version == *version)?.clone());
+    }
+    packages.sort_by(|a, b| a.name.cmp(&b.name));
+    Some(Lock { packages, removed: Vec::new() })
+}
+
+fn pins(changes: &Changes) -> String {
+    let pin = |(name, version, place): &(String, String, Option<String>)| match place {
+        Some(place) => format!("{name} @ {place}\n"),
+        None => format!("{name}=={version}\n"),
+    };
+    changes.installed.iter().map(pin).collect()
+}
+
+/// Reads the ` + name==version (from place)` and ` - name==version` lines of a dry run.
+fn read_changes(text: &str) -> Changes {
+    let mut changes = Changes::default();
+    for line in text.lines() {
+        let Some((sign, rest)) = line.trim_start().split_once(' ') else { continue };
+        let (pin, place) = match rest.split_once(" (from ") {
+            Some((pin, place)) => (pin, place.strip_suffix(')').map(str::to_owned)),
+            None => (rest, None),
+        };
+        let Some((name, version)) = pin.split_once("==") else { continue };
+        let (name, version) = (normalize_name(name), version.trim().to_owned());
+        match sign {
+            "+" | "~" => changes.installed.push((name, version, place)),
+            "-" => changes.removed.push(RemovedDistribution { name, version }),
+            _ => {}
+        }
+    }
+    changes.removed.sort();
+    changes
+}
+
+/// uv's name of the target: the newest C library that uv knows and the target has.
+fn platform(request: &ResolveRequest) -> Result<String, ResolveError> {
+    const KNOWN_GLIBC: [u32; 12] = [40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17];
+    let target = &request.target;
+    let unknown = || ResolveError::Platform { platform: target.platform.to_string() };
+    let machine = match target.platform.architecture.as_str() {
+        "amd64" => "x86_64",
+        "arm64" => "aarch64",
+        "riscv64" => return Ok("riscv64-unknown-linux".into()),
+        _ => return Err(unknown()),
+    };
+    match target.libc {
+        _ if target.platform.os != "linux" => Err(unknown()),
+        TargetLibc::Musl(..) => Ok(format!("{machine}-unknown-linux-musl")),
+        TargetLibc::Glibc(major, minor) => {
+            let minor = if major > 2 { u32::MAX } else { minor };
+            let known = KNOWN_GLIBC.into_iter().find(|known| *known <= minor).unwrap_or(17);
+            Ok(format!("{machine}-manylinux_2_{known}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolver::request::tests::request;
+
+    #[test]
+    fn platform_is_the_newest_that_uv_knows_and_the_target_has() {
+        for (architecture, libc, expected) in [
+            ("amd64", TargetLibc::Glibc(2, 36), Some("x86_64-manylinux_2_36")),
+            ("amd64", TargetLibc::Glibc(2, 41), Some("x86_64-manylinux_2_40")),
+            ("arm64", TargetLibc::Glibc(2, 30), Some("aarch64-manylinux_2_28")),
+            ("arm64", TargetLibc::Glibc(2, 12), Some("aarch64-manylinux_2_17")),
+            ("amd64", TargetLibc::Musl(1, 2), Some("x86_64-unknown-linux-musl")),
+            ("s390x", TargetLibc::Glibc(2, 36), None),
+        ] {
+            let mut request = request("a");
+            request.target.platform.architecture = architecture.into();
+            request.target.libc = libc;
+            assert_eq!(platform(&request).ok().as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn changes_are_read_from_a_dry_run() {
+        let text = "Resolved 3 packages in 2ms\nWould uninstall 1 package\nWould install 2 packages\n - Foo_Bar==1.0\n \
+                    + foo-bar==1.1\n + aaa==1.0 (from file:///w/aaa-1.0-py3-none-any.whl)\n ~ c==2\n";
+        let changes = read_changes(text);
+        let place = Some("file:///w/aaa-1.0-py3-none-any.whl".to_owned());
+        let expected = [("foo-bar", "1.1", None), ("aaa", "1.0", place), ("c", "2", None)]
+            .map(|(name, version, place)| (name.to_owned(), version.to_owned(), place));
+        assert_eq!(changes.installed, expected);
+        assert_eq!(changes.removed, [RemovedDistribution { name: "foo-bar".into(), version: "1.0".into() }]);
+        assert_eq!(pins(&changes), "foo-bar==1.1\naaa @ file:///w/aaa-1.0-py3-none-any.whl\nc==2\n");
+        assert_eq!(read_changes("Checked 2 packages in 6ms\nWould make no changes\n"), Changes::default());
+    }
+}
