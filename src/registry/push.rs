@@ -177,7 +177,7 @@ impl Upload<'_> {
                 let mut ask = self.ask(Method::PUT, self.committing(newest), "PUT");
                 ask.body = Some(Bytes::new());
                 ask.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-                let sent = Sent::Answer(self.exchange.call(self.host, &ask).await?);
+                let sent = Sent::Answer(Box::new(self.exchange.call(self.host, &ask).await?));
                 self.accepted(&ask, sent, false).await.map(drop)
             }
         }
@@ -205,7 +205,7 @@ impl Upload<'_> {
     /// Sorts an answer to the bytes of a blob.
     async fn accepted(&self, ask: &Ask, sent: Sent, first_way: bool) -> Result<Response, Setback> {
         let answer = match sent {
-            Sent::Answer(answer) => answer,
+            Sent::Answer(answer) => *answer,
             Sent::Renew => return Err(Setback::Renew),
         };
         let status = answer.response.status();

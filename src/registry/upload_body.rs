@@ -26,7 +26,7 @@ const COMMIT_PATIENCE: u32 = 10;
 /// What an upload came to.
 pub(super) enum Sent {
     /// An answer.
-    Answer(Answer),
+    Answer(Box<Answer>),
     /// The registry wants another authorization, which is there now.
     Renew,
 }
@@ -89,7 +89,7 @@ pub(super) async fn send(upload: &Upload<'_>, ask: &Ask) -> Result<Sent, Registr
         exchange.drain(response, &ask.action).await;
         return Ok(Sent::Renew);
     }
-    Ok(Sent::Answer(Answer { response, carried, tries: 1 }))
+    Ok(Sent::Answer(Box::new(Answer { response, carried, tries: 1 })))
 }
 
 /// Waits for the answer as long as bytes move.

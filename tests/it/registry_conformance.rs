@@ -8,6 +8,7 @@ use futures_util::TryStreamExt;
 use lapstrake::oci::media_type::{OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST};
 use lapstrake::oci::{Descriptor, Digest, Document, Index, Manifest, MediaType, Raw, Reference, Repository};
 use lapstrake::registry::{BlobBody, Client, ClientConfig, Memory, Mounted, Registry, RegistryError};
+use lapstrake::serve::{ServeOptions, Server};
 
 use crate::support::fault::FaultServer;
 use crate::support::tiny_registry::TinyRegistry;
@@ -24,6 +25,14 @@ async fn http_client_keeps_the_contract() {
     keeps_the_contract(&Client::new(ClientConfig::default()), &server.domain()).await;
     let agents = server.seen().iter().all(|seen| seen.header("user-agent").unwrap().starts_with("lapstrake/"));
     assert!(agents);
+}
+
+#[tokio::test]
+async fn http_client_and_embedded_server_keep_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Server::bind(ServeOptions::new(folder.path())).await.unwrap().spawn();
+    keeps_the_contract(&Client::new(ClientConfig::default()), &running.address().to_string()).await;
+    running.stop().await;
 }
 
 async fn keeps_the_contract(registry: &dyn Registry, domain: &str) {

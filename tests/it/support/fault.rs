@@ -14,84 +14,77 @@ use tokio::task::JoinHandle;
 
 /// A request as the server saw it.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: String,
+pub(crate) struct Seen {
+    pub(crate) method: String,
     /// Path and query.
-    pub target: String,
+    pub(crate) target: String,
     /// With lower-case names.
-    pub headers: BTreeMap<String, String>,
-    pub body: Vec<u8>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
     /// The path without its query.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 }
 
 /// What the server does with a request.
 #[derive(Clone, Debug, Default)]
-pub struct Reply {
+pub(crate) struct Reply {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     delay: Duration,
     cut_after: Option<usize>,
     reset: bool,
-    length: Option<u64>,
     drip: Option<Duration>,
 }
 
 impl Reply {
-    pub fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
 
-    pub fn ok(body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Self {
         Self { status: 200, body: body.into(), ..Self::default() }
     }
 
-    pub fn header(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: impl ToString) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self
     }
 
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
     /// Waits before the answer.
-    pub fn delay(mut self, delay: Duration) -> Self {
+    pub(crate) fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
     /// Ends the connection after so many bytes of the body.
-    pub fn cut_after(mut self, bytes: usize) -> Self {
+    pub(crate) fn cut_after(mut self, bytes: usize) -> Self {
         self.cut_after = Some(bytes);
         self
     }
 
     /// Ends the connection by a reset: in place of an answer, or after `cut_after` bytes of one.
-    pub fn reset(mut self) -> Self {
+    pub(crate) fn reset(mut self) -> Self {
         self.reset = true;
         self
     }
 
-    /// Says that the body has this length.
-    pub fn length(mut self, length: u64) -> Self {
-        self.length = Some(length);
-        self
-    }
-
     /// Sends one byte at a time, with a pause after each.
-    pub fn drip(mut self, pause: Duration) -> Self {
+    pub(crate) fn drip(mut self, pause: Duration) -> Self {
         self.drip = Some(pause);
         self
     }
@@ -100,7 +93,7 @@ impl Reply {
 type Script = dyn Fn(&Seen, usize) -> Reply + Send + Sync;
 
 /// A running server; ends when dropped.
-pub struct FaultServer {
+pub(crate) struct FaultServer {
     address: SocketAddr,
     log: Arc<Mutex<Vec<Seen>>>,
     task: JoinHandle<()>,
@@ -114,7 +107,7 @@ struct State {
 
 impl FaultServer {
     /// Starts a server. The script gets each request and which hit of its method and path it is, from 1.
-    pub async fn start(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let log = Arc::<Mutex<Vec<Seen>>>::default();
@@ -132,26 +125,21 @@ impl FaultServer {
     }
 
     /// `127.0.0.1:port`.
-    pub fn domain(&self) -> String {
+    pub(crate) fn domain(&self) -> String {
         self.address.to_string()
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// All requests so far, in order of their arrival.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.log.lock().unwrap().clone()
     }
 
-    /// The requests so far, as `METHOD path`.
-    pub fn lines(&self) -> Vec<String> {
-        self.seen().iter().map(|seen| format!("{} {}", seen.method, seen.path())).collect()
-    }
-
     /// How many requests of this method and path came.
-    pub fn hits(&self, method: &str, path: &str) -> usize {
+    pub(crate) fn hits(&self, method: &str, path: &str) -> usize {
         self.seen().iter().filter(|seen| seen.method == method && seen.path() == path).count()
     }
 }
@@ -237,7 +225,7 @@ async fn answer(stream: &mut TcpStream, seen: &Seen, reply: &Reply) -> io::Resul
     }
     let has_length = reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     if !has_length && reply.status != 204 {
-        head.push_str(&format!("content-length: {}\r\n", reply.length.unwrap_or(reply.body.len() as u64)));
+        head.push_str(&format!("content-length: {}\r\n", reply.body.len()));
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes()).await?;

@@ -1,4 +1,5 @@
 //! What the tests of several capabilities need.
+//! What several capabilities' tests need.
 
 pub(crate) mod fault;
 pub(crate) mod index;

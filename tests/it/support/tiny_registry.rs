@@ -11,7 +11,7 @@ use super::fault::{Reply, Seen};
 
 /// The content of the registry, by repository path.
 #[derive(Default)]
-pub struct TinyRegistry(Mutex<State>);
+pub(crate) struct TinyRegistry(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -22,14 +22,14 @@ struct State {
 
 impl TinyRegistry {
     /// Puts a blob in place.
-    pub fn put_blob(&self, path: &str, bytes: &[u8]) -> Digest {
+    pub(crate) fn put_blob(&self, path: &str, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
         self.0.lock().unwrap().blobs.insert((path.to_owned(), digest.to_string()), bytes.to_vec());
         digest
     }
 
     /// What the registry answers.
-    pub fn reply(&self, seen: &Seen) -> Reply {
+    pub(crate) fn reply(&self, seen: &Seen) -> Reply {
         let target = seen.target.strip_prefix("/v2/").unwrap_or_default();
         let (rest, query) = target.split_once('?').unwrap_or((target, ""));
         let query: BTreeMap<String, String> =

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// The cases of one file of vectors; `None`, with a line that says so, when no folder is named.
 #[expect(clippy::disallowed_methods, reason = "the folder of the vectors is named by the environment")]
-pub fn cases(name: &str) -> Option<Vec<Value>> {
+pub(crate) fn cases(name: &str) -> Option<Vec<Value>> {
     let Ok(folder) = std::env::var("LAPSTRAKE_VECTORS") else {
         eprintln!("skipped: LAPSTRAKE_VECTORS is not set");
         return None;
@@ -18,6 +18,6 @@ pub fn cases(name: &str) -> Option<Vec<Value>> {
 }
 
 /// A text of a case.
-pub fn text<'a>(case: &'a Value, member: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(case: &'a Value, member: &str) -> Option<&'a str> {
     case.get(member).and_then(Value::as_str)
 }
