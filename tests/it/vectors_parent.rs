@@ -1,5 +1,7 @@
 //! Parent layers that others made, some of them hostile: read as Go reads them, or refused.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what these helpers of tests meet is a failure of the test")]
+
 use std::io::{self, Read};
 use std::path::Path;
 

@@ -189,3 +189,118 @@ fn normalise(written: &[u8]) -> Result<Option<EntryPath>, IndexError> {
 fn impossible(path: &[u8]) -> IndexError {
     IndexError::Path { path: String::from_utf8_lossy(path).into_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Filesystem, Libc};
+    use super::*;
+
+    fn tar(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, kind, text) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_entry_type(*kind);
+            header.set_mode(0o640);
+            header.set_uid(5);
+            header.set_gid(6);
+            let content = if *kind == tar::EntryType::Regular { text.as_bytes() } else { b"" };
+            if content.is_empty() && !text.is_empty() {
+                header.as_gnu_mut().unwrap().linkname[..text.len()].copy_from_slice(text.as_bytes());
+            }
+            header.set_size(content.len() as u64);
+            header.set_cksum();
+            builder.append(&header, content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn index(entries: &[(&str, tar::EntryType, &str)]) -> Result<LayerIndex, IndexError> {
+        let tar = tar(entries);
+        let (index, blob, diff_id) = LayerIndex::read(&tar[..], Compression::None, &ReadLimits::default())?;
+        assert_eq!((&blob, &diff_id.0), (&Digest::of(&tar), &Digest::of(&tar)));
+        Ok(index)
+    }
+
+    use tar::EntryType::{Directory, Link, Regular, Symlink};
+
+    #[test]
+    fn paths_are_normalised_and_whiteouts_told_from_files() {
+        let index = index(&[
+            ("./", Directory, ""),
+            ("./a//b/", Directory, ""),
+            ("/a/./c", Regular, "content"),
+            ("d", Link, "./a/c"),
+            ("e", Symlink, "../a"),
+            ("a/.wh.x", Regular, ""),
+            ("a/.wh..wh.x", Regular, ""),
+            ("a/.wh..wh..opq", Regular, ""),
+            (".wh..wh..opq", Regular, ""),
+            (".wh..wh.plnk/1.2", Regular, ""),
+        ])
+        .unwrap();
+        let lines: Vec<String> = index
+            .changes()
+            .iter()
+            .map(|(path, change)| match change {
+                Change::Put(node) => format!("{path} {:o} {} {} {:?}", node.mode, node.uid, node.gid, node.kind),
+                Change::Link(target) => format!("{path} = {target}"),
+                other => format!("{path} {other:?}"),
+            })
+            .collect();
+        let expected = [
+            "a/b 640 5 6 Directory",
+            "a/c 640 5 6 File { size: 7 }",
+            "d = a/c",
+            "e 640 5 6 Symlink { target: [46, 46, 47, 97] }",
+            "a/x Whiteout",
+            "a/.wh.x Whiteout",
+            "a/.wh..wh..opq Opaque",
+            ".wh..wh..opq Opaque",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn entries_that_leave_the_root_or_name_nothing_are_refused() {
+        for (path, kind, text) in [
+            ("../a", Regular, ""),
+            ("a/../b", Directory, ""),
+            ("a", Link, "../b"),
+            ("a", Link, "/"),
+            ("a", Symlink, ""),
+            (".", Regular, ""),
+            ("", Regular, ""),
+        ] {
+            assert!(matches!(index(&[(path, kind, text)]), Err(IndexError::Path { .. })), "{path} {text}");
+        }
+        for path in [".wh.", ".wh..", ".wh...", "a/.wh.", "a/.wh..."] {
+            assert!(matches!(index(&[(path, Regular, "")]), Err(IndexError::Whiteout { .. })), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_planning_needs_is_kept_and_nothing_else() {
+        let glibc = "..GNU C Library (x) stable release version 2.31.\n";
+        let index = index(&[
+            ("etc/passwd", Regular, "root:x:0:0::/:"),
+            ("etc/shadow", Regular, "secret"),
+            ("lib/libc.so.6", Regular, glibc),
+            ("s/a-1.dist-info/METADATA", Regular, "Name: a\n\nlong text"),
+        ])
+        .unwrap();
+        let fs = Filesystem::merge([index]).unwrap();
+        assert_eq!(fs.content("/etc/passwd"), Some(&b"root:x:0:0::/:"[..]));
+        assert_eq!(fs.content("/s/a-1.dist-info/METADATA"), Some(&b"Name: a\n"[..]));
+        assert_eq!(fs.content("/etc/shadow"), None);
+        assert_eq!(fs.resolve("lib/libc.so.6").unwrap().node.libc(), Some(Libc::Glibc(2, 31)));
+    }
+
+    #[test]
+    fn both_digests_are_those_of_a_compressed_layer() {
+        let tar = tar(&[("a", Regular, "1")]);
+        let blob = zstd::bulk::compress(&tar, 3).unwrap();
+        let (_, digest, diff_id) = LayerIndex::read(&blob[..], Compression::Zstd, &ReadLimits::default()).unwrap();
+        assert_eq!((digest, diff_id.0), (Digest::of(&blob), Digest::of(&tar)));
+    }
+}

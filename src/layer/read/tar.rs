@@ -337,3 +337,152 @@ fn tar_error(error: io::Error) -> TarError {
         Err(error) => TarError::Io(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ustar header of `kind`, whose size field says `size`.
+    fn header(name: &[u8], kind: u8, size: usize) -> Vec<u8> {
+        let mut block = [0; BLOCK];
+        block[..name.len()].copy_from_slice(name);
+        block[100..107].copy_from_slice(b"0104644");
+        block[108..115].copy_from_slice(b"0001750");
+        block[116..123].copy_from_slice(b"0000062");
+        block[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
+        block[136..147].copy_from_slice(b"00000000017");
+        block[156] = kind;
+        block[157..163].copy_from_slice(b"target");
+        block[257..265].copy_from_slice(b"ustar\x0000");
+        sealed(block)
+    }
+
+    fn sealed(mut block: Block) -> Vec<u8> {
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        block.to_vec()
+    }
+
+    fn entry(name: &str, kind: u8, content: &[u8]) -> Vec<u8> {
+        let mut bytes = header(name.as_bytes(), kind, content.len());
+        bytes.extend_from_slice(content);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        bytes
+    }
+
+    fn end() -> Vec<u8> {
+        vec![0; 2 * BLOCK]
+    }
+
+    /// Each entry as `path=content`.
+    fn read(parts: &[Vec<u8>]) -> Result<Vec<String>, TarError> {
+        let bytes = parts.concat();
+        let mut reader = TarReader::new(&bytes[..], &ReadLimits { entries: 10, ..ReadLimits::default() });
+        let mut entries = Vec::new();
+        while let Some(entry) = reader.next_entry()? {
+            let mut content = String::new();
+            reader.read_to_string(&mut content).map_err(tar_error)?;
+            entries.push(format!("{}={content}", entry.path.escape_ascii()));
+        }
+        Ok(entries)
+    }
+
+    #[test]
+    fn metadata_is_that_of_the_header() {
+        let bytes = entry("a", b'2', b"");
+        let read = TarReader::new(&bytes[..], &ReadLimits::default()).next_entry().unwrap().unwrap();
+        let expected = TarEntry {
+            path: b"a".to_vec(),
+            kind: TarKind::Symlink { target: b"target".to_vec() },
+            mode: 0o4644,
+            uid: 1000,
+            gid: 50,
+            size: 0,
+            mtime: 15,
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn extended_headers_belong_to_the_next_entry() {
+        let parts = [
+            entry("g", b'g', b"13 comment=x\n"),
+            entry("x", b'x', b"13 path=long\n\n"),
+            entry("a", b'0', b"1"),
+            entry("x", b'L', b"longer\0junk"),
+            entry("b", b'0', b"22"),
+            entry("c", 0, b"333"),
+            end(),
+        ];
+        assert!(matches!(read(&parts), Err(TarError::Pax)), "a byte is left over");
+        let mut parts = parts;
+        parts[1] = entry("x", b'x', b"13 path=long\n");
+        assert_eq!(read(&parts).unwrap(), ["long=1", "longer=22", "c=333"]);
+        parts[2] = entry("a", b'5', b"");
+        parts[1] = entry("x", b'x', b"10 size=9\n");
+        assert!(matches!(read(&parts), Err(TarError::ContentOfNoFile { .. })));
+    }
+
+    #[test]
+    fn a_size_record_counts_for_the_entry_and_not_for_the_headers_between() {
+        let mut hidden = header(b"outer", b'0', 0);
+        hidden.extend(entry("inner", b'0', b""));
+        let parts = [entry("x", b'x', b"12 size=512\n"), entry("x", b'L', b"name\0"), hidden, end()];
+        let read = read(&parts).unwrap();
+        assert_eq!(read.len(), 1);
+        assert!(read[0].starts_with("name=inner"));
+    }
+
+    #[test]
+    fn the_end_may_be_missing_but_not_cut() {
+        let a = entry("a", b'0', b"1");
+        for parts in
+            [vec![a.clone(), end()], vec![a.clone()], vec![a.clone(), vec![0; BLOCK]], vec![a.clone(), vec![0; 9999]]]
+        {
+            assert_eq!(read(&parts).unwrap(), ["a=1"]);
+        }
+        assert_eq!(read(&[a[..BLOCK + 1].to_vec()]).unwrap(), ["a=1"], "the last padding may be missing");
+        assert!(matches!(read(&[a[..BLOCK].to_vec()]), Err(TarError::Truncated)));
+        assert!(matches!(read(&[a.clone(), a[..100].to_vec()]), Err(TarError::Truncated)));
+        assert!(matches!(read(&[a.clone(), end(), a.clone()]), Err(TarError::Junk)));
+        assert!(matches!(read(&[a.clone(), vec![0; BLOCK], a]), Err(TarError::Junk)));
+    }
+
+    #[test]
+    fn entries_that_readers_or_runtimes_take_differently_are_refused() {
+        for kind in [b'1', b'2', b'3', b'4', b'5', b'6'] {
+            assert!(read(&[header(b"a", kind, 0), end()]).is_ok());
+            assert!(matches!(read(&[entry("a", kind, b"1"), end()]), Err(TarError::ContentOfNoFile { .. })));
+        }
+        for kind in [b'7', b'A', b'D', b'M', b'N', b'V', b'X'] {
+            assert!(matches!(read(&[header(b"a", kind, 0), end()]), Err(TarError::UnknownKind { .. })));
+        }
+        assert!(matches!(read(&[header(b"a", b'S', 0), end()]), Err(TarError::Sparse)));
+        assert!(matches!(read(&[header(b"a/", b'0', 0), end()]), Err(TarError::FileEndsInSlash { .. })));
+        assert!(matches!(read(&[entry("x", b'L', b"a\0"), end()]), Err(TarError::Dangling)));
+        let twice = [entry("x", b'x', b""), entry("x", b'x', b""), header(b"a", b'0', 0)];
+        assert!(matches!(read(&twice), Err(TarError::Dangling)));
+        assert!(matches!(read(&[header(b"x", b'L', (1 << 20) + 1)]), Err(TarError::SpecialTooLarge)));
+        let many: Vec<_> = (0..11).map(|_| header(b"a", b'5', 0)).collect();
+        assert!(matches!(read(&many), Err(TarError::TooManyEntries(10))));
+        let mut damaged = header(b"a", b'0', 0);
+        damaged[0] = b'b';
+        assert!(matches!(read(&[damaged]), Err(TarError::Checksum)));
+    }
+
+    #[test]
+    fn a_prefix_is_read_where_the_format_has_one() {
+        let with = |magic: &[u8; 8], trailer: &[u8; 4]| {
+            let mut block: Block = header(b"a", b'0', 0).try_into().unwrap();
+            block[257..265].copy_from_slice(magic);
+            block[345..348].copy_from_slice(b"dir");
+            block[508..].copy_from_slice(trailer);
+            read(&[sealed(block)]).unwrap().remove(0)
+        };
+        assert_eq!(with(b"ustar\x0000", b"\0\0\0\0"), "dir/a=");
+        assert_eq!(with(b"ustar\x0000", b"tar\0"), "dir/a=");
+        assert_eq!(with(b"ustar  \0", b"\0\0\0\0"), "dir/a=", "Go before 1.8 wrote such headers");
+        assert_eq!(with(b"\0\0\0\0\0\0\0\0", b"\0\0\0\0"), "a=");
+    }
+}
