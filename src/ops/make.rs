@@ -142,7 +142,8 @@ impl Job {
         for (wheel, locked) in opened.iter().zip(wheels) {
             let options = InstallOptions {
                 python_version: placement.python,
-                requested: locked.requested,
+                // As uv does it for every package; a layer then never depends on who asked.
+                requested: true,
                 direct_url: locked.direct_url.clone(),
                 installer: placement.installer.clone(),
             };

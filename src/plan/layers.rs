@@ -113,7 +113,6 @@ pub fn wheels_key(wheels: &[&LockedWheel], part: Option<usize>, placement: &Plac
     placement.add_to(&mut key);
     for wheel in wheels {
         key.add("wheel", wheel.sha256.as_str());
-        key.add("requested", [u8::from(wheel.requested)]);
         key.add("direct_url", wheel.direct_url.as_deref().unwrap_or_default());
     }
     if let Some(part) = part {

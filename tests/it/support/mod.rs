@@ -1,5 +1,4 @@
 //! What the tests of several capabilities need.
-//! What several capabilities' tests need.
 
 pub(crate) mod fault;
 pub(crate) mod index;
