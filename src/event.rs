@@ -3,7 +3,8 @@
 //! The library never prints: it hands [`Event`]s to a [`Reporter`], and the command line decides
 //! what a person sees.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
@@ -99,5 +100,33 @@ impl Recorded {
 impl Reporter for Recorded {
     fn report(&self, event: Event) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(event);
+    }
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A task whose start was reported; its end is reported when it is dropped.
+pub struct Task {
+    id: TaskId,
+    reporter: Arc<dyn Reporter>,
+}
+
+impl Task {
+    /// Reports the start of `work` on `name`, which is expected to move `bytes`.
+    pub fn start(reporter: &Arc<dyn Reporter>, work: Work, name: &str, bytes: Option<u64>) -> Self {
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        reporter.report(Event::Started { task: id, work, name: name.to_owned(), bytes });
+        Self { id, reporter: Arc::clone(reporter) }
+    }
+
+    /// Reports that `bytes` more were moved.
+    pub fn advance(&self, bytes: u64) {
+        self.reporter.report(Event::Advanced { task: self.id, bytes });
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.reporter.report(Event::Finished { task: self.id });
     }
 }

@@ -6,6 +6,8 @@ pub mod image;
 pub mod inputs;
 pub mod layer;
 pub mod oci;
+pub mod ops;
+pub mod plan;
 pub mod python;
 pub mod registry;
 pub mod resolver;

@@ -1,2 +1,9 @@
-//! The binary.
-fn main() {}
+//! The `lapstrake` command.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -2,3 +2,8 @@
 
 pub mod filesystem;
 pub mod users;
+
+pub mod annotation;
+mod assemble;
+
+pub use assemble::{AddedLayer, AssembleError, ConfigChange, Image, MAX_LAYERS, ParentImage, assemble};

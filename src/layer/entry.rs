@@ -14,6 +14,8 @@ pub struct EntryPath(Box<[u8]>);
 #[error("path `{}` is empty, absolute, or holds an empty, `.` or `..` component or a NUL", .0.escape_ascii())]
 pub struct EntryPathError(pub Vec<u8>);
 
+impl crate::diagnostic::Diagnose for EntryPathError {}
+
 impl EntryPath {
     /// Checks `bytes` and wraps them.
     ///

@@ -7,7 +7,8 @@ use libdeflater::{CompressionLvl, Compressor};
 
 /// The compressor's level.
 ///
-/// Over Python sources in members of 512 KiB: level 6 is the knee.
+/// The Python sources of numpy and pandas (34 MB) in members of 512 KiB come to 20.8 % of their size at level 5,
+/// 20.4 % at 6, 20.2 % at 7, 20.1 % at 8; level 7 takes half as long again as level 6, level 8 more than twice as long.
 const LEVEL: i32 = 6;
 
 /// The header of every member: deflate, no flags, no time, no extra flags, unknown system.
@@ -60,5 +61,6 @@ mod tests {
             assert_eq!(member[..10], HEADER);
             assert_eq!(member[member.len() - FOOTER..], footer(crc32fast::hash(bytes), bytes.len() as u64));
         }
+        assert_eq!(footer(1, (1 << 32) + 5), [1, 0, 0, 0, 5, 0, 0, 0], "the size is kept modulo 2^32");
     }
 }

@@ -8,7 +8,7 @@ mod gzip;
 mod inflate;
 pub mod read;
 mod sink;
-mod tar;
+pub(crate) mod tar;
 mod writer;
 
 pub use entry::{Entry, EntryKind, EntryPath, EntryPathError, PLACED_MTIME};

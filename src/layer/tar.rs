@@ -7,7 +7,10 @@
 //! A name of at most 100 ASCII bytes stands in the `ustar` name field; every other name stands in a PAX
 //! `path` (or `linkpath`) record, and the prefix field is never used. PAX values are UTF-8 by
 //! definition; where a name is not UTF-8 a `hdrcharset=BINARY` record goes ahead and the exact bytes
-//! follow (POSIX.1-2017 `pax`, "pax Extended Header").
+//! follow (POSIX.1-2017 `pax`, "pax Extended Header"). GNU tar 1.34, Go 1.26 `archive/tar` and Python 3.11
+//! `tarfile` give back the exact bytes of such names, of long ones and of those with newlines, in paths and in
+//! link targets; GNU tar warns that it does not know `hdrcharset` and exits with success. The `tar` crate (0.4)
+//! does not: it cuts records at newlines.
 
 use super::{Entry, EntryKind};
 
@@ -15,7 +18,7 @@ use super::{Entry, EntryKind};
 pub(super) const BLOCK: usize = 512;
 
 /// The two zero blocks that end an archive.
-pub(super) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// The largest value of a 7-digit octal field (mode, uid, gid).
 const SMALL_MAX: u64 = 0o777_7777;
@@ -30,7 +33,7 @@ const NAME_WIDTH: usize = 100;
 const PAX_NAME: &[u8] = b"PaxHeaders.0/entry";
 
 /// The zero bytes that follow `size` bytes of content, up to the next block.
-pub(super) fn padding(size: u64) -> &'static [u8] {
+pub(crate) fn padding(size: u64) -> &'static [u8] {
     let tail = (size % BLOCK as u64) as usize;
     if tail == 0 { &[] } else { &END[..BLOCK - tail] }
 }
@@ -38,7 +41,7 @@ pub(super) fn padding(size: u64) -> &'static [u8] {
 /// Appends the header blocks of `entry` to `out`, with a PAX header ahead where one is needed.
 ///
 /// The caller has checked that a symbolic link's target is neither empty nor holds a NUL.
-pub(super) fn push_header(entry: &Entry, out: &mut Vec<u8>) {
+pub(crate) fn push_header(entry: &Entry, out: &mut Vec<u8>) {
     let name = name_of(entry);
     let (typeflag, link, size): (u8, &[u8], u64) = match &entry.kind {
         EntryKind::Directory => (b'5', b"", 0),

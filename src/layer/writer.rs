@@ -6,6 +6,9 @@
 //!
 //! Where members end depends on the entries alone, never on how a reader cuts its bytes.
 //!
+//! All work is done on the caller's thread. Hashing the tar on a second one was tried: a single layer became at most
+//! a tenth faster (the inflater is the longest part), two layers side by side on two cores a tenth slower.
+//!
 //! Memory: the running member and its compressed form ([`RUNNING`] each), one stream with its inflated bytes
 //! ([`WHOLE_MAX`] each, only once content of that size came) and the sink's buffer. That is below
 //! 10 MiB for a writer, whatever the size of the layer.
@@ -26,12 +29,15 @@ use crate::oci::{Descriptor, DiffId, Digester};
 pub const LAYER_FORMAT: &str = "tar-1 members-1 libdeflate-1.26.1 level-6";
 
 /// Inflated size of a full running member, in bytes.
+///
+/// At level 6 Python sources come to 20.9 % in members of 128 KiB, 20.6 % in 256 KiB, 20.45 % in 512 KiB and
+/// 20.4 % in 1 MiB.
 const RUNNING: usize = 512 << 10;
 
 /// Deflated content that inflates to fewer bytes than this joins the running member.
 ///
-/// Two more members cost more than the bytes are worth: 18 bytes of frame each, a start without a dictionary, and
-/// the compressor's tables cleared once more.
+/// A member of its own ends the running member, which costs 18 bytes of frame, a start without a dictionary and 5 µs
+/// for the compressor's tables; compressing 2 KiB again costs 20 µs and makes the blob smaller (by 0.2 % over 1 KiB).
 const SMALL: u64 = 2 << 10;
 
 /// Bytes of a large stream that are read at a time.
@@ -55,9 +61,10 @@ pub struct LayerWriter<W: Write> {
     sink: BlobSink<W>,
     compressor: MemberCompressor,
     inflater: Inflater,
-    /// The running member, not compressed yet; always shorter than [`RUNNING`] between calls.
-    running: Vec<u8>,
-    /// A member around deflated content.
+    /// The running member, not compressed yet: a buffer of [`RUNNING`] bytes, filled up to `filled`.
+    running: Box<[u8]>,
+    filled: usize,
+    /// Holds a member around deflated content, or a piece of one; grows and never shrinks.
     member: Vec<u8>,
     diff: Digester,
     unpacked: u64,
@@ -71,7 +78,8 @@ impl<W: Write> LayerWriter<W> {
             sink: BlobSink::new(sink),
             compressor: MemberCompressor::new(),
             inflater: Inflater::new(),
-            running: Vec::with_capacity(RUNNING),
+            running: vec![0; RUNNING].into(),
+            filled: 0,
             member: Vec::new(),
             diff: Digester::sha256(),
             unpacked: 0,
@@ -115,7 +123,8 @@ impl<W: Write> LayerWriter<W> {
     /// Appends a file whose content is `deflated_len` bytes of raw DEFLATE from `deflated`, which become a
     /// gzip member as they are; bytes behind them are not read.
     ///
-    /// `inspect` sees the inflated bytes in order, each once. It may have seen bytes of a stream that is refused afterwards.
+    /// `inspect` sees the inflated bytes in order, each once. It may have seen bytes of a stream that is refused
+    /// afterwards.
     ///
     /// # Errors
     /// Fails with [`LayerError::Inflate`] unless the stream ends exactly at its last byte and inflates to
@@ -182,12 +191,10 @@ impl<W: Write> LayerWriter<W> {
     /// Adds bytes to the running member.
     fn put(&mut self, mut bytes: &[u8]) -> Result<(), LayerError> {
         while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(RUNNING - self.running.len()));
-            self.running.extend_from_slice(now);
+            let (now, later) = bytes.split_at(bytes.len().min(RUNNING - self.filled));
+            self.running[self.filled..self.filled + now.len()].copy_from_slice(now);
+            self.fill(now.len())?;
             bytes = later;
-            if self.running.len() == RUNNING {
-                self.end_running()?;
-            }
         }
         Ok(())
     }
@@ -198,31 +205,36 @@ impl<W: Write> LayerWriter<W> {
         let changed = |found| LayerError::ContentChanged { path: entry.path.clone(), expected: size, found };
         let mut left = size;
         while left > 0 {
-            let room = left.min((RUNNING - self.running.len()) as u64);
-            let read = (&mut *content).take(room).read_to_end(&mut self.running).map_err(unreadable)? as u64;
-            left -= read;
-            if read < room {
+            let room = left.min((RUNNING - self.filled) as u64) as usize;
+            let read = read_some(content, &mut self.running[self.filled..self.filled + room]).map_err(unreadable)?;
+            if read == 0 {
                 return Err(changed(Found::Fewer(size - left)));
             }
-            if self.running.len() == RUNNING {
-                self.end_running()?;
-            }
+            left -= read as u64;
+            self.fill(read)?;
         }
-        match io::copy(&mut content.take(1), &mut io::sink()).map_err(unreadable)? {
+        match read_some(content, &mut [0]).map_err(unreadable)? {
             0 => Ok(()),
             _ => Err(changed(Found::More)),
         }
     }
 
+    /// Counts bytes that were placed behind the running member, and ends it when it is full.
+    fn fill(&mut self, bytes: usize) -> Result<(), LayerError> {
+        self.filled += bytes;
+        if self.filled == RUNNING { self.end_running() } else { Ok(()) }
+    }
+
     /// Compresses and writes the running member, if it holds anything.
     fn end_running(&mut self) -> Result<(), LayerError> {
-        if self.running.is_empty() {
+        let running = &self.running[..self.filled];
+        if running.is_empty() {
             return Ok(());
         }
-        self.sink.write(self.compressor.member(&self.running)).map_err(LayerError::Write)?;
-        self.diff.update(&self.running);
-        self.unpacked += self.running.len() as u64;
-        self.running.clear();
+        self.sink.write(self.compressor.member(running)).map_err(LayerError::Write)?;
+        self.diff.update(running);
+        self.unpacked += running.len() as u64;
+        self.filled = 0;
         Ok(())
     }
 
@@ -235,20 +247,20 @@ impl<W: Write> LayerWriter<W> {
         expected: Expected,
         inspect: &mut dyn FnMut(&[u8]),
     ) -> Result<(), LayerError> {
-        self.member.clear();
-        self.member.reserve(HEADER.len() + deflated_len as usize + FOOTER);
-        self.member.extend_from_slice(&HEADER);
-        read_deflated(entry, deflated, deflated_len, &mut self.member)?;
-        self.member.extend_from_slice(&footer(expected.crc32, expected.size));
         if expected.size >= SMALL {
             self.end_running()?;
         }
-        let inflated = self.inflater.whole(&self.member, expected).map_err(|source| refused(entry, source))?;
+        let stream_end = HEADER.len() + deflated_len as usize;
+        let member = sized(&mut self.member, stream_end + FOOTER);
+        member[..HEADER.len()].copy_from_slice(&HEADER);
+        read_deflated(entry, deflated, &mut member[HEADER.len()..stream_end])?;
+        member[stream_end..].copy_from_slice(&footer(expected.crc32, expected.size));
+        let inflated = self.inflater.whole(member, expected).map_err(|source| refused(entry, source))?;
         inspect(inflated);
         if expected.size >= SMALL {
             self.diff.update(inflated);
             self.unpacked += expected.size;
-            return self.sink.write(&self.member).map_err(LayerError::Write);
+            return self.sink.write(member).map_err(LayerError::Write);
         }
         let mut small = [0; SMALL as usize];
         let small = &mut small[..inflated.len()];
@@ -270,16 +282,15 @@ impl<W: Write> LayerWriter<W> {
         let mut stream = self.inflater.stream(expected);
         let mut left = deflated_len;
         while left > 0 {
-            self.member.clear();
-            let now = left.min(CHUNK);
-            read_deflated(entry, deflated, now, &mut self.member)?;
-            left -= now;
+            let piece = sized(&mut self.member, left.min(CHUNK) as usize);
+            read_deflated(entry, deflated, piece)?;
+            left -= piece.len() as u64;
             let mut see = |inflated: &[u8]| {
                 self.diff.update(inflated);
                 inspect(inflated);
             };
-            stream.feed(&self.member, &mut see).map_err(|source| refused(entry, source))?;
-            self.sink.write(&self.member).map_err(LayerError::Write)?;
+            stream.feed(piece, &mut see).map_err(|source| refused(entry, source))?;
+            self.sink.write(piece).map_err(LayerError::Write)?;
         }
         stream.finish().map_err(|source| refused(entry, source))?;
         self.unpacked += expected.size;
@@ -299,13 +310,30 @@ fn refused(entry: &Entry, source: InflateError) -> LayerError {
     LayerError::Inflate { path: entry.path.clone(), source }
 }
 
-/// Appends exactly `len` bytes of the stream to `to`.
-fn read_deflated(entry: &Entry, deflated: &mut dyn Read, len: u64, to: &mut Vec<u8>) -> Result<(), LayerError> {
-    match deflated.take(len).read_to_end(to) {
-        Ok(read) if read as u64 == len => Ok(()),
-        Ok(_) => Err(refused(entry, InflateError::Truncated)),
-        Err(source) => Err(LayerError::Read { path: entry.path.clone(), source }),
+/// The first `len` bytes of a buffer that grows and never shrinks, so that it is cleared only once.
+fn sized(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
+    if buffer.len() < len {
+        buffer.resize(len, 0);
     }
+    &mut buffer[..len]
+}
+
+/// Reads what there is; zero bytes mean the end.
+fn read_some(content: &mut dyn Read, to: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match content.read(to) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Fills `to` with the next bytes of a stream.
+fn read_deflated(entry: &Entry, deflated: &mut dyn Read, to: &mut [u8]) -> Result<(), LayerError> {
+    deflated.read_exact(to).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => refused(entry, InflateError::Truncated),
+        _ => LayerError::Read { path: entry.path.clone(), source },
+    })
 }
 
 #[cfg(test)]

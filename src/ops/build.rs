@@ -11,16 +11,17 @@ use crate::image::{AddedLayer, Image, assemble};
 use crate::inputs::source::SourceTree;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
 use crate::plan::{Action, ImagePlan, LayerKind, Place, PlannedLayer, annotate};
+use crate::resolver::WheelFetcher;
 
 use super::error::OpsError;
 use super::export;
-use super::make::{self, MadeLayer};
+use super::make::{Job, MadeLayer};
 use super::means::Means;
 use super::plan::{Course, Planned, manifest_annotations, plan};
 use super::publish;
 use super::request::{BuildRequest, Output};
 use super::traffic::Moved;
-use super::{earlier, transfer};
+use super::{earlier, resolution, transfer};
 
 /// How many blobs are moved at once.
 const TRANSFERS: usize = 8;
@@ -71,11 +72,18 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
     let done = match planned.course.clone() {
         Course::Reuse { document, missing } => {
             publish::tag(means, &document, &missing).await?;
-            Done { platforms: publish::platforms(means, request, &document).await, document, layers: Vec::new(), reused: true }
+            Done {
+                platforms: publish::platforms(means, request, &document).await,
+                document,
+                layers: Vec::new(),
+                reused: true,
+            }
         }
         Course::ParentAsItIs { document } => publish::parent(means, request, &planned.parent, document).await?,
-        Course::Assemble { images, sources, indexes } => {
-            assemble_all(means, request, &planned, images, sources, indexes).await?
+        Course::Assemble { images, sources, indexes, requirements } => {
+            let fetcher = resolution::fetcher(means, request, &requirements).await?;
+            let workshop = Workshop::new(means, request, sources, fetcher);
+            assemble_all(&workshop, &planned, images, indexes).await?
         }
     };
     let descriptor = done.document.descriptor();
@@ -106,14 +114,12 @@ pub(super) struct Done {
 }
 
 async fn assemble_all(
-    means: &Means,
-    request: &BuildRequest,
+    workshop: &Workshop<'_>,
     planned: &Planned,
     images: Vec<ImagePlan>,
-    sources: Option<Arc<SourceTree>>,
     indexes: Vec<(Descriptor, Vec<u8>)>,
 ) -> Result<Done, OpsError> {
-    let workshop = Workshop::new(means, request, sources);
+    let (means, request) = (workshop.means, workshop.request);
     let mut finished = Vec::new();
     let mut layers = Vec::new();
     for plan in &images {
@@ -131,7 +137,13 @@ async fn assemble_all(
             }
             publish::images(means, request, planned, &finished, &document).await?;
         }
-        None => export::write(means, request, &made, &document).await?,
+        None => {
+            for plan in &images {
+                let layers = &plan.parent.manifest.layers;
+                export::fetch(means, &planned.parent.repository(), layers).await?;
+            }
+            export::write(means, request, &made, &document).await?;
+        }
     }
     Ok(Done { document, platforms, layers, reused: false })
 }
@@ -141,17 +153,24 @@ struct Workshop<'a> {
     means: &'a Means,
     request: &'a BuildRequest,
     sources: Option<Arc<SourceTree>>,
+    fetcher: WheelFetcher,
     cores: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
     target: Option<Repository>,
 }
 
 impl<'a> Workshop<'a> {
-    fn new(means: &'a Means, request: &'a BuildRequest, sources: Option<Arc<SourceTree>>) -> Self {
+    fn new(
+        means: &'a Means,
+        request: &'a BuildRequest,
+        sources: Option<Arc<SourceTree>>,
+        fetcher: WheelFetcher,
+    ) -> Self {
         Self {
             means,
             request,
             sources,
+            fetcher,
             cores: Arc::new(Semaphore::new(means.threads.max(1))),
             transfers: Arc::new(Semaphore::new(TRANSFERS)),
             target: earlier::target_repository(request),
@@ -168,10 +187,16 @@ impl<'a> Workshop<'a> {
                 Some((descriptor, diff_id)) => {
                     self.spawn_move(&mut moves, layer, descriptor.clone());
                     let key = layer.key.clone();
-                    made[at] = vec![MadeLayer { key, descriptor: descriptor.clone(), diff_id: diff_id.clone(), title: layer.title.clone() }];
+                    made[at] = vec![MadeLayer {
+                        key,
+                        descriptor: descriptor.clone(),
+                        diff_id: diff_id.clone(),
+                        title: layer.title.clone(),
+                    }];
                 }
                 None => {
-                    let job = make::Job::new(self.means, self.request, layer, self.sources.clone(), &self.cores);
+                    let sources = self.sources.clone();
+                    let job = Job::new(self.means, self.request, layer, sources, &self.fetcher, &self.cores);
                     makes.spawn(async move { (at, job.run().await) });
                 }
             }

@@ -22,7 +22,7 @@ const LAYERS: &str = "layers";
 const ASKING: usize = 8;
 
 /// The repository that images are published to; `None` for outputs that are no registry.
-pub fn target_repository(request: &BuildRequest) -> Option<Repository> {
+pub(super) fn target_repository(request: &BuildRequest) -> Option<Repository> {
     match request.output {
         Output::Registry => request.targets.first().map(Reference::repository),
         Output::OciLayout(_) | Output::DockerArchive(_) => None,
@@ -30,7 +30,7 @@ pub fn target_repository(request: &BuildRequest) -> Option<Repository> {
 }
 
 /// The document that the first target name stands for now.
-pub async fn published(means: &Means, request: &BuildRequest) -> Result<Option<Document>, OpsError> {
+pub(super) async fn published(means: &Means, request: &BuildRequest) -> Result<Option<Document>, OpsError> {
     if request.output != Output::Registry || request.no_cache {
         return Ok(None);
     }
@@ -47,7 +47,7 @@ fn count(means: &Means, document: Option<&Document>) {
 /// The published image with this plan key, and the target names that do not point to it.
 ///
 /// `earlier` is what the first target stands for: when it has the key, no further request is needed for it.
-pub async fn reusable(
+pub(super) async fn reusable(
     means: &Means,
     request: &BuildRequest,
     earlier: &Option<Document>,
@@ -84,7 +84,7 @@ pub async fn reusable(
 }
 
 /// The map from keys to layers that `earlier` and the images of `--cache-from` give.
-pub async fn known(means: &Means, request: &BuildRequest, earlier: Option<Document>) -> Known {
+pub(super) async fn known(means: &Means, request: &BuildRequest, earlier: Option<Document>) -> Known {
     let mut known = Known::default();
     if let (Some(document), Some(at)) = (earlier, target_repository(request)) {
         add(means, &mut known, &at, document, &Place::Target).await;
@@ -106,7 +106,7 @@ pub async fn known(means: &Means, request: &BuildRequest, earlier: Option<Docume
 }
 
 /// Adds the image kept under the tag of `key`, when the target repository has one.
-pub async fn add_resolved(means: &Means, request: &BuildRequest, key: &ResolutionKey, known: &mut Known) {
+pub(super) async fn add_resolved(means: &Means, request: &BuildRequest, key: &ResolutionKey, known: &mut Known) {
     let Some(at) = target_repository(request) else { return };
     let Ok(reference) = Reference::tagged(&at, &key.tag()) else { return };
     if let Ok(Some(document)) = means.registry.manifest(&reference).await {
@@ -139,7 +139,7 @@ async fn add(means: &Means, known: &mut Known, at: &Repository, document: Docume
 }
 
 /// Which of `layers` the target does not have.
-pub async fn absent_blobs(
+pub(super) async fn absent_blobs(
     means: &Means,
     target: Option<&Repository>,
     layers: &[Descriptor],
@@ -163,7 +163,7 @@ struct StoredLayer {
 }
 
 /// The layer made under `key` on this machine, when its blob is still in the store.
-pub fn stored_layer(means: &Means, key: &LayerKey) -> Result<Option<KnownLayer>, OpsError> {
+pub(super) fn stored_layer(means: &Means, key: &LayerKey) -> Result<Option<KnownLayer>, OpsError> {
     let Some(bytes) = means.store.record(LAYERS, key.0.as_str())? else { return Ok(None) };
     let Ok(stored) = serde_json::from_slice::<StoredLayer>(&bytes) else { return Ok(None) };
     if means.store.contains(&stored.descriptor.digest) != Some(stored.descriptor.size) {
@@ -173,7 +173,12 @@ pub fn stored_layer(means: &Means, key: &LayerKey) -> Result<Option<KnownLayer>,
 }
 
 /// Remembers that the layer of `key` is in the store.
-pub fn remember_layer(means: &Means, key: &LayerKey, descriptor: &Descriptor, diff_id: &DiffId) -> Result<(), OpsError> {
+pub(super) fn remember_layer(
+    means: &Means,
+    key: &LayerKey,
+    descriptor: &Descriptor,
+    diff_id: &DiffId,
+) -> Result<(), OpsError> {
     let stored = StoredLayer { descriptor: descriptor.clone(), diff_id: diff_id.clone() };
     if let Ok(bytes) = serde_json::to_vec(&stored) {
         means.store.put_record(LAYERS, key.0.as_str(), &bytes)?;

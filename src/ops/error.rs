@@ -84,6 +84,33 @@ pub enum OpsError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A layer of the parent unpacks to something else than its config says.
+    #[error("layer `{digest}` of parent image `{reference}` unpacks to `{found}`, its config says `{expected}`")]
+    ParentDiffId {
+        /// As the settings name it.
+        reference: String,
+        /// The layer.
+        digest: String,
+        /// The config's diff_id.
+        expected: String,
+        /// The layer's.
+        found: String,
+    },
+    /// A blob of the store is gone or damaged.
+    #[error("blob `{digest}` is no longer in the store")]
+    LostBlob {
+        /// Which.
+        digest: String,
+    },
+    /// A blob could not be brought into the store.
+    #[error("cannot fetch blob `{digest}`")]
+    FetchBlob {
+        /// Which.
+        digest: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Two things that the settings ask for cannot go together.
     #[error("{what}")]
     Contradiction {
@@ -125,14 +152,23 @@ macro_rules! lifted {
 }
 lifted!(
     crate::image::AssembleError,
-    crate::image::UserError,
-    crate::inputs::RequirementsError,
-    crate::inputs::WalkError,
+    crate::image::filesystem::LookupError,
+    crate::image::users::UserError,
+    crate::inputs::ignore::IgnoreError,
+    crate::inputs::requirements::RequirementsError,
+    crate::inputs::source::SourceLayerError,
+    crate::inputs::source::WalkError,
+    crate::layer::EntryPathError,
     crate::layer::LayerError,
     crate::python::WheelError,
     crate::python::environment::DetectError,
+    crate::python::layering::NoRoom,
+    crate::python::lock::LockError,
+    crate::python::write::PlaceError,
     crate::registry::RegistryError,
+    crate::resolver::FetchError,
     crate::resolver::ResolveError,
+    crate::store::SinkError,
     crate::store::StoreError,
 );
 
@@ -151,7 +187,10 @@ impl Diagnose for OpsError {
         let text = match self {
             Self::ParentUnset => "name one, as in `parent_image: python:3.12-slim`, or pass `--parent-image`",
             Self::NoParent { .. } => "see that the name and tag are right, and that the registry lets you pull it",
-            Self::ParentDocument { .. } | Self::NestedIndex { .. } | Self::ParentLayer { .. } => {
+            Self::ParentDocument { .. }
+            | Self::NestedIndex { .. }
+            | Self::ParentLayer { .. }
+            | Self::ParentDiffId { .. } => {
                 "the parent image is damaged or of a form that no runtime takes; push it again, or use another"
             }
             Self::Platform { .. } => "choose one of these with `--platform`",
@@ -160,6 +199,8 @@ impl Diagnose for OpsError {
             Self::Reference(_) => "a reference looks like `registry.example/name:tag`",
             Self::ReadFile { .. } => "see that the file is there and can be read",
             Self::NoLock { .. } => "make one with `uv export --format pylock.toml`, or leave `--locked` away",
+            Self::LostBlob { .. } => "run the build again: what was lost is made again",
+            Self::FetchBlob { .. } => "run the build again; what arrived whole is kept",
             Self::Contradiction { hint, .. } => hint,
             Self::Worker(_) => "this is a defect of lapstrake; please report it with the command that you ran",
             Self::Below(error) => return error.0.hint(),

@@ -19,7 +19,7 @@ use super::request::BuildRequest;
 
 /// What is to be installed, as the project says it.
 #[derive(Clone, Debug)]
-pub enum Wanted {
+pub(super) enum Wanted {
     /// A lock in the project: just these files.
     Lock {
         /// Where it is.
@@ -33,7 +33,7 @@ pub enum Wanted {
 
 /// The facts.
 #[derive(Clone, Debug)]
-pub struct LocalFacts {
+pub(super) struct LocalFacts {
     /// What is to be installed; `None` when nothing is.
     pub wanted: Option<Wanted>,
     /// The project's files; `None` when they stay out.
@@ -46,7 +46,7 @@ pub struct LocalFacts {
 ///
 /// # Errors
 /// Fails when a requirement file, the ignore file or a source file cannot be read or makes no sense.
-pub async fn gather(request: &BuildRequest) -> Result<LocalFacts, OpsError> {
+pub(super) async fn gather(request: &BuildRequest) -> Result<LocalFacts, OpsError> {
     let docker = &request.settings.docker;
     if docker.skip_build {
         return Ok(LocalFacts { wanted: None, sources: None, asks_for_nothing: true });
@@ -111,7 +111,7 @@ fn sources(request: &BuildRequest) -> Result<SourceTree, OpsError> {
 }
 
 /// Warns of everything that was left out of the sources though no rule ignores it.
-pub fn warn(means: &Means, local: &LocalFacts) {
+pub(super) fn warn(means: &Means, local: &LocalFacts) {
     for left in local.sources.iter().flat_map(|tree| tree.left_out()) {
         let what = match left.what {
             Omission::Socket => "a socket",
@@ -125,7 +125,7 @@ pub fn warn(means: &Means, local: &LocalFacts) {
 
 impl LocalFacts {
     /// Adds everything that shapes the image to its key.
-    pub fn add_to(&self, key: &mut KeyHasher) {
+    pub(super) fn add_to(&self, key: &mut KeyHasher) {
         self.add_wanted(key);
         let sources = self.sources.as_ref().map(|tree| tree.key_material());
         key.add("sources", sources.as_ref().map_or("", Digest::as_str));
@@ -133,7 +133,7 @@ impl LocalFacts {
     }
 
     /// Adds what versions are chosen from.
-    pub fn add_wanted(&self, key: &mut KeyHasher) {
+    pub(super) fn add_wanted(&self, key: &mut KeyHasher) {
         match &self.wanted {
             None => key.add("requirements", "none"),
             Some(Wanted::Lock { digest, .. }) => key.add("lock", digest.as_str()),

@@ -18,9 +18,11 @@ pub struct Means {
     /// All registries.
     pub registry: Arc<dyn Registry>,
     /// The local store.
-    pub store: Arc<Store>,
+    pub store: Store,
     /// Chooses versions and fetches wheels.
     pub resolver: Arc<Resolver>,
+    /// The text of the user's netrc file.
+    pub netrc: Option<Arc<str>>,
     /// Takes events.
     pub reporter: Arc<dyn Reporter>,
     /// Counts bytes.

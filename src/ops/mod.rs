@@ -2,6 +2,28 @@
 //!
 //! What is decided is decided in `plan`, what is moved is moved by `registry` and `store`.
 
+mod build;
+mod earlier;
+mod error;
+mod export;
+mod facts;
+mod inspect;
+mod make;
+mod means;
+mod parent;
+mod parent_index;
+mod plan;
+mod publish;
+mod python;
+mod request;
+mod resolution;
 mod traffic;
+mod transfer;
 
+pub use build::{Built, BuiltLayer, build};
+pub use error::OpsError;
+pub use inspect::{InspectedLayer, Inspection, inspect};
+pub use means::Means;
+pub use plan::{Course, Planned, plan};
+pub use request::{BuildRequest, Output};
 pub use traffic::{Moved, Traffic};

@@ -12,7 +12,7 @@ use super::means::Means;
 
 /// The parent as the registry has it now: the digest that the rest of the build uses.
 #[derive(Clone, Debug)]
-pub struct PinnedParent {
+pub(super) struct PinnedParent {
     /// As the settings name it.
     pub reference: Reference,
     /// What the name stands for: a manifest or an index.
@@ -25,7 +25,7 @@ pub struct PinnedParent {
 ///
 /// # Errors
 /// Fails when there is no such image or the registry does not answer.
-pub async fn pin(means: &Means, reference: &Reference) -> Result<PinnedParent, OpsError> {
+pub(super) async fn pin(means: &Means, reference: &Reference) -> Result<PinnedParent, OpsError> {
     let absent = || OpsError::NoParent { reference: reference.to_string() };
     if let Some(digest) = reference.digest() {
         let descriptor = Descriptor::new("", digest.clone(), 0);
@@ -37,7 +37,7 @@ pub async fn pin(means: &Means, reference: &Reference) -> Result<PinnedParent, O
 }
 
 /// `reference` with the tag `latest` when it has neither tag nor digest.
-pub fn tagged(reference: &Reference) -> Result<Reference, OpsError> {
+pub(super) fn tagged(reference: &Reference) -> Result<Reference, OpsError> {
     if reference.tag().is_some() || reference.digest().is_some() {
         return Ok(reference.clone());
     }
@@ -49,7 +49,7 @@ impl PinnedParent {
     ///
     /// # Errors
     /// Fails when it is gone, unreadable, or has another digest.
-    pub async fn read(mut self, means: &Means) -> Result<Self, OpsError> {
+    pub(super) async fn read(mut self, means: &Means) -> Result<Self, OpsError> {
         if self.document.is_none() {
             let document = document(means, &self.reference, &self.descriptor.digest).await?;
             self.descriptor = document.descriptor();
@@ -58,8 +58,16 @@ impl PinnedParent {
         Ok(self)
     }
 
+    /// The document that was read.
+    ///
+    /// # Errors
+    /// Fails before [`PinnedParent::read`].
+    pub(super) fn document(&self) -> Result<&Document, OpsError> {
+        self.document.as_ref().ok_or_else(|| OpsError::NoParent { reference: self.reference.to_string() })
+    }
+
     /// The platforms that the parent serves; none when it is a single manifest, whose config says.
-    pub fn platforms(&self) -> Vec<Platform> {
+    pub(super) fn platforms(&self) -> Vec<Platform> {
         match &self.document {
             Some(Document::Index(index)) => index.value().platforms(),
             _ => Vec::new(),
@@ -70,10 +78,10 @@ impl PinnedParent {
     ///
     /// # Errors
     /// Fails when the parent does not serve the platform, and says which it serves.
-    pub async fn image(&self, means: &Means, wanted: Option<&Platform>) -> Result<ParentImage, OpsError> {
+    pub(super) async fn image(&self, means: &Means, wanted: Option<&Platform>) -> Result<ParentImage, OpsError> {
         let (descriptor, manifest) = match &self.document {
             Some(Document::Manifest(manifest)) => (self.descriptor.clone(), manifest.clone()),
-            Some(Document::Index(index)) => self.from_index(means, index.value(), wanted).await?,
+            Some(Document::Index(index)) => self.of_index(means, index.value(), wanted).await?,
             None => return Err(OpsError::NoParent { reference: self.reference.to_string() }),
         };
         let config = self.config(means, manifest.value()).await?;
@@ -87,7 +95,7 @@ impl PinnedParent {
         Ok(ParentImage { name, descriptor, manifest: manifest.value().clone(), config })
     }
 
-    async fn from_index(
+    async fn of_index(
         &self,
         means: &Means,
         index: &Index,
@@ -129,7 +137,7 @@ impl PinnedParent {
 }
 
 /// The document with this digest, from the store when it is there; documents never change under their digest.
-async fn document(means: &Means, reference: &Reference, digest: &Digest) -> Result<Document, OpsError> {
+pub(super) async fn document(means: &Means, reference: &Reference, digest: &Digest) -> Result<Document, OpsError> {
     let damaged = |source| OpsError::ParentDocument { reference: reference.to_string(), source };
     if let Some(bytes) = means.store.read(digest, MANIFEST_CAP as u64)? {
         return Document::read(None, bytes, Some(digest)).map_err(damaged);

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use crate::event::Work;
+use crate::event::{Task, Work};
 use crate::image::ParentImage;
 use crate::image::filesystem::{Filesystem, LayerIndex};
+use crate::layer::read::ReadLimits;
 use crate::oci::{Compression, Descriptor, DiffId, Digest, Document, Manifest, Raw, Reference, Repository, media_type};
 use crate::registry::{BlobBody, RegistryError};
 
 use super::error::OpsError;
 use super::means::Means;
-use super::task::Task;
 
 /// The artifact type of an index that was pushed, and the media type of its one blob.
-pub const ARTIFACT: &str = "application/vnd.lapstrake.parent-index.v1";
+pub(super) const ARTIFACT: &str = "application/vnd.lapstrake.parent-index.v1";
 const MERGED: &str = "parent-index";
 const LAYER: &str = "layer-index";
 /// The most bytes of an index that is read back.
@@ -28,7 +28,7 @@ const STREAMS: usize = 4;
 
 /// An index, and whether it still has to be pushed beside the image.
 #[derive(Clone, Debug)]
-pub struct ParentIndex {
+pub(super) struct ParentIndex {
     /// The parent's files.
     pub files: Arc<Filesystem>,
     /// The bytes to push when the target has none yet.
@@ -44,7 +44,7 @@ fn tag_of(parent: &Digest) -> String {
 ///
 /// # Errors
 /// Fails when a layer cannot be fetched, is not what its digest says, or is no layer that a runtime would take.
-pub async fn find(
+pub(super) async fn find(
     means: &Means,
     parent: &ParentImage,
     from: &Repository,
@@ -54,12 +54,11 @@ pub async fn find(
     if let Some(files) = stored(means, digest)? {
         return Ok(ParentIndex { files: Arc::new(files), unpublished: None });
     }
-    if let Some(bytes) = published(means, digest, beside).await {
-        if let Ok(files) = Filesystem::from_bytes(&bytes) {
+    if let Some(bytes) = published(means, digest, beside).await
+        && let Ok(files) = Filesystem::from_bytes(&bytes) {
             means.store.put_record(MERGED, digest.as_str(), &bytes)?;
             return Ok(ParentIndex { files: Arc::new(files), unpublished: None });
         }
-    }
     let files = streamed(means, parent, from).await?;
     let bytes = files.to_bytes().map_err(|source| layer_error(parent, digest, source))?;
     means.store.put_record(MERGED, digest.as_str(), &bytes)?;
@@ -99,11 +98,10 @@ async fn layer_index(
     layer: &Descriptor,
     diff_id: DiffId,
 ) -> Result<LayerIndex, OpsError> {
-    if let Some(bytes) = means.store.record(LAYER, layer.digest.as_str())? {
-        if let Ok(index) = LayerIndex::from_bytes(&bytes) {
+    if let Some(bytes) = means.store.record(LAYER, layer.digest.as_str())?
+        && let Ok(index) = LayerIndex::from_bytes(&bytes) {
             return Ok(index);
         }
-    }
     let compression = layer.media_type.layer_compression().unwrap_or(Compression::Gzip);
     let task = Task::start(&means.reporter, Work::Index, layer.digest.short(), Some(layer.size));
     let blob = means.registry.read_blob(from, layer).await?;
@@ -113,12 +111,19 @@ async fn layer_index(
         task.advance(bytes.len() as u64);
     });
     let reader = SyncIoBridge::new(StreamReader::new(counted.map_err(in_io)));
-    let (expected, layer_digest) = (diff_id, layer.digest.clone());
-    let read = tokio::task::spawn_blocking(move || LayerIndex::read(reader, compression, &layer_digest, &expected));
-    let index = match read.await.map_err(OpsError::Worker)? {
-        Ok(index) => index,
-        Err(source) => return Err(layer_error(parent, &layer.digest, source)),
-    };
+    let limits = ReadLimits::default();
+    let read = tokio::task::spawn_blocking(move || LayerIndex::read(reader, compression, &limits));
+    let (index, _, found) =
+        read.await.map_err(OpsError::Worker)?.map_err(|source| layer_error(parent, &layer.digest, source))?;
+    if found != diff_id {
+        let (digest, reference) = (layer.digest.to_string(), parent.name.clone());
+        return Err(OpsError::ParentDiffId {
+            reference,
+            digest,
+            expected: diff_id.to_string(),
+            found: found.to_string(),
+        });
+    }
     if let Ok(bytes) = index.to_bytes() {
         means.store.put_record(LAYER, layer.digest.as_str(), &bytes)?;
     }
@@ -129,7 +134,11 @@ fn in_io(error: RegistryError) -> std::io::Error {
     std::io::Error::other(error)
 }
 
-fn layer_error(parent: &ParentImage, digest: &Digest, source: impl std::error::Error + Send + Sync + 'static) -> OpsError {
+fn layer_error(
+    parent: &ParentImage,
+    digest: &Digest,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> OpsError {
     OpsError::ParentLayer { reference: parent.name.clone(), digest: digest.to_string(), source: Box::new(source) }
 }
 
@@ -137,7 +146,12 @@ fn layer_error(parent: &ParentImage, digest: &Digest, source: impl std::error::E
 ///
 /// # Errors
 /// Fails when the registry refuses.
-pub async fn publish(means: &Means, parent: &Descriptor, bytes: Vec<u8>, beside: &Repository) -> Result<(), OpsError> {
+pub(super) async fn publish(
+    means: &Means,
+    parent: &Descriptor,
+    bytes: Vec<u8>,
+    beside: &Repository,
+) -> Result<(), OpsError> {
     let blob = Descriptor::of(ARTIFACT, &bytes);
     let empty = Descriptor::of(media_type::OCI_EMPTY, b"{}");
     for (descriptor, content) in [(&blob, bytes), (&empty, b"{}".to_vec())] {

@@ -6,18 +6,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::image::filesystem::Filesystem;
-use crate::image::{ConfigChange, Owner, ParentImage, annotation, resolve_user};
+use crate::image::users::{Owner, resolve_user};
+use crate::image::{ConfigChange, ParentImage, annotation};
+use crate::inputs::requirements::RequirementSet;
 use crate::inputs::source::SourceTree;
 use crate::layer::EntryPath;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
 use crate::plan::{
-    Action, ImagePlan, KeyHasher, Known, LayerKind, Making, Place, PlanKey, PlannedLayer, config_change,
+    Action, ImagePlan, KeyHasher, Known, LayerKind, Making, Place, PlanKey, PlannedLayer, add_change, config_change,
     sources_key,
 };
 
 use super::earlier;
 use super::error::OpsError;
-use super::facts::{self, LocalFacts};
+use super::facts::{self, LocalFacts, Wanted};
 use super::means::Means;
 use super::parent::{self, PinnedParent};
 use super::parent_index::{self, ParentIndex};
@@ -62,6 +64,8 @@ pub enum Course {
         sources: Option<Arc<SourceTree>>,
         /// Parent indexes that the target does not have yet.
         indexes: Vec<(Descriptor, Vec<u8>)>,
+        /// The requirement lines, which name the indexes that wheels come from.
+        requirements: RequirementSet,
     },
 }
 
@@ -71,8 +75,7 @@ pub enum Course {
 /// Fails when something asked for is missing or contradictory, or when a registry or index does not answer.
 pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsError> {
     check_targets(request)?;
-    let named = request.settings.docker.parent_image.as_deref().ok_or(OpsError::ParentUnset)?;
-    let named = Reference::parse(named)?;
+    let named = request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
     let local = facts::gather(request);
     let pinned = parent::pin(means, &named);
     let earlier = earlier::published(means, request);
@@ -85,16 +88,21 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
         key: key.clone(),
         parent: pinned.reference.clone(),
         parent_descriptor: pinned.descriptor.clone(),
-        course: Course::Assemble { images: Vec::new(), sources: None, indexes: Vec::new() },
+        course: Course::Assemble {
+            images: Vec::new(),
+            sources: None,
+            indexes: Vec::new(),
+            requirements: RequirementSet::default(),
+        },
         reasons: Vec::new(),
     };
-    if !request.no_cache && !request.upgrade {
-        if let Some((document, missing)) = earlier::reusable(means, request, &earlier, &key).await? {
+    let is_local = local.wanted.as_ref().is_some_and(|wanted| python::is_local(means, request, wanted));
+    if !request.no_cache && !request.upgrade && !is_local
+        && let Some((document, missing)) = earlier::reusable(means, request, &earlier, &key).await? {
             planned.reasons.push("every input is as it was: the published image is reused".into());
             planned.course = Course::Reuse { document, missing };
             return Ok(planned);
         }
-    }
     let pinned = pinned.read(means).await?;
     planned.parent_descriptor = pinned.descriptor.clone();
     if local.asks_for_nothing {
@@ -129,7 +137,7 @@ fn plan_key(request: &BuildRequest, local: &LocalFacts, parent: &PinnedParent, h
         key.add("platform", platform.to_string());
     }
     local.add_to(&mut key);
-    config_change(&request.settings, request.created.clone()).add_to(&mut key);
+    add_change(&mut key, &config_change(&request.settings, request.created.clone()));
     PlanKey(key.finish())
 }
 
@@ -160,7 +168,11 @@ async fn assemble_plan(
         }
         images.push(image);
     }
-    planned.course = Course::Assemble { images, sources: local.sources, indexes };
+    let requirements = match local.wanted {
+        Some(Wanted::Lines(set)) => set,
+        _ => RequirementSet::default(),
+    };
+    planned.course = Course::Assemble { images, sources: local.sources, indexes, requirements };
     Ok(())
 }
 
@@ -214,7 +226,7 @@ impl<'a> Planning<'a> {
             layers.push(self.located(source_layer(tree, owner)?, known)?);
         }
         let change = config_change(&self.request.settings, self.request.created.clone());
-        Ok(ImagePlan { platform, parent: self.parent.clone(), layers, change, resolution, owner })
+        Ok(ImagePlan { platform, parent: self.parent.clone(), layers, change, resolution })
     }
 
     /// Who owns the sources: the user of the settings, by the parent's own files when it is a name.
@@ -299,11 +311,15 @@ fn source_layer(tree: &SourceTree, owner: Owner) -> Result<PlannedLayer, OpsErro
 
 /// Where sources go: `/app`, as ZenML has it.
 pub(super) fn source_prefix() -> Result<EntryPath, OpsError> {
-    EntryPath::parse(crate::plan::SOURCES).map_err(|_| OpsError::NoTarget)
+    Ok(EntryPath::parse(crate::plan::SOURCES)?)
 }
 
 /// The annotations of an image's manifest.
-pub(super) fn manifest_annotations(key: &PlanKey, image: &ImagePlan, config: &ConfigChange) -> BTreeMap<String, String> {
+pub(super) fn manifest_annotations(
+    key: &PlanKey,
+    image: &ImagePlan,
+    config: &ConfigChange,
+) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::from([(annotation::PLAN_KEY.to_owned(), key.to_string())]);
     if let Some(resolution) = &image.resolution {
         annotations.insert(annotation::RESOLUTION_KEY.into(), resolution.to_string());

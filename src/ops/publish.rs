@@ -2,10 +2,11 @@
 //!
 //! Blobs are in the target before anything here begins.
 
-use crate::event::Work;
+use crate::event::{Task, Work};
 use crate::image::{Image, annotation};
-use crate::oci::{Document, Index, MediaType, Platform, Raw, Reference, media_type};
-use crate::plan::ResolutionKey;
+use crate::oci::{Descriptor, Document, Index, MediaType, Platform, Raw, Reference, Repository, media_type};
+use crate::plan::{Action, LayerKind, ResolutionKey};
+use crate::registry::Mounted;
 
 use super::build::{BuiltLayer, Done};
 use super::earlier::target_repository;
@@ -14,16 +15,13 @@ use super::means::Means;
 use super::parent::tagged;
 use super::plan::Planned;
 use super::request::BuildRequest;
-use super::task::Task;
 use super::{export, parent, transfer};
-use crate::plan::{Action, LayerKind};
-use crate::registry::Mounted;
 
 /// The document that the images come to: the only manifest, or an index over all of them.
 ///
 /// # Errors
 /// Fails when the index cannot be written.
-pub fn document(planned: &Planned, images: &[&Image]) -> Result<Document, OpsError> {
+pub(super) fn document(planned: &Planned, images: &[&Image]) -> Result<Document, OpsError> {
     if let [only] = images {
         return Ok(Document::Manifest(only.manifest.clone()));
     }
@@ -31,7 +29,8 @@ pub fn document(planned: &Planned, images: &[&Image]) -> Result<Document, OpsErr
     index.annotations.insert(annotation::PLAN_KEY.into(), planned.key.to_string());
     index.annotations.insert(annotation::BASE_NAME.into(), planned.parent.to_string());
     index.annotations.insert(annotation::BASE_DIGEST.into(), planned.parent_descriptor.digest.to_string());
-    let index = Raw::of(index).map_err(|source| OpsError::ParentDocument { reference: planned.parent.to_string(), source })?;
+    let index =
+        Raw::of(index).map_err(|source| OpsError::ParentDocument { reference: planned.parent.to_string(), source })?;
     Ok(Document::Index(index))
 }
 
@@ -39,7 +38,7 @@ pub fn document(planned: &Planned, images: &[&Image]) -> Result<Document, OpsErr
 ///
 /// # Errors
 /// Fails when the registry refuses; tags that were not reached stand where they stood.
-pub async fn images(
+pub(super) async fn images(
     means: &Means,
     request: &BuildRequest,
     planned: &Planned,
@@ -71,10 +70,90 @@ pub async fn images(
 ///
 /// # Errors
 /// Fails when the registry refuses one.
-pub async fn tag(means: &Means, document: &Document, names: &[Reference]) -> Result<(), OpsError> {
+pub(super) async fn tag(means: &Means, document: &Document, names: &[Reference]) -> Result<(), OpsError> {
     for name in names {
         means.registry.push_manifest(name, &document.media_type(), document.bytes()).await?;
         means.traffic.uploaded(document.bytes().len() as u64);
     }
     Ok(())
+}
+
+/// For which platforms a published document is; asked of its config when it is a single manifest.
+pub(super) async fn platforms(means: &Means, request: &BuildRequest, document: &Document) -> Vec<Platform> {
+    match document {
+        Document::Index(index) => index.value().platforms(),
+        Document::Manifest(_) if !request.platforms.is_empty() => request.platforms.clone(),
+        Document::Manifest(_) => vec![means.host_platform.clone()],
+    }
+}
+
+/// Publishes the parent as it is: by registry calls alone, all platforms, byte for byte.
+///
+/// # Errors
+/// Fails when something of the parent cannot be had or the target refuses.
+pub(super) async fn parent(
+    means: &Means,
+    request: &BuildRequest,
+    named: &Reference,
+    document: Document,
+) -> Result<Done, OpsError> {
+    let from = named.repository();
+    let mut manifests = Vec::new();
+    match &document {
+        Document::Manifest(_) => manifests.push(document.clone()),
+        Document::Index(index) => {
+            for entry in &index.value().manifests {
+                manifests.push(parent::document(means, named, &entry.digest).await?);
+            }
+        }
+    }
+    let mut layers = Vec::new();
+    for manifest in &manifests {
+        let Document::Manifest(manifest) = manifest else { continue };
+        let blobs: Vec<_> = manifest.value().layers.iter().chain([&manifest.value().config]).cloned().collect();
+        match target_repository(request) {
+            None => export::fetch(means, &from, &blobs).await?,
+            Some(target) => {
+                for blob in blobs {
+                    layers.extend(bring(means, &from, &target, blob).await?);
+                }
+            }
+        }
+    }
+    let platforms = platforms(means, request, &document).await;
+    match target_repository(request) {
+        None => export::write_documents(means, request, manifests, document.clone()).await?,
+        Some(target) => {
+            if matches!(document, Document::Index(_)) {
+                for manifest in &manifests {
+                    let at = Reference::pinned(&target, manifest.digest());
+                    means.registry.push_manifest(&at, &manifest.media_type(), manifest.bytes()).await?;
+                }
+            }
+            let names = request.targets.iter().map(tagged).collect::<Result<Vec<_>, _>>()?;
+            tag(means, &document, &names).await?;
+        }
+    }
+    Ok(Done { document, platforms, layers, reused: false })
+}
+
+/// Brings one blob of the parent to the target, and says what was done when it is a layer.
+async fn bring(
+    means: &Means,
+    from: &Repository,
+    target: &Repository,
+    blob: Descriptor,
+) -> Result<Option<BuiltLayer>, OpsError> {
+    let action = if from == target || means.registry.blob_size(target, &blob.digest).await?.is_some() {
+        Action::Hit
+    } else if means.registry.mount(target, &blob.digest, from).await? == Mounted::Yes {
+        means.traffic.mounted(blob.size);
+        Action::Mount
+    } else {
+        transfer::copy(means, target, &blob, from, blob.digest.short()).await?;
+        Action::Copy
+    };
+    let is_layer = blob.media_type.layer_compression().is_some();
+    let title = "parent layer".to_owned();
+    Ok(is_layer.then_some(BuiltLayer { key: None, kind: LayerKind::Parent, title, descriptor: blob, action }))
 }

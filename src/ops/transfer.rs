@@ -7,19 +7,24 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 
-use crate::event::Work;
+use crate::event::{Task, Work};
 use crate::oci::{Descriptor, Repository};
 use crate::registry::{BlobBody, Mounted};
 
 use super::error::OpsError;
 use super::means::Means;
-use super::task::Task;
 
 /// Mounts `blob` from `from` into `to`; copies it when the registry does not mount.
 ///
 /// # Errors
 /// Fails when the blob can neither be mounted nor copied.
-pub async fn mount(means: &Means, to: &Repository, blob: &Descriptor, from: &Repository, name: &str) -> Result<(), OpsError> {
+pub(super) async fn mount(
+    means: &Means,
+    to: &Repository,
+    blob: &Descriptor,
+    from: &Repository,
+    name: &str,
+) -> Result<(), OpsError> {
     let task = Task::start(&means.reporter, Work::Mount, name, None);
     if means.registry.mount(to, &blob.digest, from).await? == Mounted::Yes {
         means.traffic.mounted(blob.size);
@@ -33,7 +38,13 @@ pub async fn mount(means: &Means, to: &Repository, blob: &Descriptor, from: &Rep
 ///
 /// # Errors
 /// Fails when either side does, or when the bytes are not what the descriptor says.
-pub async fn copy(means: &Means, to: &Repository, blob: &Descriptor, from: &Repository, name: &str) -> Result<(), OpsError> {
+pub(super) async fn copy(
+    means: &Means,
+    to: &Repository,
+    blob: &Descriptor,
+    from: &Repository,
+    name: &str,
+) -> Result<(), OpsError> {
     let task = Task::start(&means.reporter, Work::Copy, name, Some(blob.size));
     let (registry, source, wanted) = (Arc::clone(&means.registry), from.clone(), blob.clone());
     let traffic = Arc::clone(&means.traffic);
@@ -53,16 +64,39 @@ pub async fn copy(means: &Means, to: &Repository, blob: &Descriptor, from: &Repo
 ///
 /// # Errors
 /// Fails when the file cannot be read or the registry refuses.
-pub async fn push_file(means: &Means, to: &Repository, blob: &Descriptor, path: PathBuf, name: &str) -> Result<(), OpsError> {
+pub(super) async fn push_file(
+    means: &Means,
+    to: &Repository,
+    blob: &Descriptor,
+    path: PathBuf,
+    name: &str,
+) -> Result<(), OpsError> {
     let task = Task::start(&means.reporter, Work::Upload, name, Some(blob.size));
     push(means, to, blob, BlobBody::File(path), &task).await
+}
+
+/// Pushes `blob` from the store, where its bytes are checked first.
+///
+/// # Errors
+/// Fails when the store has lost it or the registry refuses.
+pub(super) async fn push_stored(means: &Means, to: &Repository, blob: &Descriptor, name: &str) -> Result<(), OpsError> {
+    match means.store.verified(&blob.digest)? {
+        Some(path) => push_file(means, to, blob, path, name).await,
+        None => Err(OpsError::LostBlob { digest: blob.digest.to_string() }),
+    }
 }
 
 /// Pushes a small blob from memory.
 ///
 /// # Errors
 /// Fails when the registry refuses.
-pub async fn push_bytes(means: &Means, to: &Repository, blob: &Descriptor, bytes: Vec<u8>, name: &str) -> Result<(), OpsError> {
+pub(super) async fn push_bytes(
+    means: &Means,
+    to: &Repository,
+    blob: &Descriptor,
+    bytes: Vec<u8>,
+    name: &str,
+) -> Result<(), OpsError> {
     let task = Task::start(&means.reporter, Work::Upload, name, Some(blob.size));
     push(means, to, blob, BlobBody::Bytes(bytes.into()), &task).await
 }

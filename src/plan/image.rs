@@ -2,14 +2,15 @@
 //!
 //! A plan is data: it can be printed, compared and carried out, and holds no handle to anything.
 
+use crate::image::users::Owner;
 use crate::image::{ConfigChange, ParentImage};
 use crate::layer::EntryPath;
 use crate::oci::{Descriptor, DiffId, Platform};
-use crate::python::LockedWheel;
+use crate::python::lock::LockedWheel;
 
 use super::key::{LayerKey, ResolutionKey};
 use super::known::Place;
-use super::layers::{DirectoryEntry, LayerKind, Part, Placement};
+use super::layers::{DirectoryEntry, LayerKind, Placement};
 
 /// What is done so that the target has a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +51,16 @@ pub enum Making {
     Wheels {
         /// In the order of the lock.
         wheels: Vec<LockedWheel>,
-        /// Which part, for a wheel that is split.
-        part: Part,
+        /// Whether it is a single wheel that may come to several layers.
+        split: bool,
         /// Where they go.
         placement: Placement,
     },
     /// The source tree.
-    Sources,
+    Sources {
+        /// Who owns it.
+        owner: Owner,
+    },
 }
 
 /// One layer of a planned image.

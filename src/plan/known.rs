@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::image::annotation;
-use crate::oci::{Descriptor, Digest, DiffId, Manifest, Repository};
+use crate::oci::{Descriptor, DiffId, Digest, Manifest, Repository};
 
 use super::key::{LayerKey, ResolutionKey};
 use super::layers::LayerKind;
@@ -34,6 +34,16 @@ pub struct KnownLayer {
 }
 
 impl KnownLayer {
+    /// What the layer holds, by its annotation.
+    pub fn title(&self) -> &str {
+        self.descriptor.annotations.get(annotation::LAYER_TITLE).map_or("", String::as_str)
+    }
+
+    /// What kind of layer it is, by its annotation.
+    pub fn kind(&self) -> Option<LayerKind> {
+        LayerKind::parse(self.descriptor.annotations.get(annotation::LAYER_KIND)?)
+    }
+
     /// Reads our annotations from a layer of a manifest; `None` for a layer that is not ours.
     pub fn of(descriptor: &Descriptor, place: Place) -> Option<(LayerKey, Self)> {
         let annotated = |name: &str| Digest::parse(descriptor.annotations.get(name)?).ok();
@@ -65,8 +75,7 @@ impl Known {
         for descriptor in &manifest.layers {
             self.blobs.entry(descriptor.digest.clone()).or_insert_with(|| place.clone());
             let Some((key, known)) = KnownLayer::of(descriptor, place.clone()) else { continue };
-            let kind = descriptor.annotations.get(annotation::LAYER_KIND).and_then(|word| LayerKind::parse(word));
-            if matches!(kind, Some(LayerKind::Python | LayerKind::Removals)) {
+            if matches!(known.kind(), Some(LayerKind::Python | LayerKind::Removals)) {
                 python.push((key.clone(), known.clone()));
             }
             self.add(key, known);

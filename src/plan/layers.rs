@@ -2,10 +2,12 @@
 //!
 //! Keys and grouping only; bytes are made by `ops::make`.
 
-use crate::image::{Owner, annotation};
+use crate::image::annotation;
+use crate::image::users::Owner;
 use crate::layer::{EntryPath, LAYER_FORMAT, PLACED_MTIME};
 use crate::oci::Descriptor;
-use crate::python::{InstallScheme, LockedWheel};
+use crate::python::InstallScheme;
+use crate::python::lock::LockedWheel;
 
 use super::key::{KeyHasher, LayerKey};
 
@@ -61,6 +63,8 @@ pub struct Placement {
     pub owner: Owner,
     /// The text of `INSTALLER`.
     pub installer: String,
+    /// The interpreter's version, which names pip's own scripts.
+    pub python: (u32, u32),
 }
 
 impl Placement {
@@ -77,6 +81,7 @@ impl Placement {
         ] {
             hasher.add(name, folder);
         }
+        hasher.add("python", format!("{}.{}", self.python.0, self.python.1));
         add_owner(hasher, self.owner);
         for directory in &self.directories {
             hasher.add("directory", directory.path.as_bytes());
@@ -95,31 +100,25 @@ fn hasher(kind: &str) -> KeyHasher {
     KeyHasher::new(kind).with("format", LAYER_FORMAT).with("mtime", PLACED_MTIME.to_le_bytes())
 }
 
-/// One part of a wheel that is too large for one layer: number `index`, from 0, of `count`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Which.
-    pub index: u32,
-    /// Of how many.
-    pub count: u32,
-}
+/// Unpacked bytes of one part of a wheel that is split; some registries refuse layers over a few GB, and runtimes
+/// unpack layers in parallel.
+pub const PART_BYTES: u64 = 1 << 30;
 
-impl Part {
-    /// The whole.
-    pub const WHOLE: Self = Self { index: 0, count: 1 };
-}
+/// Bytes of a wheel file from which on it is looked at for splitting.
+pub const SPLIT_FROM: u64 = 256 << 20;
 
-/// The key of a layer that holds `wheels`, in this order, or one part of a single one.
-pub fn wheels_key(wheels: &[&LockedWheel], part: Part, placement: &Placement) -> LayerKey {
+/// The key of a layer that holds `wheels`, in this order; of a wheel that is split, the key of part `part`.
+pub fn wheels_key(wheels: &[&LockedWheel], part: Option<usize>, placement: &Placement) -> LayerKey {
     let mut key = hasher("python/1");
     placement.add_to(&mut key);
     for wheel in wheels {
         key.add("wheel", wheel.sha256.as_str());
-        key.add("requested", [u8::from(wheel.requested)]);
         key.add("direct_url", wheel.direct_url.as_deref().unwrap_or_default());
     }
-    key.add("part", part.index.to_le_bytes());
-    key.add("parts", part.count.to_le_bytes());
+    if let Some(part) = part {
+        key.add("part-bytes", PART_BYTES.to_le_bytes());
+        key.add("part", (part as u64).to_le_bytes());
+    }
     LayerKey(key.finish())
 }
 

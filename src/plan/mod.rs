@@ -14,6 +14,6 @@ pub use image::{Action, ImagePlan, Making, PlannedLayer};
 pub use key::{KeyHasher, LayerKey, PlanKey, ResolutionKey};
 pub use known::{ChosenLayers, Known, KnownLayer, Place};
 pub use layers::{
-    DirectoryEntry, LayerKind, Part, Placement, annotate, removals_key, sources_key, wheels_key,
+    DirectoryEntry, LayerKind, PART_BYTES, Placement, SPLIT_FROM, annotate, removals_key, sources_key, wheels_key,
 };
-pub use python::{WheelLayer, packages_title, wheel_layers};
+pub use python::{collapse, part_title, wheel_layers};

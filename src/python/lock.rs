@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::marker::MarkerEnvironment;
 use super::pylock;
-pub(crate) use super::pylock::{lexically_absolute, normalize, percent_decoded};
+pub(crate) use super::pylock::{lexically_absolute, percent_decoded};
+use super::tags::CompatibleTags;
 use crate::diagnostic::{Class, Diagnose};
 use crate::oci::Digest;
 
@@ -52,15 +53,6 @@ pub struct RemovedDistribution {
     pub name: String,
     /// The version that is there.
     pub version: String,
-}
-
-/// Which wheels an interpreter takes.
-#[derive(Clone, Copy)]
-pub struct WheelFit<'a> {
-    /// Ranks a wheel by its file name: lower is better, `None` does not fit.
-    pub rank: &'a (dyn Fn(&str) -> Option<u32> + Send + Sync),
-    /// The tags that `rank` tries, best first, for messages.
-    pub tags: &'a [String],
 }
 
 /// Why a text is not a lock, or not one for this target.
@@ -124,7 +116,7 @@ pub enum LockError {
         name: String,
     },
     /// A package has wheels, none of which fits.
-    #[error("no wheel of `{name}` {version} fits; tried {tried}; nearest: {nearest}")]
+    #[error("no wheel of `{name}` {version} fits: {obstacles}; tried {tried}")]
     NoWheelFits {
         /// The package.
         name: String,
@@ -132,8 +124,8 @@ pub enum LockError {
         version: String,
         /// The tags tried, shortened.
         tried: String,
-        /// The files that came nearest.
-        nearest: String,
+        /// What keeps each file away.
+        obstacles: String,
     },
     /// A package has a source distribution only.
     #[error("`{name}` {version} has no wheel, only a source distribution; building those is not supported yet")]
@@ -188,12 +180,12 @@ impl Lock {
     ///
     /// # Errors
     /// Fails when the file cannot be read, is damaged, lacks a hash, or has a package without a fitting wheel.
-    pub fn read_pylock(path: &Path, fit: WheelFit<'_>, markers: &MarkerEnvironment) -> Result<Self, LockError> {
+    pub fn read_pylock(path: &Path, tags: &CompatibleTags, markers: &MarkerEnvironment) -> Result<Self, LockError> {
         let unreadable = |source| LockError::Unreadable { path: path.display().to_string(), source };
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         let path = std::path::absolute(path).map_err(unreadable)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
-        pylock::read(&text, folder, fit, Some(markers))
+        pylock::read(&text, folder, Some(tags), Some(markers))
     }
 
     /// Reads a `pylock.toml` from its text; relative paths start from `folder`, which is absolute.
@@ -203,10 +195,10 @@ impl Lock {
     pub fn parse_pylock(
         text: &str,
         folder: &Path,
-        fit: WheelFit<'_>,
+        tags: &CompatibleTags,
         markers: &MarkerEnvironment,
     ) -> Result<Self, LockError> {
-        pylock::read(text, folder, fit, Some(markers))
+        pylock::read(text, folder, Some(tags), Some(markers))
     }
 
     /// Reads what [`Lock::to_bytes`] wrote.
@@ -218,8 +210,7 @@ impl Lock {
             line: bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1,
             reason: "bytes that are not UTF-8".into(),
         })?;
-        let any = WheelFit { rank: &|_| Some(0), tags: &[] };
-        pylock::read(text, Path::new("/"), any, None)
+        pylock::read(text, Path::new("/"), None, None)
     }
 
     /// Writes the lock as a `pylock.toml` of one target; equal locks have equal bytes.

@@ -8,11 +8,11 @@ pub mod filename;
 pub mod install;
 pub mod layering;
 pub mod lock;
+pub mod marker;
 pub mod metadata;
 mod normalize;
-pub mod record;
-pub mod marker;
 mod pylock;
+pub mod record;
 mod scheme;
 pub mod tags;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Versions are taken as they stand: nothing here resolves.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -10,8 +11,11 @@ use serde::de::IgnoredAny;
 use toml::Spanned;
 use url::Url;
 
-use super::lock::{Lock, LockError, LockedWheel, RemovedDistribution, WheelFit};
+use super::filename::WheelFilename;
+use super::lock::{Lock, LockError, LockedWheel, RemovedDistribution};
 use super::marker::MarkerEnvironment;
+use super::normalize::normalize_name;
+use super::tags::CompatibleTags;
 use crate::oci::Digest;
 
 #[derive(Deserialize)]
@@ -75,11 +79,11 @@ struct File {
     hashes: BTreeMap<String, String>,
 }
 
-/// Reads `text`; `markers` of `None` takes every package.
+/// Reads `text`; `tags` of `None` takes every wheel, `markers` of `None` every package.
 pub(super) fn read(
     text: &str,
     folder: &Path,
-    fit: WheelFit<'_>,
+    tags: Option<&CompatibleTags>,
     markers: Option<&MarkerEnvironment>,
 ) -> Result<Lock, LockError> {
     let document: Document = toml::from_str(text).map_err(|error| LockError::Syntax {
@@ -97,7 +101,7 @@ pub(super) fn read(
         if !wanted(&package, line, markers, &document.default_groups)? {
             continue;
         }
-        let locked = lock(package, line, folder, fit)?;
+        let locked = lock(package, line, folder, tags)?;
         let name = locked.name.clone();
         if packages.insert(name.clone(), locked).is_some() {
             return Err(LockError::Twice { line, name });
@@ -122,8 +126,8 @@ fn wanted(
     environment.holds(marker, groups).ok_or_else(|| LockError::Marker { line, marker: marker.clone() })
 }
 
-fn lock(package: Package, line: usize, folder: &Path, fit: WheelFit<'_>) -> Result<LockedWheel, LockError> {
-    let name = normalize(package.name.get_ref());
+fn lock(package: Package, line: usize, folder: &Path, tags: Option<&CompatibleTags>) -> Result<LockedWheel, LockError> {
+    let name = normalize_name(package.name.get_ref());
     let requested = package.tool.lapstrake.requested;
     if let Some(archive) = package.archive {
         let (filename, url) = place(&archive, &name, line, folder)?;
@@ -131,8 +135,8 @@ fn lock(package: Package, line: usize, folder: &Path, fit: WheelFit<'_>) -> Resu
             return Err(LockError::NotAWheel { name, kind: "source archive" });
         }
         let version = package.version.or_else(|| version_of(&filename)).unwrap_or_default();
-        if (fit.rank)(&filename).is_none() {
-            return Err(no_wheel_fits(name, version, &[filename], fit));
+        if rank(&filename, tags).is_none() {
+            return Err(no_wheel_fits(name, version, &[filename], tags));
         }
         let sha256 = hash(&archive, &filename, line)?;
         let direct_url = Some(format!("{{\"url\":{},\"archive_info\":{{}}}}", serde_json::Value::from(url.as_str())));
@@ -144,12 +148,12 @@ fn lock(package: Package, line: usize, folder: &Path, fit: WheelFit<'_>) -> Resu
     if package.vcs.is_some() {
         return Err(LockError::NotAWheel { name, kind: "version control repository" });
     }
-    let mut best: Option<(u32, String, String, &File)> = None;
+    let mut best: Option<(Rank, String, String, &File)> = None;
     let mut offered = Vec::new();
     for file in &package.wheels {
         let (filename, url) = place(file, &name, line, folder)?;
-        if let Some(rank) = (fit.rank)(&filename)
-            && best.as_ref().is_none_or(|(held, held_name, ..)| (rank, &filename) < (*held, held_name))
+        if let Some(rank) = rank(&filename, tags)
+            && best.as_ref().is_none_or(|(held, held_name, ..)| (&rank, &filename) < (held, held_name))
         {
             best = Some((rank, filename.clone(), url, file));
         }
@@ -160,7 +164,7 @@ fn lock(package: Package, line: usize, folder: &Path, fit: WheelFit<'_>) -> Resu
         return Err(match (offered.is_empty(), package.sdist) {
             (true, Some(_)) => LockError::SdistOnly { name, version },
             (true, None) => LockError::Place { line, file: name },
-            (false, _) => no_wheel_fits(name, version, &offered, fit),
+            (false, _) => no_wheel_fits(name, version, &offered, tags),
         });
     };
     let sha256 = hash(file, &filename, line)?;
@@ -231,69 +235,52 @@ fn version_of(filename: &str) -> Option<String> {
     filename.split('-').nth(1).map(str::to_owned)
 }
 
-fn no_wheel_fits(name: String, version: String, offered: &[String], fit: WheelFit<'_>) -> LockError {
-    const SHOWN: usize = 8;
-    let best = fit.tags.first().map(String::as_str).unwrap_or_default();
-    let interpreter = best.split('-').next().unwrap_or_default();
-    let architecture = ["x86_64", "aarch64", "armv7l", "i686", "ppc64le", "s390x", "riscv64"]
-        .into_iter()
-        .find(|architecture| best.ends_with(architecture))
-        .unwrap_or("any");
-    let mut nearest: Vec<&String> = offered.iter().collect();
-    let distance = |file: &str| {
-        let points = [interpreter, architecture, "linux"].into_iter().filter(|word| file.contains(word)).count();
-        3 - points
+/// The wheel's best tag, then its build number, higher first.
+type Rank = (usize, Reverse<Option<(u64, String)>>);
+
+fn rank(filename: &str, tags: Option<&CompatibleTags>) -> Option<Rank> {
+    let Some(tags) = tags else { return Some((0, Reverse(None))) };
+    let wheel = WheelFilename::parse(filename).ok()?;
+    Some((tags.fits(&wheel)?, Reverse(wheel.build)))
+}
+
+fn no_wheel_fits(name: String, version: String, offered: &[String], tags: Option<&CompatibleTags>) -> LockError {
+    const SHOWN: usize = 6;
+    let reason = |file: &String| {
+        let wheel = WheelFilename::parse(file).ok();
+        let reason = wheel.and_then(|wheel| tags?.why_not(&wheel));
+        format!("`{file}` {}", reason.as_deref().unwrap_or("has no name that can be read"))
     };
-    nearest.sort_by_key(|file| (distance(file), (*file).clone()));
-    LockError::NoWheelFits {
-        name,
-        version,
-        tried: listed(fit.tags.iter(), SHOWN),
-        nearest: listed(nearest.into_iter(), SHOWN),
+    let obstacles = offered.iter().take(SHOWN).map(reason).collect::<Vec<_>>().join("; ");
+    let more = offered.len().saturating_sub(SHOWN);
+    let obstacles = if more > 0 { format!("{obstacles}; and {more} more") } else { obstacles };
+    let all = tags.map(CompatibleTags::tags).unwrap_or_default();
+    let mut tried = all.iter().take(SHOWN).map(|tag| format!("`{tag}`")).collect::<Vec<_>>().join(", ");
+    if all.len() > SHOWN {
+        tried.push_str(&format!(" and {} more", all.len() - SHOWN));
     }
-}
-
-fn listed<'a>(items: impl ExactSizeIterator<Item = &'a String>, shown: usize) -> String {
-    let more = items.len().saturating_sub(shown);
-    let mut text = items.take(shown).map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
-    }
-    text
-}
-
-/// The normalised form of a distribution's name (PEP 503).
-pub(crate) fn normalize(name: &str) -> String {
-    let mut normal = String::with_capacity(name.len());
-    for character in name.chars() {
-        match character {
-            '-' | '_' | '.' if normal.ends_with('-') => {}
-            '-' | '_' | '.' => normal.push('-'),
-            other => normal.push(other.to_ascii_lowercase()),
-        }
-    }
-    normal
+    LockError::NoWheelFits { name, version, tried, obstacles }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::python::tags::{Interpreter, TagLibc};
 
     const HEAD: &str = "lock-version = \"1.0\"\ncreated-by = \"x\"\n";
     const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-    fn rank(file: &str) -> Option<u32> {
-        ["cp311-cp311-manylinux_2_17_x86_64", "py3-none-any"]
-            .iter()
-            .position(|tag| file.ends_with(&format!("{tag}.whl")))
-            .map(|at| u32::try_from(at).unwrap())
-    }
-
     fn read_one(package: &str) -> Result<Lock, LockError> {
-        let tags = ["cp311-cp311-manylinux_2_17_x86_64".to_owned(), "py3-none-any".to_owned()];
+        let tags = CompatibleTags::of(&Interpreter {
+            implementation: "cp".into(),
+            version: (3, 11),
+            free_threaded: false,
+            libc: TagLibc::Glibc(2, 36),
+            machine: "x86_64".into(),
+        });
         let markers = MarkerEnvironment::linux("3.11", "x86_64");
         let text = format!("{HEAD}[[packages]]\n{}", package.replace("HEX", HEX));
-        read(&text, Path::new("/project"), WheelFit { rank: &rank, tags: &tags }, Some(&markers))
+        read(&text, Path::new("/project"), Some(&tags), Some(&markers))
     }
 
     #[test]
@@ -349,9 +336,11 @@ mod tests {
             ]"#,
         )
         .unwrap_err();
-        let expected = "no wheel of `a` 1 fits; tried `cp311-cp311-manylinux_2_17_x86_64`, `py3-none-any`; \
-                        nearest: `a-1-cp311-cp311-musllinux_1_2_x86_64.whl`, `a-1-cp39-cp39-win_amd64.whl`";
-        assert_eq!(error.to_string(), expected);
+        let text = error.to_string();
+        let obstacles = "no wheel of `a` 1 fits: `a-1-cp39-cp39-win_amd64.whl` needs ABI cp39, the image has CPython 3.11; \
+                         `a-1-cp311-cp311-musllinux_1_2_x86_64.whl` needs musllinux_1_2, the image has glibc 2.36; tried \
+                         `cp311-cp311-manylinux_2_36_x86_64`, ";
+        assert!(text.starts_with(obstacles), "{text}");
         for (package, kind) in [
             ("name = \"a\"\nsdist = { url = \"https://h.example/a.tar.gz\" }", "only a source distribution"),
             ("name = \"a\"\ndirectory = { path = \".\" }", "folder"),

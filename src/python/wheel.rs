@@ -2,6 +2,8 @@
 //!
 //! What installing it means is the work of `install`; contents are checked as they are streamed.
 
+use std::collections::BTreeSet;
+
 use super::filename::{FilenameError, WheelFilename};
 use super::record::RecordRow;
 use super::zip::{Archive, Limits, ReadAt, ZipError};
@@ -120,10 +122,13 @@ impl Wheel {
         };
         metadata::check_metadata(&need("METADATA")?, &filename)?;
         let root_is_purelib = metadata::root_is_purelib(&need("WHEEL")?)?;
-        let rows = record::parse(&need("RECORD")?)?;
+        let mut rows = record::parse(&need("RECORD")?)?;
         let entry_points = read("entry_points.txt")?;
         let files = archive.members().iter().filter(|member| !member.folder).map(|member| (&*member.name, member.size));
         let mut by_path = record::complete(&rows, files, &format!("{stem}.dist-info"))?;
+        // Rows that repeat a path say the same by now; installers keep one.
+        let mut seen = BTreeSet::new();
+        rows.retain(|row| seen.insert(row.path.clone()));
         let digests = archive.members().iter().map(|member| by_path.remove(&*member.name)).collect();
         Ok(Self { archive, rows, digests, entry_points, root_is_purelib, stem, file: file.to_owned(), filename })
     }

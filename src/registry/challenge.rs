@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// One challenge of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Challenge {
+pub(super) enum Challenge {
     /// A token from `realm`, for `service`.
     Bearer {
         /// URL of the token server, as sent.
@@ -21,7 +21,7 @@ pub enum Challenge {
 }
 
 /// Reads the challenges of one header, in their order. Unknown schemes and malformed parts are skipped.
-pub fn parse(header: &str) -> Vec<Challenge> {
+pub(super) fn parse(header: &str) -> Vec<Challenge> {
     let mut challenges = Vec::new();
     let mut rest = Scanner { text: header };
     let mut current: Option<(String, BTreeMap<String, String>)> = None;

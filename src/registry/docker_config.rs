@@ -125,19 +125,10 @@ pub struct DockerConfig {
     creds_store: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
-struct Entry {
-    #[serde(default)]
-    auth: Option<String>,
-    #[serde(default)]
-    username: Option<String>,
-    #[serde(default)]
-    password: Option<String>,
-    #[serde(default)]
-    identitytoken: Option<String>,
-    #[serde(default)]
-    registrytoken: Option<String>,
-}
+/// One entry below `auths`, by the names of its members: its types are judged when it is asked for.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Entry(BTreeMap<String, serde_json::Value>);
 
 /// Where a configuration says that a credential may be.
 enum Source<'a> {
@@ -153,10 +144,12 @@ impl DockerConfig {
     /// position alone.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let text = text.trim_start_matches('\u{feff}');
-        if text.trim().is_empty() {
-            return Ok(Self::default());
+        match text.trim_start().chars().next() {
+            None => Ok(Self::default()),
+            Some('{') => serde_json::from_str(text),
+            // A derived reader would take a list for an object without names.
+            Some(_) => serde_json::from_str::<BTreeMap<String, serde_json::Value>>(text).map(|_| Self::default()),
         }
-        serde_json::from_str(text)
     }
 
     /// In Docker's order: the registry's own helper, or else the store for all; then the entries of the file, the most
@@ -191,17 +184,25 @@ impl DockerConfig {
 }
 
 impl Entry {
+    /// A member's text; `None` when it is absent or empty.
+    fn member(&self, name: &str) -> Result<Option<String>, ()> {
+        match self.0.get(name) {
+            None | Some(serde_json::Value::Null) => Ok(None),
+            Some(serde_json::Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+            Some(_) => Err(()),
+        }
+    }
+
     fn credential(&self) -> Result<Option<Credential>, ()> {
-        let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-        if let Some(token) = given(&self.identitytoken) {
+        if let Some(token) = self.member("identitytoken")? {
             return Ok(Some(Credential::IdentityToken(token)));
         }
-        if let Some(token) = given(&self.registrytoken) {
+        if let Some(token) = self.member("registrytoken")? {
             return Ok(Some(Credential::RegistryToken(token)));
         }
-        let (username, password) = match given(&self.auth) {
+        let (username, password) = match self.member("auth")? {
             Some(auth) => decode(&auth)?,
-            None => match (given(&self.username), given(&self.password)) {
+            None => match (self.member("username")?, self.member("password")?) {
                 (Some(username), Some(password)) => (username, password),
                 _ => return Ok(None),
             },
@@ -323,6 +324,8 @@ mod tests {
             "[]",
             r#"{"auths": "hunter2"}"#,
             r#"{"auths": {"a.test": {"auth": 5}}}"#,
+            r#"{"auths": {"a.test": ["hunter2"]}}"#,
+            r#"{"auths": ["hunter2"]}"#,
             r#"{"auths": {"a.test": {"auth": "hunter2!"}}}"#,
             r#"{"auths": {"a.test": {"auth": "aHVudGVyMg=="}}}"#,
             r#"{"credHelpers": {"a.test": "hunter2-is-not-installed"}}"#,

@@ -117,6 +117,13 @@ impl Exchange {
         }
     }
 
+    /// Takes note of the time that the registry wants to be left alone, for all tasks.
+    pub(super) fn heed(&self, host: &Host, headers: &HeaderMap) {
+        if let Some(asked) = self.retry.asked_wait(headers) {
+            host.keep_quiet(asked);
+        }
+    }
+
     /// Waits before another try: as long as the registry asks for, which then holds for all tasks, or as we choose.
     pub(super) async fn wait(&self, host: &Host, failures: u32, headers: Option<&HeaderMap>, url: &Url) {
         match headers.and_then(|headers| self.retry.asked_wait(headers)) {
@@ -129,7 +136,7 @@ impl Exchange {
     }
 
     /// One try: follows redirects, and replays once when the registry wants another authorization.
-    async fn once(&self, host: &Host, ask: &Ask) -> Result<(Response, Authorization), RegistryError> {
+    pub(super) async fn once(&self, host: &Host, ask: &Ask) -> Result<(Response, Authorization), RegistryError> {
         host.respect_quiet().await;
         let carried = self.authorization(host, &ask.rights).await?;
         let response = self.follow(host, ask, &carried).await?;

@@ -71,7 +71,7 @@ struct Answer {
 /// # Errors
 /// Fails when the helper is missing, fails for another reason than an unknown server, takes too long, prints too
 /// much, or answers in another form.
-pub async fn ask(name: &str, server: &str, helpers: &Helpers) -> Result<Option<Credential>, HelperError> {
+pub(super) async fn ask(name: &str, server: &str, helpers: &Helpers) -> Result<Option<Credential>, HelperError> {
     if name.is_empty() || name.contains(['/', '\\', '\0']) {
         return Err(HelperError::Name);
     }

@@ -88,8 +88,8 @@ pub enum KeychainError {
         /// The limit.
         cap: u64,
     },
-    /// An entry's `auth` is not base64 of `user:password`.
-    #[error("the `auth` of `{key}` in `{}` is not base64 of `user:password`", path.display())]
+    /// An entry's members are no texts, or its `auth` is not base64 of `user:password`.
+    #[error("the entry of `{key}` in `{}` has no usable `auth` (base64 of `user:password`)", path.display())]
     Auth {
         /// The file.
         path: PathBuf,

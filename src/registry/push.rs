@@ -16,6 +16,7 @@ use super::error::RegistryError;
 use super::exchange::{Answer, Ask, Exchange, Host, text};
 use super::origin::validate_upload_location;
 use super::pull;
+use super::retry::is_transient;
 use super::transport::Size;
 use super::upload_body::{Progress, Sent};
 use crate::oci::media_type::OCI_INDEX;
@@ -136,10 +137,7 @@ impl Upload<'_> {
                 Err(Setback::Passing(error)) => error,
             };
             failures += 1;
-            // The answer to a commit may have been lost on its way.
-            if let Ok(Some(size)) = pull::blob_size(self.exchange, self.host, self.to, &self.blob.digest).await
-                && size == self.blob.size
-            {
+            if self.is_there().await {
                 self.progress.finish(self.blob.size, self.report);
                 return Ok(());
             }
@@ -150,10 +148,19 @@ impl Upload<'_> {
         }
     }
 
+    /// Looks once whether the blob is there: the answer to a commit may have been lost on its way.
+    async fn is_there(&self) -> bool {
+        let Ok(ask) = pull::blob_ask(self.host, Method::HEAD, self.to, &self.blob.digest) else { return false };
+        let Ok((response, _)) = self.exchange.once(self.host, &ask).await else { return false };
+        let size = text(response.headers(), CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
+        response.status().is_success() && size == Some(self.blob.size)
+    }
+
     async fn attempt(&self, way: Way) -> Result<(), Setback> {
         let session = match self.host.sessions.take(self.to.path(), &self.blob.digest) {
             Some(session) => session,
-            None => self.open().await?,
+            // Has its own retries.
+            None => self.open().await.map_err(Setback::Fatal)?,
         };
         match way {
             Way::Put => {
@@ -170,7 +177,7 @@ impl Upload<'_> {
                 let mut ask = self.ask(Method::PUT, self.committing(newest), "PUT");
                 ask.body = Some(Bytes::new());
                 ask.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-                let sent = Sent::Answer(self.exchange.call(self.host, &ask).await?);
+                let sent = Sent::Answer(Box::new(self.exchange.call(self.host, &ask).await?));
                 self.accepted(&ask, sent, false).await.map(drop)
             }
         }
@@ -198,12 +205,15 @@ impl Upload<'_> {
     /// Sorts an answer to the bytes of a blob.
     async fn accepted(&self, ask: &Ask, sent: Sent, first_way: bool) -> Result<Response, Setback> {
         let answer = match sent {
-            Sent::Answer(answer) => answer,
+            Sent::Answer(answer) => *answer,
             Sent::Renew => return Err(Setback::Renew),
         };
         let status = answer.response.status();
         if status.is_success() {
             return Ok(answer.response);
+        }
+        if is_transient(status) {
+            self.exchange.heed(self.host, answer.response.headers());
         }
         let (error, codes) = self.exchange.refusal_and_codes(self.host, ask, &self.to.to_string(), answer).await;
         let is_broken = codes.iter().any(|code| matches!(code.as_str(), "DIGEST_INVALID" | "SIZE_INVALID"));

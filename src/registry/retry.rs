@@ -58,7 +58,7 @@ impl RetryPolicy {
 }
 
 /// Whether an answer of this status may be another one next time.
-pub fn is_transient(status: StatusCode) -> bool {
+pub(super) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524)
 }
 

@@ -24,9 +24,10 @@ const TICK: Duration = Duration::from_millis(100);
 const COMMIT_PATIENCE: u32 = 10;
 
 /// What an upload came to.
+#[expect(clippy::large_enum_variant, reason = "one value an upload, never stored")]
 pub(super) enum Sent {
     /// An answer.
-    Answer(Answer),
+    Answer(Box<Answer>),
     /// The registry wants another authorization, which is there now.
     Renew,
 }
@@ -89,7 +90,7 @@ pub(super) async fn send(upload: &Upload<'_>, ask: &Ask) -> Result<Sent, Registr
         exchange.drain(response, &ask.action).await;
         return Ok(Sent::Renew);
     }
-    Ok(Sent::Answer(Answer { response, carried, tries: 1 }))
+    Ok(Sent::Answer(Box::new(Answer { response, carried, tries: 1 })))
 }
 
 /// Waits for the answer as long as bytes move.

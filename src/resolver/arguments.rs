@@ -81,7 +81,7 @@ fn meaning(key: &str) -> Meaning {
         "abi" | "dry-run" | "e" | "editable" | "format" | "implementation" | "o" | "output-file" | "output-format"
         | "p" | "platform" | "prefix" | "python" | "python-platform" | "python-version" | "r" | "report"
         | "requirement" | "requirements" | "root" | "t" | "target" | "universal" => Decided,
-        "i" | "index-url" | "pypi-url" | "default-index" => Setting("index-url"),
+        "i" | "index-url" | "default-index" => Setting("index-url"),
         "extra-index-url" | "index" => Setting("extra-index-url"),
         "f" | "find-links" => Setting("find-links"),
         "allow-insecure-host" | "trusted-host" => Setting("allow-insecure-host"),

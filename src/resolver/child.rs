@@ -140,7 +140,7 @@ impl Child {
             environment,
             folder: folder.into(),
             input: Vec::new(),
-            timeout: Duration::from_mins(10),
+            timeout: Duration::from_secs(600),
             cap: 64 << 20,
         }
     }

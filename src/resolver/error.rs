@@ -50,6 +50,9 @@ pub enum ResolveError {
         /// What went wrong.
         reason: String,
     },
+    /// The keyring was asked for and is not there.
+    #[error("`keyring` is not on PATH, and `keyring-provider` asks for it")]
+    NoKeyring,
     /// The host has no Python, which uv needs to resolve.
     #[error("uv found no Python on this machine, and resolving takes one of any version")]
     NoPython,
@@ -138,6 +141,7 @@ impl Diagnose for ResolveError {
                 "install it with `pip install uv`, or give the project a `pylock.toml`, which needs no uv".into()
             }
             Self::OldUv { .. } => "update it with `pip install --upgrade uv` or `uv self update`".into(),
+            Self::NoKeyring => "install it with `pip install keyring`, or give the password in another way".into(),
             Self::NoPython => "install any Python 3, for instance with `uv python install`".into(),
             Self::Platform { .. } => "choose linux/amd64 or linux/arm64, or give the project a `pylock.toml`".into(),
             Self::Decided { argument } => format!("take `{argument}` out of `python_package_installer_args`"),

@@ -7,7 +7,8 @@ use super::requirement::Direct;
 
 /// The error behind what uv wrote to standard error.
 pub(super) fn explain(text: &str, direct: &[Direct]) -> ResolveError {
-    let explanation = text.trim().to_owned();
+    let lines = text.trim().lines().filter(|line| !line.starts_with("Using CPython"));
+    let explanation = lines.collect::<Vec<_>>().join("\n");
     let has = |words: &[&str]| words.iter().any(|word| explanation.contains(word));
     if has(&["No interpreter found", "No Python interpreters found", "No virtual environment or system Python"]) {
         return ResolveError::NoPython;

@@ -1,19 +1,32 @@
 //! Resolution by uv, and the files that a lock names.
 //!
-//! Choosing versions is left to uv; nothing here compares two versions.
+//! Choosing versions is left to uv; nothing here compares two versions. uv is looked for under the path given, on
+//! `PATH`, in the store, and is else fetched by pinned hash from a given index or through the host's pip.
 
 mod arguments;
+mod cache;
 pub mod child;
+mod download;
 mod error;
 mod explain;
+mod http;
 pub mod index;
+mod keyring;
 pub mod request;
 mod requirement;
 mod resolve;
 mod scratch;
+mod tools;
 mod uv;
+mod uv_wheel;
 
 pub use arguments::index_credentials;
+pub use cache::{recall, remember, resolution_key};
+pub use download::{FetchError, FetchOptions, WheelFetcher};
 pub use error::ResolveError;
+pub use http::{HttpClient, HttpError};
+pub use keyring::add_keyring;
 pub use resolve::resolve;
+pub use tools::Resolver;
 pub use uv::Uv;
+pub use uv_wheel::UvSources;

@@ -46,8 +46,6 @@ pub struct ParentDistribution {
     pub name: String,
     /// The version.
     pub version: String,
-    /// The name of its folder, `NAME-VERSION.dist-info`.
-    pub dist_info: String,
     /// The bytes of `METADATA`.
     pub metadata: Vec<u8>,
     /// The text of `INSTALLER`, where there is one.

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::request::RequirementText;
-use crate::python::lock::{lexically_absolute, normalize};
+use crate::python::lock::lexically_absolute;
+use crate::python::normalize_name;
 
 /// A requirement that a file names directly.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,14 @@ pub(super) struct Direct {
     pub(super) source: String,
     /// Whether it names a place instead of a version.
     pub(super) is_place: bool,
+}
+
+impl Direct {
+    /// Whether it names a file or folder of this machine.
+    pub(super) fn is_local(&self) -> bool {
+        let place = self.line.split_once(" @ ").map_or(self.line.as_str(), |(_, place)| place.trim_start());
+        self.is_place && (place.contains("file:") || is_local(place))
+    }
 }
 
 /// The lines of a requirements file: comments and blank lines left out, continued lines joined.
@@ -141,10 +150,10 @@ fn name_of(line: &str) -> Option<String> {
     if (is_path(head) || head.contains("://")) && !is_named(head) {
         let file = head.split(['#', '?']).next()?.rsplit('/').next()?;
         let stem = file.strip_suffix(".whl")?;
-        return Some(normalize(stem.split('-').next()?));
+        return Some(normalize_name(stem.split('-').next()?));
     }
     let end = head.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(head.len());
-    (end > 0).then(|| normalize(&head[..end]))
+    (end > 0).then(|| normalize_name(&head[..end]))
 }
 
 fn is_name(text: &str) -> bool {

@@ -15,8 +15,10 @@ use super::request::{ResolveRequest, TargetLibc};
 use super::requirement::{self, Direct};
 use super::scratch::Scratch;
 use super::uv::Uv;
-use crate::python::lock::{Lock, RemovedDistribution, WheelFit, normalize};
+use crate::python::lock::{Lock, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
+use crate::python::normalize_name;
+use crate::python::tags::CompatibleTags;
 
 /// Resolves `request` with `uv` into one wheel a package.
 ///
@@ -24,11 +26,11 @@ use crate::python::marker::MarkerEnvironment;
 ///
 /// # Errors
 /// Fails when uv cannot be run, or finds no answer, or a package has no wheel that fits.
-pub async fn resolve(request: &ResolveRequest, uv: &Uv, fit: WheelFit<'_>) -> Result<Lock, ResolveError> {
+pub async fn resolve(request: &ResolveRequest, uv: &Uv, tags: &CompatibleTags) -> Result<Lock, ResolveError> {
     let direct = requirement::direct(&request.requirements);
     let arguments = UvArguments::of(request)?;
     let scratch = Scratch::write(request, &arguments)?;
-    let mut run = Run {
+    let run = Run {
         uv,
         request,
         platform: platform(request)?,
@@ -36,8 +38,7 @@ pub async fn resolve(request: &ResolveRequest, uv: &Uv, fit: WheelFit<'_>) -> Re
         arguments,
         scratch,
         direct,
-        fit,
-        is_cached: false,
+        tags,
     };
     let mut lock = run.lock().await?;
     lock.mark_requested(&requirement::names(&run.direct));
@@ -53,9 +54,16 @@ struct Run<'a> {
     arguments: UvArguments,
     scratch: Scratch,
     direct: Vec<Direct>,
-    fit: WheelFit<'a>,
-    /// Whether uv's cache holds the pages of this resolution, fresh from a moment ago.
-    is_cached: bool,
+    tags: &'a CompatibleTags,
+}
+
+/// Which index pages uv answers from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    /// Those that the index has now.
+    Current,
+    /// Those in uv's cache, put there by the run before; the index's where the cache does not do.
+    JustFetched,
 }
 
 /// What uv would do to the parent.
@@ -67,12 +75,12 @@ struct Changes {
 }
 
 impl Run<'_> {
-    async fn lock(&mut self) -> Result<Lock, ResolveError> {
+    async fn lock(&self) -> Result<Lock, ResolveError> {
         let installed: BTreeSet<&str> = self.request.installed.iter().map(|dist| dist.name.as_str()).collect();
         let is_asked = |dist: &Direct| dist.name.as_deref().is_none_or(|name| installed.contains(name));
         let mut whole = None;
         if installed.is_empty() || !self.direct.iter().any(is_asked) {
-            match self.compile(&self.scratch.requirements(), false).await {
+            match self.compile(&self.scratch.requirements(), Pages::Current).await {
                 Ok(lock) if lock.packages.iter().all(|wheel| !installed.contains(wheel.name.as_str())) => {
                     return Ok(lock);
                 }
@@ -82,24 +90,25 @@ impl Run<'_> {
                     if !installed.is_empty() => {}
                 Err(error) => return Err(error),
             }
-            self.is_cached = true;
         }
-        let changes = self.changes().await?;
-        self.is_cached = true;
-        let mut lock = match whole.as_ref().and_then(|lock| chosen(lock, &changes)) {
-            Some(lock) => lock,
-            None if changes.installed.is_empty() => Lock::default(),
-            None => {
-                let pins = self.scratch.write_pins(&pins(&changes))?;
-                self.compile(&[pins], true).await?
+        if let Some(whole) = &whole {
+            // What the parent has may lead uv to pages that are old; then nothing of this answer is taken.
+            let changes = self.changes(Pages::JustFetched).await?;
+            if let Some(lock) = chosen(whole, &changes) {
+                return Ok(Lock { removed: changes.removed, ..lock });
             }
+        }
+        let changes = self.changes(Pages::Current).await?;
+        let mut lock = match changes.installed.is_empty() {
+            true => Lock::default(),
+            false => self.compile(&[self.scratch.write_pins(&pins(&changes))?], Pages::JustFetched).await?,
         };
         lock.removed = changes.removed;
         Ok(lock)
     }
 
     /// What uv would install into the parent and remove from it.
-    async fn changes(&self) -> Result<Changes, ResolveError> {
+    async fn changes(&self, pages: Pages) -> Result<Changes, ResolveError> {
         let mut arguments = vec!["pip".to_owned(), "install".into(), "--dry-run".into()];
         arguments.extend(["--target".to_owned(), self.scratch.skeleton().display().to_string()]);
         arguments.extend(self.target_arguments());
@@ -107,25 +116,26 @@ impl Run<'_> {
         for file in self.scratch.requirements() {
             arguments.extend(["-r".to_owned(), file]);
         }
-        let outcome = self.run(arguments).await?;
+        let outcome = self.run(arguments, pages).await?;
         Ok(read_changes(&outcome.stderr))
     }
 
-    async fn compile(&self, files: &[String], is_pinned: bool) -> Result<Lock, ResolveError> {
+    async fn compile(&self, files: &[String], pages: Pages) -> Result<Lock, ResolveError> {
         let mut arguments = vec!["pip".to_owned(), "compile".into(), "--format=pylock.toml".into()];
         arguments.extend(["--no-header".to_owned(), "--quiet".into()]);
-        if is_pinned && !self.arguments.both.iter().any(|argument| argument == "--no-deps") {
+        // Files of pins are the ones whose pages were just fetched.
+        if pages == Pages::JustFetched && !self.arguments.both.iter().any(|argument| argument == "--no-deps") {
             arguments.push("--no-deps".into());
         }
         arguments.extend(self.target_arguments());
         arguments.extend(self.arguments.both.iter().cloned());
         arguments.extend(files.iter().cloned());
-        let outcome = self.run(arguments).await?;
+        let outcome = self.run(arguments, pages).await?;
         let text = String::from_utf8_lossy(&outcome.stdout);
         // Every package is for this target: uv has evaluated the markers.
         let version = &self.request.target.version;
         let markers = MarkerEnvironment::linux(version, self.platform.split('-').next().unwrap_or_default());
-        Lock::parse_pylock(&text, self.scratch.folder(), self.fit, &markers).map_err(ResolveError::Answer)
+        Lock::parse_pylock(&text, self.scratch.folder(), self.tags, &markers).map_err(ResolveError::Answer)
     }
 
     fn target_arguments(&self) -> Vec<String> {
@@ -145,8 +155,8 @@ impl Run<'_> {
     }
 
     /// Runs uv; pages that it fetched a moment ago are first taken as they are, since asking again costs a second.
-    async fn run(&self, arguments: Vec<String>) -> Result<Outcome, ResolveError> {
-        if self.is_cached && !self.request.offline {
+    async fn run(&self, arguments: Vec<String>, pages: Pages) -> Result<Outcome, ResolveError> {
+        if pages == Pages::JustFetched && !self.request.offline {
             let mut offline = arguments.clone();
             offline.push("--offline".into());
             let outcome = self.start(offline).await?;
@@ -198,7 +208,7 @@ fn read_changes(text: &str) -> Changes {
             None => (rest, None),
         };
         let Some((name, version)) = pin.split_once("==") else { continue };
-        let (name, version) = (normalize(name), version.trim().to_owned());
+        let (name, version) = (normalize_name(name), version.trim().to_owned());
         match sign {
             "+" | "~" => changes.installed.push((name, version, place)),
             "-" => changes.removed.push(RemovedDistribution { name, version }),

@@ -70,7 +70,8 @@ impl Scratch {
     pub(super) fn with_names(&self, text: &str) -> String {
         let mut clean = text.to_owned();
         for (path, name) in self.requirements.iter().chain(&self.constraints) {
-            clean = clean.replace(path.as_str(), name);
+            let short = path.rsplit('/').next().unwrap_or(path);
+            clean = clean.replace(path.as_str(), name).replace(short, name);
         }
         clean
     }
@@ -118,11 +119,11 @@ impl Scratch {
     }
 
     fn put_distribution(&self, distribution: &ParentDistribution) -> Result<(), ResolveError> {
-        let is_plain = distribution.dist_info.ends_with(".dist-info") && !distribution.dist_info.contains('/');
-        if !is_plain {
+        // Not the image's own spelling: uv refuses folders whose name it cannot take apart.
+        let folder = format!("skeleton/{}-{}.dist-info", distribution.name.replace('-', "_"), distribution.version);
+        if distribution.name.contains('/') || distribution.version.contains(['/', '-']) {
             return Ok(());
         }
-        let folder = format!("skeleton/{}", distribution.dist_info);
         self.make_folder(&self.folder().join(&folder))?;
         self.put(&format!("{folder}/METADATA"), &distribution.metadata)?;
         self.put(&format!("{folder}/RECORD"), b"")?;
@@ -157,7 +158,6 @@ mod tests {
         request.installed.push(ParentDistribution {
             name: "numpy".into(),
             version: "2.1.0".into(),
-            dist_info: "numpy-2.1.0.dist-info".into(),
             metadata: b"Name: numpy\n".to_vec(),
             installer: Some("pip\n".into()),
         });

@@ -98,7 +98,16 @@ impl Upload {
         self.size
     }
 
+    /// Appends bytes. After a fault the upload is empty again, since nobody knows how much of them was written.
     fn write(&mut self, chunks: &[Bytes]) -> Result<(), StoreError> {
+        let appended = self.append(chunks);
+        if appended.is_err() {
+            (self.file, self.digester, self.size) = (None, None, 0);
+        }
+        appended
+    }
+
+    fn append(&mut self, chunks: &[Bytes]) -> Result<(), StoreError> {
         let file = match &mut self.file {
             Some(file) => file,
             None => self.file.insert(self.storage.upload_file()?),
@@ -107,9 +116,8 @@ impl Upload {
         for chunk in chunks {
             digester.update(chunk);
             let need = Some(self.size + chunk.len() as u64);
-            file.as_file_mut()
-                .write_all(chunk)
-                .map_err(|error| StoreError::sized("write", file.path(), need, error))?;
+            let written = file.as_file_mut().write_all(chunk);
+            written.map_err(|error| StoreError::sized("write", file.path(), need, error))?;
             self.size += chunk.len() as u64;
         }
         Ok(())

@@ -82,9 +82,8 @@ pub(crate) fn temporary(folder: &Path) -> Result<NamedTempFile, StoreError> {
 }
 
 /// Gives a temporary file its place, over whatever file is there.
-pub(crate) fn place(mut file: NamedTempFile, path: &Path, mode: u32) -> Result<(), StoreError> {
-    let permissions = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(mode);
-    file.as_file().set_permissions(permissions).map_err(|error| StoreError::io("write", path, error))?;
+pub(crate) fn place(mut file: NamedTempFile, path: &Path, bits: u32) -> Result<(), StoreError> {
+    file.as_file().set_permissions(mode(bits)).map_err(|error| StoreError::io("write", path, error))?;
     for _ in 0..2 {
         match file.persist(path) {
             Ok(_) => return Ok(()),
@@ -106,10 +105,14 @@ pub(crate) fn place(mut file: NamedTempFile, path: &Path, mode: u32) -> Result<(
 pub(crate) fn replace_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let folder = path.parent().unwrap_or(path);
     let mut file = temporary(folder)?;
-    let write = |file: &mut NamedTempFile| file.write_all(bytes).and_then(|()| file.as_file().sync_all());
-    write(&mut file).map_err(|error| StoreError::sized("write", path, Some(bytes.len() as u64), error))?;
+    let written = file.write_all(bytes).and_then(|()| file.as_file().sync_all());
+    written.map_err(|error| StoreError::sized("write", path, Some(bytes.len() as u64), error))?;
     place(file, path, 0o644)?;
     sync(folder)
+}
+
+fn mode(mode: u32) -> fs::Permissions {
+    <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(mode)
 }
 
 /// Makes the names in a folder survive a power cut.

@@ -19,13 +19,19 @@
 mod blobs;
 mod claim;
 mod disk;
+mod docker_archive;
 pub(crate) mod error;
 pub(crate) mod folder;
+mod oci_layout;
 mod records;
+mod sink;
 mod upkeep;
 
 pub use blobs::{BlobWriter, VerifiedFile};
 pub use claim::Claim;
 pub use disk::Store;
+pub use docker_archive::DockerArchive;
 pub use error::StoreError;
+pub use oci_layout::OciLayout;
+pub use sink::{ImageSink, SinkError};
 pub use upkeep::{Damage, Damaged, KindUsage, PruneOptions, Pruned, Verified};

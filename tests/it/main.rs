@@ -8,11 +8,19 @@
     reason = "a test fails by panicking, and says aloud what it counted or skipped"
 )]
 
+mod full_disk;
 mod layer_readers;
+mod outputs;
+mod registry_client;
+mod registry_conformance;
+mod resolver;
 mod serve;
 mod settings;
 mod store;
 mod support;
 mod vectors_oci;
+mod vectors_parent;
+mod vectors_registry;
 mod vectors_sources;
 mod vectors_wheels;
+mod wheels_against_uv;

@@ -12,7 +12,6 @@ use serde_json::Value;
 
 /// The cases of a vector file; `None`, with a line that says so, when there are no vectors.
 #[expect(clippy::disallowed_methods, reason = "the folder of the vectors is a matter of the machine that tests")]
-#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn cases(name: &str) -> Option<Vec<Value>> {
     let Some(folder) = std::env::var_os("LAPSTRAKE_VECTORS") else {
         println!("skipped: LAPSTRAKE_VECTORS is not set");
@@ -86,7 +85,6 @@ fn unpack(bytes: Vec<u8>) -> Result<usize, ZipError> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the test says what it ran")]
 fn hostile_archives_are_refused_and_sound_ones_unpacked() {
     let mut counts = [0; 3];
     for case in cases("zip_differential.json").unwrap_or_default() {

@@ -317,3 +317,84 @@ impl<'a> Input<'a> {
         if self.at == self.bytes.len() { Ok(()) } else { Err(self.damaged()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample() -> LayerIndex {
+        let path = |path: &str| EntryPath::parse(path).unwrap();
+        let file = |kept| Change::Put(Node::new(NodeKind::File { size: 1 << 40 }, 0o6755, 1 << 33, 7).with_kept(kept));
+        let put = |kind| Change::Put(Node::new(kind, 0o755, 0, 0));
+        LayerIndex::new(vec![
+            (path("etc"), put(NodeKind::Directory)),
+            (path("etc/passwd"), file(Kept::Content(b"root".as_slice().into()))),
+            (path("lib/libc.so.6"), file(Kept::Libc(Libc::Glibc(2, 36)))),
+            (path("lib/ld-musl-x86_64.so.1"), file(Kept::Libc(Libc::Musl(1, 2)))),
+            (path("a"), file(Kept::Nothing)),
+            (path("b"), put(NodeKind::Symlink { target: b"/\xff".to_vec() })),
+            (path("c"), put(NodeKind::Special)),
+            (path("d"), Change::Link(path("a"))),
+            (path("etc/group"), Change::Whiteout),
+            (path("etc/.wh..wh..opq"), Change::Opaque),
+        ])
+    }
+
+    #[test]
+    fn an_index_survives_its_bytes_and_its_bytes_do_not_change() {
+        let bytes = sample().to_bytes().unwrap();
+        assert_eq!(LayerIndex::from_bytes(&bytes).unwrap(), sample());
+        assert_eq!(sample().to_bytes().unwrap(), bytes);
+    }
+
+    #[test]
+    fn bytes_of_another_kind_or_with_more_or_less_are_refused() {
+        let bytes = sample().to_bytes().unwrap();
+        assert!(matches!(Filesystem::from_bytes(&bytes), Err(CodecError::Magic)));
+        for end in 0..bytes.len() {
+            assert!(LayerIndex::from_bytes(&bytes[..end]).is_err(), "cut to {end}");
+        }
+        assert!(LayerIndex::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
+    }
+
+    fn packed(kind: u8, body: &[u8]) -> Vec<u8> {
+        [&MAGIC[..], &[kind], &zstd::bulk::compress(body, LEVEL).unwrap()].concat()
+    }
+
+    #[test]
+    fn a_filesystem_out_of_order_or_without_folders_is_refused() {
+        for (body, good) in [
+            (&b"\x02\0\x01a\0\0\0\0\0\x01b\0\0\0\0"[..], true),
+            (b"\x02\0\x01b\0\0\0\0\0\x01a\0\0\0\0", false),
+            (b"\x02\0\x01a\0\0\0\0\0\x01a\0\0\0\0", false),
+            (b"\x01\0\x03a/b\0\0\0\0", false),
+            (b"\x02\0\x01a\x03\0\0\0\0\x03a/b\0\0\0\0", false),
+            (b"\x01\0\x01a\0\x80\x20\0\0", false),
+            (b"\x01\0\x01a\x10\0\0\0\0", false),
+            (b"\x01\0\x01a\x05", false),
+            (b"\x01\x01\x01a\0\0\0\0", false),
+            (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", false),
+            (b"\0\0", false),
+        ] {
+            assert_eq!(Filesystem::from_bytes(&packed(FILESYSTEM, body)).is_ok(), good, "{}", body.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(body in proptest::collection::vec(any::<u8>(), 0..200), at in 0_usize..150, byte: u8) {
+            let _ = LayerIndex::from_bytes(&body);
+            let _ = LayerIndex::from_bytes(&packed(LAYER, &body));
+            let _ = Filesystem::from_bytes(&packed(FILESYSTEM, &body));
+            let plain = unpack(&sample().to_bytes().unwrap(), LAYER).unwrap();
+            let mut changed = plain;
+            let at = at % changed.len();
+            changed[at] = byte;
+            if let Ok(index) = LayerIndex::from_bytes(&packed(LAYER, &changed)) {
+                prop_assert_eq!(LayerIndex::from_bytes(&index.to_bytes().unwrap()).unwrap(), index);
+            }
+        }
+    }
+}

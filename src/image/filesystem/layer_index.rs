@@ -4,7 +4,10 @@
 //! by every image that has the layer.
 
 use super::Node;
+use super::read::{IndexError, read_layer};
 use crate::layer::EntryPath;
+use crate::layer::read::ReadLimits;
+use crate::oci::{Compression, DiffId, Digest};
 
 /// What one entry of a layer does to its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,21 @@ impl LayerIndex {
     /// An index of `changes`, in the order of their application.
     pub fn new(changes: Vec<(EntryPath, Change)>) -> Self {
         Self { changes }
+    }
+
+    /// Reads a whole layer in one pass: its index, the SHA-256 digest of the blob, and that of the tar inside.
+    ///
+    /// The caller compares both digests with those that the manifest and the config promise; until then the index
+    /// is hearsay.
+    ///
+    /// # Errors
+    /// Fails when the blob cannot be read, is no layer that runtimes read alike, or goes beyond `limits`.
+    pub fn read(
+        blob: impl std::io::Read,
+        compression: Compression,
+        limits: &ReadLimits,
+    ) -> Result<(Self, Digest, DiffId), IndexError> {
+        read_layer(blob, compression, limits)
     }
 
     /// The changes in order.

@@ -35,6 +35,12 @@ pub enum LookupError {
     },
 }
 
+impl crate::diagnostic::Diagnose for LookupError {
+    fn hint(&self) -> Option<String> {
+        Some("the parent image has something in the way of what is installed; use another parent".to_owned())
+    }
+}
+
 /// A path with all its links followed, and what is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedPath<'a> {

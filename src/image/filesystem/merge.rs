@@ -186,3 +186,102 @@ fn join(directory: &[u8], name: &[u8]) -> Option<EntryPath> {
     }
     EntryPath::parse([directory, b"/", name].concat()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::filesystem::NodeKind;
+
+    fn path(path: &str) -> EntryPath {
+        EntryPath::parse(path).unwrap()
+    }
+
+    /// A layer: `a/` a folder, `a -> b` a link, `a = b` a hard link, `-a` a whiteout, `!a` an opaque folder, `a` a file;
+    /// `a:7` is one of seven bytes.
+    fn layer(lines: &[&str]) -> LayerIndex {
+        let put = |kind| Change::Put(Node::new(kind, 0o700, 1, 1));
+        let change = |line: &&str| {
+            if let Some((from, target)) = line.split_once(" -> ") {
+                return (path(from), put(NodeKind::Symlink { target: target.into() }));
+            }
+            if let Some((from, target)) = line.split_once(" = ") {
+                return (path(from), Change::Link(path(target)));
+            }
+            if let Some(gone) = line.strip_prefix('-') {
+                return (path(gone), Change::Whiteout);
+            }
+            if let Some(folder) = line.strip_prefix('!') {
+                return (path(&format!("{folder}.wh..wh..opq")), Change::Opaque);
+            }
+            match line.split_once(':') {
+                Some((file, size)) => (path(file), put(NodeKind::File { size: size.parse().unwrap() })),
+                None if line.ends_with('/') => (path(line.trim_end_matches('/')), put(NodeKind::Directory)),
+                None => (path(line), put(NodeKind::File { size: 0 })),
+            }
+        };
+        LayerIndex::new(lines.iter().map(change).collect())
+    }
+
+    /// The merged view in the words of `layer`; folders that nothing brought have a `?`.
+    fn merged(layers: &[&[&str]]) -> Result<String, MergeError> {
+        let merged = Filesystem::merge(layers.iter().map(|lines| layer(lines)))?;
+        assert_eq!(Filesystem::from_bytes(&merged.to_bytes().unwrap()).unwrap(), merged);
+        let line = |(path, node): (&EntryPath, &Node)| match &node.kind {
+            NodeKind::Directory if node.mode == 0o755 => format!("{path}/?"),
+            NodeKind::Directory => format!("{path}/"),
+            NodeKind::File { size: 0 } | NodeKind::Special => path.to_string(),
+            NodeKind::File { size } => format!("{path}:{size}"),
+            NodeKind::Symlink { target } => format!("{path}->{}", target.escape_ascii()),
+        };
+        Ok(merged.iter().map(line).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn layers_are_applied_as_runtimes_apply_them() {
+        for (what, layers, expected) in [
+            ("a file replaces a file", &[&["a:1"][..], &["a:2"]][..], "a:2"),
+            ("the last of two entries of a layer counts", &[&["a:1", "a:2"]], "a:2"),
+            ("a missing folder is made", &[&["a/b/c"]], "a/? a/b/? a/b/c"),
+            ("a folder keeps what is below it", &[&["d/", "d/a"], &["d/", "d/b"]], "d/ d/a d/b"),
+            ("a file replaces a folder", &[&["d/", "d/a", "d-e"], &["d"]], "d d-e"),
+            ("a folder replaces a file", &[&["d"], &["d/", "d/a"]], "d/ d/a"),
+            ("a folder replaces a link to a folder", &[&["l/", "d -> l"], &["d/", "d/a"]], "d/ d/a l/"),
+            (
+                "a file below a link goes where it leads",
+                &[&["usr/lib/", "lib -> usr/lib"], &["lib/a"]],
+                "lib->usr/lib usr/? usr/lib/ usr/lib/a",
+            ),
+            ("a link may lead to what is not there yet", &[&["l -> /x/y", "l/a"]], "l->/x/y x/? x/y/? x/y/a"),
+            ("a link that climbs stays inside", &[&["l -> ../../x", "l/a"]], "l->../../x x/? x/a"),
+            ("a link is replaced, not followed", &[&["a:1", "l -> a"], &["l:2"]], "a:1 l:2"),
+            ("a whiteout removes a file", &[&["d/", "d/a", "d/b"], &["-d/a"]], "d/ d/b"),
+            ("a whiteout removes a folder", &[&["d/", "d/e/", "d/e/a", "d/e-f"], &["-d/e"]], "d/ d/e-f"),
+            ("a whiteout follows links on the way", &[&["u/", "u/a", "l -> u"], &["-l/a"]], "l->u u/"),
+            ("a whiteout of nothing does nothing", &[&["a"], &["-b"]], "a"),
+            ("what a whiteout removed can come back", &[&["d/", "d/a"], &["-d", "d/", "d/b"]], "d/ d/b"),
+            ("an opaque folder hides what was below", &[&["d/", "d/a", "d/e/b"], &["d/", "d/c", "!d/"]], "d/ d/c"),
+            ("wherever its marker stands", &[&["d/", "d/a"], &["d/", "!d/", "d/c"]], "d/ d/c"),
+            ("but not what the layer has at depth", &[&["d/e/b", "d/e/x"], &["d/e/c", "!d/"]], "d/? d/e/? d/e/c"),
+            ("an opaque root hides all", &[&["a", "d/b"], &["c", "!"]], "c"),
+            ("a hard link is the file", &[&["a:3", "b = a"], &["a:4"]], "a:4 b:3"),
+            ("a hard link may name a lower layer's file", &[&["d/a:3"], &["b = d/a"]], "b:3 d/? d/a:3"),
+            ("a hard link to a link is the link", &[&["a", "l -> a", "b = l"]], "a b->a l->a"),
+            (
+                "after a replaced folder the way is walked anew",
+                &[&["d/a", "d/b", "d", "e/a", "-e", "e/b"]],
+                "d e/? e/b",
+            ),
+        ] {
+            assert_eq!(merged(layers).unwrap(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn layers_that_no_runtime_could_apply_are_refused() {
+        let error = |layers: &[&[&str]]| merged(layers).unwrap_err().to_string();
+        assert_eq!(error(&[&["a"], &["a/b"]]), "entry `a/b` of layer 2 cannot be placed");
+        assert_eq!(error(&[&["l -> l", "l/a"]]), "entry `l/a` of layer 1 cannot be placed");
+        assert_eq!(error(&[&["b = a"]]), "entry `b` of layer 1 is a hard link to `a`, which is no file");
+        assert_eq!(error(&[&["a/", "b = a"]]), "entry `b` of layer 1 is a hard link to `a`, which is no file");
+    }
+}

@@ -9,6 +9,7 @@ mod libc;
 mod lookup;
 mod merge;
 mod node;
+mod read;
 
 pub use codec::CodecError;
 pub use layer_index::{Change, LayerIndex};
@@ -16,3 +17,4 @@ pub use libc::Libc;
 pub use lookup::{LookupError, ResolvedPath, Way};
 pub use merge::MergeError;
 pub use node::{Filesystem, Node, NodeKind};
+pub use read::IndexError;

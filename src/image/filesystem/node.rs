@@ -68,6 +68,11 @@ impl Node {
         self
     }
 
+    pub(super) fn with_kept(mut self, kept: Kept) -> Self {
+        self.kept = kept;
+        self
+    }
+
     /// The kept content; see [`Filesystem::content`] for what is kept in which form.
     pub fn content(&self) -> Option<&[u8]> {
         match &self.kept {

@@ -281,7 +281,6 @@ fn memory_does_not_grow_with_the_content() {
     let stream = deflate(&vec![0; 64 << 20]);
     let crc = crc32fast::hash(&vec![0; 64 << 20]);
     writer.append_deflated(&file("f", 64 << 20), &mut &stream[..], stream.len() as u64, crc, &mut |_| {}).unwrap();
-    assert_eq!(writer.running.capacity(), RUNNING);
     assert!(writer.member.capacity() <= 2 * CHUNK as usize);
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Versions are not compared here; the resolver does that.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::diagnostic::Diagnose;
-use crate::image::filesystem::Filesystem;
+use crate::image::filesystem::{Filesystem, Node};
 use crate::layer::EntryPath;
 
 /// One installed distribution.
@@ -70,6 +72,61 @@ impl Diagnose for InstalledFilesError {
     }
 }
 
+/// The distributions in `sites`, folders of `sys.path` in its order: the first of a name wins. Sorted by name.
+pub(super) fn installed(fs: &Filesystem, sites: &[String]) -> Vec<InstalledDistribution> {
+    let mut found = BTreeMap::new();
+    for site in sites {
+        for (path, node) in fs.children(site) {
+            if let Some(distribution) = read(fs, path, node) {
+                found.entry(distribution.name.clone()).or_insert(distribution);
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+fn read(fs: &Filesystem, path: &EntryPath, node: &Node) -> Option<InstalledDistribution> {
+    let folder = std::str::from_utf8(path.file_name()).ok()?;
+    // pip renames what it is about to remove so; it is no distribution any more.
+    if folder.starts_with('~') {
+        return None;
+    }
+    let inside = |name: &str| fs.content(format!("{path}/{name}"));
+    let (stem, metadata) = match folder.strip_suffix(".dist-info") {
+        Some(stem) if node.is_directory() => (stem, inside("METADATA")),
+        _ => (folder.strip_suffix(".egg-info")?, node.content().or_else(|| inside("PKG-INFO"))),
+    };
+    let metadata = metadata.unwrap_or_default();
+    let mut parts = stem.splitn(3, '-');
+    let (name, version) = (parts.next(), parts.next());
+    let name = header(metadata, "name").or_else(|| name.map(str::to_owned)).filter(|name| !name.is_empty())?;
+    let version = header(metadata, "version").or_else(|| version.map(str::to_owned))?;
+    Some(InstalledDistribution {
+        name: normalized(&name),
+        version,
+        dist_info: path.clone(),
+        metadata: metadata.to_vec(),
+        record: inside("RECORD").map(<[u8]>::to_vec),
+        installer: inside("INSTALLER").map(|text| String::from_utf8_lossy(text).trim().to_owned()),
+        direct_url: inside("direct_url.json").map(<[u8]>::to_vec),
+        requested: fs.resolve(format!("{path}/REQUESTED")).is_some(),
+    })
+}
+
+/// The first value of a header field; `key` in lower case.
+fn header(metadata: &[u8], key: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(metadata);
+    let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(name, _)| name.eq_ignore_ascii_case(key))?;
+    Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// The name as indexes compare it (PEP 503): lower case, runs of `-`, `_` and `.` one `-`.
+fn normalized(name: &str) -> String {
+    let parts = name.split(['-', '_', '.']).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("-").to_ascii_lowercase()
+}
+
 impl InstalledDistribution {
     /// The files that belong to this distribution and exist in `fs`, by RECORD, with the bytecode of
     /// its modules, sorted; a layer that removes it whites out these. Real paths: links of the image followed.
@@ -81,7 +138,7 @@ impl InstalledDistribution {
         let record = self.record.as_deref().ok_or_else(no_record)?;
         let site = self.dist_info.parent();
         let site = site.as_ref().map_or(&b""[..], EntryPath::as_bytes);
-        let mut files = std::collections::BTreeSet::new();
+        let mut files = BTreeSet::new();
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(record);
         for row in reader.byte_records() {
             let row = row.map_err(|source| InstalledFilesError::Csv { name: self.name.clone(), source })?;
@@ -141,4 +198,81 @@ fn bytecode(fs: &Filesystem, path: &[u8]) -> Vec<EntryPath> {
         .filter(|path| path.file_name().starts_with(&prefix) && path.file_name().ends_with(b".pyc"))
         .cloned()
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::filesystem::{Change, LayerIndex, NodeKind};
+
+    const SITE: &str = "usr/lib/python3/site-packages";
+
+    fn image(files: &[(&str, &str)]) -> Filesystem {
+        let link = Node::new(NodeKind::Symlink { target: b"usr/lib".to_vec() }, 0o777, 0, 0);
+        let mut changes = vec![(EntryPath::parse("lib").unwrap(), Change::Put(link))];
+        for (path, text) in files {
+            let file = Node::new(NodeKind::File { size: text.len() as u64 }, 0o644, 0, 0);
+            changes.push((EntryPath::parse(path).unwrap(), Change::Put(file.with_content(text.as_bytes()))));
+        }
+        Filesystem::merge([LayerIndex::new(changes)]).unwrap()
+    }
+
+    fn with_record(record: &str) -> (Filesystem, InstalledDistribution) {
+        let at = |below: &str| format!("{SITE}/{below}");
+        let fs = image(&[
+            ("usr/bin/foo", ""),
+            ("srv/absolute", ""),
+            (&at("foo/__init__.py"), ""),
+            (&at("foo/__pycache__/__init__.cpython-311.pyc"), ""),
+            (&at("foo/__pycache__/__init__.cpython-311.opt-1.pyc"), ""),
+            (&at("foo/__pycache__/other.cpython-311.pyc"), ""),
+            (&at("foo.dist-info/METADATA"), "Name: Foo_._Bar\nVersion: 1.0\n"),
+            (&at("foo.dist-info/INSTALLER"), "uv\n"),
+            (&at("foo.dist-info/REQUESTED"), ""),
+            (&at("foo.dist-info/RECORD"), record),
+        ]);
+        let distribution = installed(&fs, &["/lib/python3/site-packages".into()]).remove(0);
+        (fs, distribution)
+    }
+
+    #[test]
+    fn files_are_those_of_the_record_and_their_bytecode() {
+        let record =
+            "foo/__init__.py,,\n../../../bin/foo,,\n/srv/absolute,,\nfoo/gone.py,,\nfoo,,\nfoo.dist-info/RECORD,,\n";
+        let (fs, distribution) = with_record(record);
+        assert_eq!((&distribution.name[..], &distribution.version[..]), ("foo-bar", "1.0"));
+        assert_eq!((distribution.installer.as_deref(), distribution.requested), (Some("uv"), true));
+        let files: Vec<String> = distribution.files(&fs).unwrap().iter().map(ToString::to_string).collect();
+        let expected = [
+            "srv/absolute",
+            "usr/bin/foo",
+            "usr/lib/python3/site-packages/foo.dist-info/RECORD",
+            "usr/lib/python3/site-packages/foo/__init__.py",
+            "usr/lib/python3/site-packages/foo/__pycache__/__init__.cpython-311.opt-1.pyc",
+            "usr/lib/python3/site-packages/foo/__pycache__/__init__.cpython-311.pyc",
+        ];
+        assert_eq!(files, expected);
+    }
+
+    #[test]
+    fn a_record_that_leaves_the_image_is_refused() {
+        let (fs, distribution) = with_record("../../../../../etc/passwd,,\n");
+        assert!(matches!(distribution.files(&fs), Err(InstalledFilesError::Escape { .. })));
+        let egg = InstalledDistribution { record: None, ..distribution };
+        let error = egg.files(&fs).unwrap_err();
+        assert!(error.hint().unwrap().contains("package manager"));
+    }
+
+    #[test]
+    fn what_is_half_removed_or_nameless_is_not_installed() {
+        let fs = image(&[
+            ("s/~umpy-1.0.dist-info/METADATA", "Name: numpy\nVersion: 1.0\n"),
+            ("s/a_b-2.0.dist-info/INSTALLER", "conda"),
+            ("s/c-3.0-py3.11.egg-info/PKG-INFO", "Metadata-Version: 1.0\n"),
+            ("s/d.dist-info/INSTALLER", ""),
+            ("s/e-1.dist-info", ""),
+        ]);
+        let found: Vec<_> = installed(&fs, &["/s".into()]).into_iter().map(|one| (one.name, one.version)).collect();
+        assert_eq!(found, [("a-b".to_owned(), "2.0".to_owned()), ("c".into(), "3.0".into())]);
+    }
 }

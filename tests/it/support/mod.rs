@@ -1,3 +1,7 @@
-//! What several capabilities need.
+//! What the tests of several capabilities need.
 
+pub(crate) mod fault;
+pub(crate) mod index;
+pub(crate) mod tiny_registry;
+pub(crate) mod vectors;
 pub(crate) mod wheel_maker;

@@ -1,0 +1,21 @@
+//! The command line: parsing, wiring, and what a person sees.
+//!
+//! No command does its work here; each hands a request to a use case of the library.
+
+mod args;
+mod build;
+mod cache;
+mod config;
+mod demo;
+mod demo_project;
+mod environment;
+mod exit;
+mod inspect;
+mod output;
+mod plan;
+mod progress;
+mod registry;
+mod run;
+mod setup;
+
+pub(crate) use run::run;

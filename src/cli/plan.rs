@@ -1,0 +1,161 @@
+//! `lapstrake plan`.
+//!
+//! One screen that says what will happen, why, and how many bytes it will cost.
+
+use lapstrake::ops::{self, Course, Planned};
+use lapstrake::plan::{Action, ImagePlan, LayerKind, PlannedLayer};
+use serde_json::{Value, json};
+
+use super::args::{BuildArgs, Format, Shown};
+use super::build::IMAGE_KEY;
+use super::environment::Environment;
+use super::exit::{self, Outcome};
+use super::{config, output};
+
+/// Characters of a title that are shown in a row.
+const TITLE: usize = 58;
+
+/// Plans, and prints the plan.
+pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Outcome {
+    let prepared = config::prepare(args, shown, environment)?;
+    let planned = ops::plan(&prepared.means, &prepared.request).await.map_err(exit::fail)?;
+    let target = match prepared.request.targets.first() {
+        Some(target) => target.to_string(),
+        None => args.output.clone().unwrap_or_default(),
+    };
+    let text = match shown.format {
+        Format::Text => text(&planned, &target),
+        Format::Json => as_json(&planned, &target).to_string(),
+    };
+    output::to_stdout(&text).map_err(exit::fail)
+}
+
+/// The plan as people read it.
+pub(crate) fn text(planned: &Planned, target: &str) -> String {
+    let mut lines = vec![
+        format!("image   {target}"),
+        format!("parent  {} @ {}", planned.parent, planned.parent_descriptor.digest.short()),
+    ];
+    lines.extend(planned.reasons.iter().map(|reason| format!("why     {reason}")));
+    match &planned.course {
+        Course::Reuse { document, missing } => {
+            lines.push(format!("REUSE   {}: nothing is made or moved", document.digest()));
+            lines.extend(missing.iter().map(|name| format!("TAG     {name}")));
+        }
+        Course::ParentAsItIs { document } => lines.push(format!("COPY    {} as it is", document.digest())),
+        Course::Assemble { images, .. } => images.iter().for_each(|image| lines.push(image_text(image))),
+    }
+    lines.join("\n")
+}
+
+fn image_text(image: &ImagePlan) -> String {
+    let mut rows = vec![["", "LAYER", "SIZE", "FETCH"].map(str::to_owned).to_vec()];
+    let parents: Vec<&PlannedLayer> = image.layers.iter().filter(|layer| layer.kind == LayerKind::Parent).collect();
+    for action in [Action::Hit, Action::Mount, Action::Copy] {
+        let same: Vec<&&PlannedLayer> = parents.iter().filter(|layer| layer.action == action).collect();
+        if !same.is_empty() {
+            let bytes: u64 = same.iter().filter_map(|layer| layer.bytes).sum();
+            let fetch: u64 = same.iter().map(|layer| layer.fetch).sum();
+            let title = format!("{} {} of the parent", same.len(), if same.len() == 1 { "layer" } else { "layers" });
+            rows.push(vec![action.word().to_uppercase(), title, output::bytes(bytes), fetched(fetch)]);
+        }
+    }
+    for layer in image.layers.iter().filter(|layer| layer.kind != LayerKind::Parent) {
+        rows.push(vec![layer.action.word().to_uppercase(), shortened(&layer.title), size(layer), fetched(layer.fetch)]);
+    }
+    let sum = format!(
+        "{}: {} to fetch, about {} to push; {} layers",
+        image.platform,
+        output::bytes(image.download_bytes()),
+        output::bytes(image.upload_bytes()),
+        image.layers.len(),
+    );
+    format!("\n{}\n\n{sum}", output::table(&rows, &[2, 3]))
+}
+
+/// Sizes that are still estimates carry a `~`.
+fn size(layer: &PlannedLayer) -> String {
+    match (layer.bytes, &layer.action) {
+        (Some(bytes), Action::Build) => format!("~{}", output::bytes(bytes)),
+        (Some(bytes), _) => output::bytes(bytes),
+        (None, _) => "?".to_owned(),
+    }
+}
+
+fn fetched(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { output::bytes(bytes) }
+}
+
+fn shortened(title: &str) -> String {
+    if title.chars().count() <= TITLE {
+        return title.to_owned();
+    }
+    let packages = title.split(", ").count();
+    let tail = format!("… ({packages} packages)");
+    let head: String = title.chars().take(TITLE - tail.chars().count()).collect();
+    format!("{head}{tail}")
+}
+
+fn as_json(planned: &Planned, target: &str) -> Value {
+    let images = match &planned.course {
+        Course::Assemble { images, .. } => images.iter().map(|image| image_json(planned, image, target)).collect(),
+        Course::Reuse { document, .. } => vec![published(planned, target, document.digest().as_str(), true)],
+        Course::ParentAsItIs { document } => vec![published(planned, target, document.digest().as_str(), false)],
+    };
+    json!({"schemaVersion": 1, "images": images})
+}
+
+fn parent_json(planned: &Planned) -> Value {
+    json!({"reference": planned.parent.to_string(), "digest": planned.parent_descriptor.digest})
+}
+
+fn published(planned: &Planned, target: &str, digest: &str, reused: bool) -> Value {
+    json!({
+        "key": IMAGE_KEY, "reference": target, "digest": digest, "reused": reused, "parent": parent_json(planned),
+        "why": planned.reasons, "layers": [], "bytes": {"downloaded": 0, "uploaded": 0, "mounted": 0},
+    })
+}
+
+fn image_json(planned: &Planned, image: &ImagePlan, target: &str) -> Value {
+    let layers: Vec<Value> = image
+        .layers
+        .iter()
+        .map(|layer| {
+            json!({
+                "key": layer.key,
+                "kind": layer.kind.word(),
+                "title": layer.title,
+                "digest": layer.blob.as_ref().map(|(blob, _)| &blob.digest),
+                "size": layer.bytes,
+                "action": layer.action.word(),
+            })
+        })
+        .collect();
+    let mounted = image.layers.iter().filter(|layer| layer.action == Action::Mount).filter_map(|layer| layer.bytes);
+    json!({
+        "key": IMAGE_KEY,
+        "reference": target,
+        "platforms": [image.platform.to_string()],
+        "reused": false,
+        "parent": parent_json(planned),
+        "why": planned.reasons,
+        "layers": layers,
+        "bytes": {
+            "downloaded": image.download_bytes(), "uploaded": image.upload_bytes(), "mounted": mounted.sum::<u64>(),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_titles_say_how_many_packages_they_name() {
+        let title = (0..30).map(|n| format!("package{n} 1.0")).collect::<Vec<_>>().join(", ");
+        let short = shortened(&title);
+        assert_eq!(short.chars().count(), TITLE);
+        assert!(short.ends_with("… (30 packages)"), "{short}");
+        assert_eq!(shortened("numpy 2.1.0"), "numpy 2.1.0");
+    }
+}

@@ -1,0 +1,228 @@
+//! Makes one layer: fetches its wheels, writes it into the store, remembers its key.
+//!
+//! Waiting is async, writing is on a blocking thread, as many at a time as there are cores.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::event::{Event, Task, Work};
+use crate::image::users::Owner;
+use crate::inputs::source::{self, SourceTree};
+use crate::layer::{Entry, EntryKind, EntryPath, FinishedLayer, LayerWriter, PLACED_MTIME};
+use crate::oci::{Descriptor, DiffId};
+use crate::plan::{
+    DirectoryEntry, LayerKey, LayerKind, Making, PART_BYTES, Placement, PlannedLayer, annotate, part_title, wheels_key,
+};
+use crate::python::Wheel;
+use crate::python::install::{InstallOptions, Installation};
+use crate::python::lock::LockedWheel;
+use crate::python::write::{self, DirectoryMeta};
+use crate::resolver::WheelFetcher;
+use crate::store::BlobWriter;
+
+use super::error::OpsError;
+use super::means::Means;
+use super::request::BuildRequest;
+use super::{earlier, plan};
+
+/// A layer whose blob exists: made now, or found.
+#[derive(Clone, Debug)]
+pub(super) struct MadeLayer {
+    /// Its key, when it is ours.
+    pub key: Option<LayerKey>,
+    /// The blob.
+    pub descriptor: Descriptor,
+    /// The digest of its tar, when the layer is ours.
+    pub diff_id: Option<DiffId>,
+    /// What it holds.
+    pub title: String,
+}
+
+/// The making of one planned layer.
+pub(super) struct Job {
+    means: Means,
+    request: BuildRequest,
+    kind: LayerKind,
+    key: Option<LayerKey>,
+    title: String,
+    making: Option<Making>,
+    sources: Option<Arc<SourceTree>>,
+    fetcher: WheelFetcher,
+    cores: Arc<Semaphore>,
+}
+
+impl Job {
+    /// The making of `layer`; `cores` bounds how many run at once.
+    pub(super) fn new(
+        means: &Means,
+        request: &BuildRequest,
+        layer: &PlannedLayer,
+        sources: Option<Arc<SourceTree>>,
+        fetcher: &WheelFetcher,
+        cores: &Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            means: means.clone(),
+            request: request.clone(),
+            kind: layer.kind,
+            key: layer.key.clone(),
+            title: layer.title.clone(),
+            making: layer.making.clone(),
+            sources,
+            fetcher: fetcher.clone(),
+            cores: Arc::clone(cores),
+        }
+    }
+
+    /// Makes the layer; a wheel that is split gives several.
+    ///
+    /// # Errors
+    /// Fails when a wheel cannot be had or is refused, a source changed, or the store cannot be written.
+    pub(super) async fn run(self) -> Result<Vec<MadeLayer>, OpsError> {
+        if let Some(Making::Wheels { wheels, .. }) = &self.making {
+            self.fetcher.fetch_all(wheels).await?;
+        }
+        let _core = self.cores.clone().acquire_owned().await;
+        tokio::task::spawn_blocking(move || self.make()).await.map_err(OpsError::Worker)?
+    }
+
+    fn make(&self) -> Result<Vec<MadeLayer>, OpsError> {
+        let task = Task::start(&self.means.reporter, Work::Layer, &self.title, None);
+        let made = match &self.making {
+            Some(Making::Removals { paths, directories }) => {
+                vec![self.layer(self.title.clone(), self.key.clone(), |writer| removals(paths, directories, writer))?]
+            }
+            Some(Making::Sources { owner }) => {
+                vec![self.layer(self.title.clone(), self.key.clone(), |writer| self.sources(*owner, writer))?]
+            }
+            Some(Making::Wheels { wheels, split, placement }) => self.wheels(wheels, *split, placement)?,
+            None => Vec::new(),
+        };
+        drop(task);
+        Ok(made)
+    }
+
+    /// Writes one layer into the store and remembers it.
+    fn layer(
+        &self,
+        title: String,
+        key: Option<LayerKey>,
+        fill: impl FnOnce(&mut LayerWriter<BlobWriter>) -> Result<(), OpsError>,
+    ) -> Result<MadeLayer, OpsError> {
+        let mut writer = LayerWriter::new(self.means.store.writer()?);
+        fill(&mut writer)?;
+        let (FinishedLayer { descriptor, diff_id, .. }, blob) = writer.finish()?;
+        blob.commit(&descriptor.digest)?;
+        if let Some(key) = &key {
+            let annotated = annotate(descriptor.clone(), key, &diff_id.to_string(), self.kind, &title);
+            earlier::remember_layer(&self.means, key, &annotated, &diff_id)?;
+        }
+        Ok(MadeLayer { key, descriptor, diff_id: Some(diff_id), title })
+    }
+
+    fn sources(&self, owner: Owner, writer: &mut LayerWriter<BlobWriter>) -> Result<(), OpsError> {
+        let Some(tree) = &self.sources else { return Ok(()) };
+        let placement = source::Placement {
+            destination: plan::source_prefix()?,
+            uid: owner.uid,
+            gid: owner.gid,
+            parent: &|_| None,
+        };
+        Ok(source::write_layer(tree, &self.request.source_root, &placement, writer)?)
+    }
+
+    fn wheels(&self, wheels: &[LockedWheel], split: bool, placement: &Placement) -> Result<Vec<MadeLayer>, OpsError> {
+        let mut opened = Vec::new();
+        for locked in wheels {
+            opened.push(self.open(locked)?);
+        }
+        let mut installed = Vec::new();
+        for (wheel, locked) in opened.iter().zip(wheels) {
+            let options = InstallOptions {
+                python_version: placement.python,
+                // As uv does it for every package; a layer then never depends on who asked.
+                requested: true,
+                direct_url: locked.direct_url.clone(),
+                installer: placement.installer.clone(),
+            };
+            installed.push(wheel.plan_install(&placement.scheme, &options)?);
+        }
+        if !split {
+            let group: Vec<(&Wheel, &Installation)> = opened.iter().zip(&installed).collect();
+            let fill = |writer: &mut LayerWriter<BlobWriter>| self.place(&group, placement, writer);
+            return Ok(vec![self.layer(self.title.clone(), self.key.clone(), fill)?]);
+        }
+        let named: Vec<&LockedWheel> = wheels.iter().collect();
+        let mut made = Vec::new();
+        for (wheel, installation) in opened.iter().zip(installed) {
+            let parts = installation.parts(PART_BYTES);
+            for (at, part) in parts.iter().enumerate() {
+                let key = wheels_key(&named, Some(at), placement);
+                let title = part_title(&named, at, parts.len());
+                made.push(self.layer(title, Some(key), |writer| self.place(&[(wheel, part)], placement, writer))?);
+            }
+        }
+        Ok(made)
+    }
+
+    fn open(&self, locked: &LockedWheel) -> Result<Wheel, OpsError> {
+        let path = self.means.store.path(&locked.sha256);
+        let file = File::open(&path).map_err(|source| OpsError::ReadFile { path, source })?;
+        Ok(Wheel::open(file, &locked.filename)?)
+    }
+
+    fn place(
+        &self,
+        group: &[(&Wheel, &Installation)],
+        placement: &Placement,
+        writer: &mut LayerWriter<BlobWriter>,
+    ) -> Result<(), OpsError> {
+        let parent = |path: &EntryPath| {
+            let directory = placement.directories.iter().find(|directory| directory.path == *path)?;
+            let DirectoryEntry { mode, owner, .. } = directory;
+            Some(DirectoryMeta { mode: *mode, uid: owner.uid, gid: owner.gid, mtime: PLACED_MTIME })
+        };
+        let owner = placement.owner;
+        let placement = write::Placement { uid: owner.uid, gid: owner.gid, parent: &parent };
+        for conflict in write::write(group, &placement, writer)? {
+            self.means.reporter.report(Event::Warning { text: conflict.to_string() });
+        }
+        Ok(())
+    }
+}
+
+/// Writes whiteouts for `paths` (image-spec, layer.md, "Whiteouts").
+fn removals(
+    paths: &[EntryPath],
+    directories: &[DirectoryEntry],
+    writer: &mut LayerWriter<BlobWriter>,
+) -> Result<(), OpsError> {
+    for directory in directories {
+        writer.append(&Entry {
+            path: directory.path.clone(),
+            kind: EntryKind::Directory,
+            mode: directory.mode,
+            uid: directory.owner.uid,
+            gid: directory.owner.gid,
+            mtime: PLACED_MTIME,
+        })?;
+    }
+    for path in paths {
+        let name = [&b".wh."[..], path.file_name()].concat();
+        let path = match path.parent() {
+            Some(directory) => directory.join(name)?,
+            None => EntryPath::parse(name)?,
+        };
+        writer.append(&Entry {
+            path,
+            kind: EntryKind::File { size: 0 },
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: PLACED_MTIME,
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! Plans the Python layers of an image: which wheels, what of the parent they replace, in which layers.
+//!
+//! Versions are chosen by the resolver, or were chosen by an earlier build with the same question.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Event, Task, Work};
+use crate::image::filesystem::{Filesystem, Node};
+use crate::image::users::Owner;
+use crate::layer::{EntryPath, LAYER_FORMAT};
+use crate::oci::Platform;
+use crate::plan::{
+    Action, DirectoryEntry, KeyHasher, Known, LayerKind, Making, Placement, PlannedLayer, ResolutionKey, collapse,
+    removals_key, wheel_layers,
+};
+use crate::python::environment::{Libc, PythonEnvironment, detect};
+use crate::python::layering::Budget;
+use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
+use crate::python::marker::MarkerEnvironment;
+use crate::python::tags::{CompatibleTags, Interpreter, TagLibc};
+
+use super::error::OpsError;
+use super::facts::Wanted;
+use super::means::Means;
+use super::plan::Planning;
+use super::request::BuildRequest;
+use super::{earlier, resolution};
+
+/// Who is named in `INSTALLER`: the files are, byte for byte, those that uv leaves.
+const INSTALLER: &str = "uv";
+
+/// The Python part of a plan.
+#[derive(Debug, Default)]
+pub(super) struct PythonPlan {
+    /// Under which key versions were chosen; `None` without requirements.
+    pub(super) key: Option<ResolutionKey>,
+    /// Removals first, then wheels.
+    pub(super) layers: Vec<PlannedLayer>,
+}
+
+/// Plans the Python layers; none without requirements.
+pub(super) async fn plan(
+    planning: &mut Planning<'_>,
+    known: &mut Known,
+    reasons: &mut Vec<String>,
+) -> Result<PythonPlan, OpsError> {
+    let Some(wanted) = &planning.local.wanted else { return Ok(PythonPlan::default()) };
+    let is_local = is_local(planning.means, planning.request, wanted);
+    let key = Some(resolution_key(planning)).filter(|_| !is_local);
+    if let Some(key) = key.clone().filter(|_| !planning.request.upgrade && !planning.request.no_cache) {
+        if known.chosen(&key).is_none() {
+            earlier::add_resolved(planning.means, planning.request, &key, known).await;
+        }
+        if let Some(chosen) = known.chosen(&key) {
+            reasons.push("requirements and parent are as they were: the Python layers of the last build stand".into());
+            let layers = chosen.layers.iter().map(|(key, layer)| PlannedLayer {
+                kind: layer.kind().unwrap_or(LayerKind::Python),
+                title: layer.title().to_owned(),
+                key: Some(key.clone()),
+                blob: None,
+                place: None,
+                action: Action::Build,
+                bytes: None,
+                fetch: 0,
+                making: None,
+            });
+            return Ok(PythonPlan { key: Some(key), layers: layers.collect() });
+        }
+    }
+    let files = planning.files().await?;
+    let python = environment(planning, &files)?;
+    let lock = lock(planning, &python).await?;
+    let layers = layers(planning, &files, &python, &lock, known)?;
+    reasons.push(format!("{} packages for Python {}.{}", lock.packages.len(), python.version.0, python.version.1));
+    Ok(PythonPlan { key, layers })
+}
+
+/// Whether what is wanted depends on folders of this machine, which no key covers.
+pub(super) fn is_local(means: &Means, request: &BuildRequest, wanted: &Wanted) -> bool {
+    match wanted {
+        Wanted::Lock { .. } => false,
+        Wanted::Lines(set) => resolution::is_local(means, request, set),
+    }
+}
+
+fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
+    let settings = &planning.request.settings;
+    let mut key = KeyHasher::new("resolution/1")
+        .with("layers", LAYER_FORMAT)
+        .with("parent", planning.parent.descriptor.digest.as_str())
+        .with("platform", planning.parent.config.platform().to_string());
+    planning.local.add_wanted(&mut key);
+    for (name, value) in resolution::public_arguments(&settings.docker.python_package_installer_args) {
+        key.add("argument", name);
+        key.add("value", value);
+    }
+    let hints = &planning.request.python;
+    key.add("python", hints.version.map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default());
+    key.add("prefix", hints.prefix.as_deref().unwrap_or_default());
+    key.add("budget", settings.lapstrake.layers.budget.unwrap_or_default().to_le_bytes());
+    ResolutionKey(key.finish())
+}
+
+fn environment(planning: &Planning<'_>, files: &Filesystem) -> Result<PythonEnvironment, OpsError> {
+    let config = &planning.parent.config;
+    Ok(detect(files, &config.env(), &config.platform(), &planning.request.python)?)
+}
+
+/// What is to be installed, without what the parent has.
+async fn lock(planning: &Planning<'_>, python: &PythonEnvironment) -> Result<Lock, OpsError> {
+    let platform = planning.parent.config.platform();
+    let tags = CompatibleTags::of(&interpreter(python, &platform));
+    match &planning.local.wanted {
+        Some(Wanted::Lock { path, .. }) => {
+            let version = format!("{}.{}", python.version.0, python.version.1);
+            let markers = MarkerEnvironment::linux(&version, resolution::machine(&platform));
+            let lock = Lock::read_pylock(path, &tags, &markers)?;
+            Ok(without_installed(lock, python))
+        }
+        Some(Wanted::Lines(set)) => {
+            let _task = Task::start(&planning.means.reporter, Work::Resolve, "requirements", None);
+            let asked = resolution::question(planning.means, planning.request, set, Some((python, &platform)));
+            resolution::resolve(planning.means, planning.request, &asked, &tags).await
+        }
+        None => Ok(Lock::default()),
+    }
+}
+
+fn interpreter(python: &PythonEnvironment, platform: &Platform) -> Interpreter {
+    Interpreter {
+        implementation: python.implementation.clone(),
+        version: python.version,
+        free_threaded: false,
+        libc: match python.libc {
+            Libc::Glibc(major, minor) => TagLibc::Glibc(major, minor),
+            Libc::Musl(major, minor) => TagLibc::Musl(major, minor),
+            Libc::Unknown => TagLibc::Unknown,
+        },
+        machine: resolution::machine(platform).to_owned(),
+    }
+}
+
+/// A lock names everything; what the parent has in the same version is not installed again, another version is replaced.
+fn without_installed(lock: Lock, python: &PythonEnvironment) -> Lock {
+    let versions: BTreeMap<&str, &str> =
+        python.installed.iter().map(|dist| (dist.name.as_str(), dist.version.as_str())).collect();
+    let there = |wheel: &LockedWheel| versions.get(wheel.name.as_str()).copied();
+    let mut removed = Vec::new();
+    let mut packages = Vec::new();
+    for wheel in lock.packages {
+        match there(&wheel) {
+            Some(version) if version == wheel.version => {}
+            Some(version) => {
+                removed.push(RemovedDistribution { name: wheel.name.clone(), version: version.to_owned() });
+                packages.push(wheel);
+            }
+            None => packages.push(wheel),
+        }
+    }
+    Lock { packages, removed }
+}
+
+fn layers(
+    planning: &Planning<'_>,
+    files: &Filesystem,
+    python: &PythonEnvironment,
+    lock: &Lock,
+    known: &Known,
+) -> Result<Vec<PlannedLayer>, OpsError> {
+    let placement = placement(files, python)?;
+    let mut layers: Vec<PlannedLayer> = removals(planning, files, python, lock)?.into_iter().collect();
+    let taken = planning.parent.manifest.layers.len() + layers.len() + 1;
+    let mut budget = Budget::new(taken);
+    if let Some(limit) = planning.request.settings.lapstrake.layers.budget {
+        budget.soft = taken + usize::try_from(limit).unwrap_or(budget.hard);
+    }
+    layers.extend(wheel_layers(&lock.packages, &placement, budget, known)?);
+    Ok(layers)
+}
+
+fn placement(files: &Filesystem, python: &PythonEnvironment) -> Result<Placement, OpsError> {
+    let mut scheme = python.scheme.clone();
+    let mut directories: BTreeMap<EntryPath, DirectoryEntry> = BTreeMap::new();
+    let mut owner = Owner::default();
+    for folder in [&mut scheme.purelib, &mut scheme.platlib, &mut scheme.scripts, &mut scheme.include, &mut scheme.data]
+    {
+        let way = files.directory_on_the_way(folder.as_bytes())?;
+        for (path, node) in way.directories {
+            directories.insert(path.clone(), directory(path, node));
+        }
+        *folder = format!("/{}", way.path);
+    }
+    if let Some(site) = files.resolve(python.scheme.purelib.as_bytes()) {
+        owner = Owner { uid: site.node.uid, gid: site.node.gid };
+    }
+    let directories = directories.into_values().collect();
+    Ok(Placement { scheme, directories, owner, installer: INSTALLER.to_owned(), python: python.version })
+}
+
+fn directory(path: EntryPath, node: &Node) -> DirectoryEntry {
+    DirectoryEntry { path, mode: node.mode, owner: Owner { uid: node.uid, gid: node.gid } }
+}
+
+/// The layer of whiteouts for replaced distributions.
+fn removals(
+    planning: &Planning<'_>,
+    files: &Filesystem,
+    python: &PythonEnvironment,
+    lock: &Lock,
+) -> Result<Option<PlannedLayer>, OpsError> {
+    let mut gone = Vec::new();
+    let mut names = Vec::new();
+    for removed in &lock.removed {
+        let Some(dist) = python.installed.iter().find(|dist| dist.name == removed.name) else { continue };
+        match dist.files(files) {
+            Ok(files) => gone.extend(files),
+            Err(error) => {
+                let text = format!("`{}` of the parent is hidden but not removed: {error}", removed.name);
+                planning.means.reporter.report(Event::Warning { text });
+                gone.push(dist.dist_info.clone());
+            }
+        }
+        names.push(format!("{} {}", removed.name, removed.version));
+    }
+    let scheme = &python.scheme;
+    let mut keep = Vec::new();
+    for folder in [&scheme.purelib, &scheme.platlib, &scheme.scripts, &scheme.include, &scheme.data] {
+        keep.push(files.directory_on_the_way(folder.as_bytes())?.path);
+    }
+    let paths = collapse(files, &gone, &keep);
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    let directories = above(files, &paths);
+    Ok(Some(PlannedLayer {
+        kind: LayerKind::Removals,
+        title: format!("without {}", names.join(", ")),
+        key: Some(removals_key(&paths, &directories)),
+        blob: None,
+        place: None,
+        action: Action::Build,
+        bytes: Some(512 * paths.len() as u64),
+        fetch: 0,
+        making: Some(Making::Removals { paths, directories }),
+    }))
+}
+
+/// The directories above `paths`, as the parent has them.
+fn above(files: &Filesystem, paths: &[EntryPath]) -> Vec<DirectoryEntry> {
+    let mut directories = BTreeMap::new();
+    for path in paths {
+        for up in std::iter::successors(path.parent(), EntryPath::parent) {
+            if let Some(node) = files.node(&up) {
+                directories.insert(up.clone(), directory(up, node));
+            }
+        }
+    }
+    directories.into_values().collect()
+}

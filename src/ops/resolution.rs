@@ -1,0 +1,148 @@
+//! Asks the resolver, unless the answer to the same question is in the store.
+//!
+//! Credentials of indexes go to the resolver and nowhere else; no key and no record holds one.
+
+use std::collections::BTreeMap;
+
+use crate::inputs::requirements::RequirementSet;
+use crate::oci::Platform;
+use crate::python::environment::{Libc, PythonEnvironment};
+use crate::python::lock::Lock;
+use crate::python::tags::CompatibleTags;
+use crate::resolver::request::{ParentDistribution, PythonTarget, RequirementText, ResolveRequest, TargetLibc};
+use crate::resolver::{self, WheelFetcher};
+
+use super::error::OpsError;
+use super::means::Means;
+use super::request::BuildRequest;
+
+/// The machine's name as Python has it.
+pub(super) fn machine(platform: &Platform) -> &str {
+    match platform.architecture.as_str() {
+        "amd64" => "x86_64",
+        "arm64" => "aarch64",
+        other => other,
+    }
+}
+
+/// The installer's arguments without what may hold a secret, for keys.
+pub(super) fn public_arguments(arguments: &BTreeMap<String, Option<String>>) -> Vec<(String, String)> {
+    let public = |value: &str| match url::Url::parse(value) {
+        Ok(mut url) if url.has_host() => {
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            url.to_string()
+        }
+        _ => value.to_owned(),
+    };
+    let words = |value: &String| value.split(' ').map(public).collect::<Vec<_>>().join(" ");
+    arguments.iter().map(|(name, value)| (name.clone(), value.as_ref().map(words).unwrap_or_default())).collect()
+}
+
+/// The lock for `asked`: from the store when the same was asked before, else from the resolver.
+///
+/// # Errors
+/// Fails when the resolver finds no answer, and shows its explanation.
+pub(super) async fn resolve(
+    means: &Means,
+    request: &BuildRequest,
+    asked: &ResolveRequest,
+    tags: &CompatibleTags,
+) -> Result<Lock, OpsError> {
+    if !request.no_cache
+        && let Some(lock) = resolver::recall(&means.store, asked)? {
+            return Ok(lock);
+        }
+    let lock = means.resolver.resolve(asked, tags, &means.store, &means.reporter).await?;
+    resolver::remember(&means.store, asked, &lock)?;
+    Ok(lock)
+}
+
+/// Whether the answer for `set` depends on folders of this machine, so that no key can stand for it.
+pub(super) fn is_local(means: &Means, request: &BuildRequest, set: &RequirementSet) -> bool {
+    resolver::resolution_key(&question(means, request, set, None)).is_none()
+}
+
+/// The question to the resolver; without `interpreter` only where it may look and with which credentials.
+pub(super) fn question(
+    means: &Means,
+    request: &BuildRequest,
+    set: &RequirementSet,
+    interpreter: Option<(&PythonEnvironment, &Platform)>,
+) -> ResolveRequest {
+    let text = |name: &str, text: String| RequirementText { name: name.into(), text, folder: request.folder.clone() };
+    let constraints = set.constraints_text();
+    ResolveRequest {
+        requirements: vec![text("requirements", set.to_text())],
+        constraints: if constraints.is_empty() { Vec::new() } else { vec![text("constraints", constraints)] },
+        target: target(means, interpreter),
+        installed: interpreter.map(|(python, _)| installed(python)).unwrap_or_default(),
+        arguments: request.settings.docker.python_package_installer_args.clone(),
+        folder: request.folder.clone(),
+        scratch: means.store.root().join("tmp"),
+        environment: means.resolver.environment().clone(),
+        offline: means.resolver.is_offline(),
+        upgrade: request.upgrade,
+    }
+}
+
+fn target(means: &Means, interpreter: Option<(&PythonEnvironment, &Platform)>) -> PythonTarget {
+    // An image that shows no C library gets the wheels that the oldest supported systems take.
+    let oldest = TargetLibc::Glibc(2, 17);
+    let Some((python, platform)) = interpreter else {
+        return PythonTarget { version: "3".into(), platform: means.host_platform.clone(), libc: oldest };
+    };
+    PythonTarget {
+        version: format!("{}.{}", python.version.0, python.version.1),
+        platform: platform.clone(),
+        libc: match python.libc {
+            Libc::Glibc(major, minor) => TargetLibc::Glibc(major, minor),
+            Libc::Musl(major, minor) => TargetLibc::Musl(major, minor),
+            Libc::Unknown => oldest,
+        },
+    }
+}
+
+fn installed(python: &PythonEnvironment) -> Vec<ParentDistribution> {
+    let told = python.installed.iter().map(|dist| ParentDistribution {
+        name: dist.name.clone(),
+        version: dist.version.clone(),
+        metadata: dist.metadata.clone(),
+        installer: dist.installer.clone(),
+    });
+    told.collect()
+}
+
+/// A fetcher of wheels with the credentials of the indexes that `request` names.
+///
+/// # Errors
+/// Fails when a keyring was asked for and does not answer.
+pub(super) async fn fetcher(
+    means: &Means,
+    request: &BuildRequest,
+    set: &RequirementSet,
+) -> Result<WheelFetcher, OpsError> {
+    let asked = question(means, request, set, None);
+    let mut credentials = resolver::index_credentials(&asked);
+    resolver::add_keyring(&asked, &mut credentials).await?;
+    if let Some(text) = &means.netrc {
+        credentials.add_netrc(text);
+    }
+    Ok(means.resolver.fetcher(&means.store, credentials, &means.reporter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_arguments_hold_no_userinfo() {
+        let arguments = BTreeMap::from([
+            ("index-url".to_owned(), Some("https://me:secret@index.example/simple".to_owned())),
+            ("pre".to_owned(), None),
+        ]);
+        let public = public_arguments(&arguments);
+        assert_eq!(public[0].1, "https://index.example/simple");
+        assert_eq!(public[1], ("pre".to_owned(), String::new()));
+    }
+}

@@ -1,0 +1,162 @@
+//! The key of a resolution, and resolutions that the store remembers.
+//!
+//! The key covers what was asked, not what an index holds today: asking anew is the caller's wish.
+
+use serde_json::json;
+
+use super::arguments::{names_a_folder, without_secrets};
+use super::error::ResolveError;
+use super::index::{has_userinfo, without_userinfo};
+use super::request::{RequirementText, ResolveRequest, TargetLibc};
+use super::requirement;
+use crate::oci::Digest;
+use crate::python::lock::Lock;
+use crate::store::Store;
+
+const KIND: &str = "resolutions";
+/// Changes when the same question may get another answer.
+const FORMAT: u32 = 1;
+/// Variables that change what uv chooses.
+const VARIABLES: [&str; 11] = [
+    "UV_CONSTRAINT",
+    "UV_DEFAULT_INDEX",
+    "UV_EXCLUDE_NEWER",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "UV_INDEX",
+    "UV_INDEX_STRATEGY",
+    "UV_INDEX_URL",
+    "UV_OVERRIDE",
+    "UV_PRERELEASE",
+    "UV_RESOLUTION",
+];
+
+/// The key of a resolution; the same on every machine and free of secrets.
+///
+/// `None` when the answer depends on a folder or file of this machine, which no key covers.
+pub fn resolution_key(request: &ResolveRequest) -> Option<Digest> {
+    let files = || request.requirements.iter().chain(&request.constraints);
+    let is_local = |file: &RequirementText| {
+        let lines = requirement::logical_lines(&file.text);
+        requirement::direct(std::slice::from_ref(file)).iter().any(requirement::Direct::is_local)
+            || requirement::option_values(&lines, &["--find-links", "-f"]).into_iter().any(requirement::is_local)
+    };
+    let variables: Vec<(&str, String)> = VARIABLES
+        .into_iter()
+        .filter_map(|name| Some((name, request.environment.value(name)?)))
+        .map(|(name, value)| (name, clean(value)))
+        .collect();
+    let names_files = ["UV_CONSTRAINT", "UV_FIND_LINKS", "UV_OVERRIDE"];
+    if names_a_folder(&request.arguments)
+        || files().any(is_local)
+        || variables.iter().any(|(name, _)| names_files.contains(name))
+    {
+        return None;
+    }
+    let texts = |files: &[RequirementText]| -> Vec<Vec<String>> {
+        let lines = |file: &RequirementText| requirement::logical_lines(&file.text);
+        files.iter().map(|file| lines(file).iter().map(|line| clean(line)).collect()).collect()
+    };
+    let mut installed: Vec<(&str, &str)> =
+        request.installed.iter().map(|dist| (dist.name.as_str(), dist.version.as_str())).collect();
+    installed.sort_unstable();
+    let libc = match request.target.libc {
+        TargetLibc::Glibc(major, minor) => format!("glibc {major}.{minor}"),
+        TargetLibc::Musl(major, minor) => format!("musl {major}.{minor}"),
+    };
+    let question = json!({
+        "format": FORMAT,
+        "requirements": texts(&request.requirements),
+        "constraints": texts(&request.constraints),
+        "python": request.target.version,
+        "platform": request.target.platform.to_string(),
+        "libc": libc,
+        "installed": installed,
+        "arguments": without_secrets(&request.arguments),
+        "environment": variables,
+    });
+    Some(Digest::of(question.to_string().as_bytes()))
+}
+
+/// The lock that the store remembers for `request`; `None` after `upgrade`, and for what no key covers.
+///
+/// # Errors
+/// Fails when the store cannot be read.
+pub fn recall(store: &Store, request: &ResolveRequest) -> Result<Option<Lock>, ResolveError> {
+    let Some(key) = resolution_key(request).filter(|_| !request.upgrade) else { return Ok(None) };
+    let bytes = store.record(KIND, key.as_str())?;
+    // A lock that an older version wrote is asked for again.
+    Ok(bytes.and_then(|bytes| Lock::from_bytes(&bytes).ok()))
+}
+
+/// Remembers `lock` as the answer to `request`.
+///
+/// # Errors
+/// Fails when the store cannot be written.
+pub fn remember(store: &Store, request: &ResolveRequest, lock: &Lock) -> Result<(), ResolveError> {
+    match resolution_key(request) {
+        Some(key) => Ok(store.put_record(KIND, key.as_str(), &lock.to_bytes())?),
+        None => Ok(()),
+    }
+}
+
+/// A line with its words' userinfo taken out and its spaces made one.
+fn clean(line: &str) -> String {
+    let word = |word: &str| {
+        if !has_userinfo(word) {
+            return word.to_owned();
+        }
+        let scheme = word.find("://").unwrap_or_default();
+        let start = word[..scheme].rfind(['=', '@', ',', '+']).map_or(0, |at| at + 1);
+        format!("{}{}", &word[..start], without_userinfo(&word[start..]))
+    };
+    line.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolver::request::tests::request;
+
+    #[test]
+    fn key_ignores_layout_and_secrets_and_sees_the_rest() {
+        let key = |text: &str| resolution_key(&request(text)).unwrap();
+        let plain = key("a==1\nb");
+        assert_eq!(plain, key("# all\n a==1  # one\n\nb\n"));
+        assert_ne!(plain, key("a==2\nb"));
+        assert_eq!(key("--index-url https://u:p@h.example/s"), key("--index-url https://u:q@h.example/s"));
+        assert_eq!(key("--index-url=https://u:p@h.example/s"), key("--index-url=https://h.example/s"));
+        assert_ne!(key("--index-url https://h.example/s"), key("--index-url https://i.example/s"));
+        assert_eq!(key("x @ https://u:p@h.example/x.whl"), key("x @ https://h.example/x.whl"));
+        let mut changed = request("a==1\nb");
+        changed.target.libc = TargetLibc::Musl(1, 2);
+        assert_ne!(resolution_key(&changed).unwrap(), plain);
+        let mut changed = request("a==1\nb");
+        changed.arguments.insert("no-cache-dir".into(), None);
+        assert_eq!(resolution_key(&changed).unwrap(), plain);
+        changed.arguments.insert("prerelease".into(), Some("allow".into()));
+        assert_ne!(resolution_key(&changed).unwrap(), plain);
+    }
+
+    #[test]
+    fn what_depends_on_local_files_has_no_key() {
+        for text in ["./a-1-py3-none-any.whl", "-e .", "a @ file:///a.whl", "--find-links wheels"] {
+            assert_eq!(resolution_key(&request(text)), None, "{text}");
+        }
+        let mut local = request("a");
+        local.arguments.insert("find-links".into(), Some("wheels".into()));
+        assert_eq!(resolution_key(&local), None);
+    }
+
+    #[test]
+    fn locks_are_remembered_until_an_upgrade() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let mut request = request("a");
+        assert_eq!(recall(&store, &request).unwrap(), None);
+        remember(&store, &request, &Lock::default()).unwrap();
+        assert_eq!(recall(&store, &request).unwrap(), Some(Lock::default()));
+        request.upgrade = true;
+        assert_eq!(recall(&store, &request).unwrap(), None);
+    }
+}

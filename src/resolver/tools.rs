@@ -1,0 +1,87 @@
+//! The resolver as use cases hold it: uv, found when first needed, and the wheel fetcher's parts.
+//!
+//! Holds what the command line knows of this machine; asks nothing of it by itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::arguments::{index_credentials, index_urls};
+use super::child::ChildEnvironment;
+use super::download::{FetchOptions, WheelFetcher};
+use super::error::ResolveError;
+use super::http::HttpClient;
+use super::index::IndexCredentials;
+use super::request::ResolveRequest;
+use super::resolve::resolve;
+use super::uv::Uv;
+use super::uv_wheel::UvSources;
+use crate::event::Reporter;
+use crate::python::lock::Lock;
+use crate::python::tags::CompatibleTags;
+use crate::store::Store;
+
+/// Chooses versions through uv, and makes fetchers of wheels.
+pub struct Resolver {
+    environment: ChildEnvironment,
+    client: Arc<HttpClient>,
+    program: Option<PathBuf>,
+    uv: OnceCell<Uv>,
+}
+
+impl Resolver {
+    /// A resolver whose children get `environment`, and whose downloads go through `client`; `program` names a uv.
+    pub fn new(environment: ChildEnvironment, client: HttpClient, program: Option<PathBuf>) -> Self {
+        Self { environment, client: Arc::new(client), program, uv: OnceCell::new() }
+    }
+
+    /// The environment that children get.
+    pub fn environment(&self) -> &ChildEnvironment {
+        &self.environment
+    }
+
+    /// Whether the network is switched off.
+    pub fn is_offline(&self) -> bool {
+        self.client.is_offline()
+    }
+
+    /// Resolves `request` for an interpreter that takes `tags`; a uv that has to be fetched is kept in `store`.
+    ///
+    /// # Errors
+    /// Fails when there is no uv and none can be fetched, or when uv finds no answer.
+    pub async fn resolve(
+        &self,
+        request: &ResolveRequest,
+        tags: &CompatibleTags,
+        store: &Store,
+        reporter: &Arc<dyn Reporter>,
+    ) -> Result<Lock, ResolveError> {
+        let uv = self.uv.get_or_try_init(|| self.find(request, store, reporter)).await?;
+        resolve(request, uv, tags).await
+    }
+
+    async fn find(
+        &self,
+        request: &ResolveRequest,
+        store: &Store,
+        reporter: &Arc<dyn Reporter>,
+    ) -> Result<Uv, ResolveError> {
+        let fetcher = self.fetcher(store, index_credentials(request), reporter);
+        let sources = UvSources {
+            program: self.program.as_deref(),
+            environment: &self.environment,
+            store,
+            fetcher: &fetcher,
+            indexes: &index_urls(request),
+            offline: self.is_offline(),
+        };
+        Uv::locate(&sources).await
+    }
+
+    /// A fetcher of wheels into `store`; all its clones share their connections.
+    pub fn fetcher(&self, store: &Store, credentials: IndexCredentials, reporter: &Arc<dyn Reporter>) -> WheelFetcher {
+        let (credentials, reporter) = (Arc::new(credentials), Arc::clone(reporter));
+        WheelFetcher::new(store.clone(), Arc::clone(&self.client), credentials, reporter, FetchOptions::default())
+    }
+}
