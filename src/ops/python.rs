@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::event::{Event, Task, Work};
 use crate::image::filesystem::{Filesystem, Node};
 use crate::image::users::Owner;
+use crate::inputs::requirements::RequirementSet;
 use crate::layer::{EntryPath, LAYER_FORMAT};
 use crate::oci::Platform;
 use crate::plan::{
@@ -116,13 +117,16 @@ async fn lock(planning: &Planning<'_>, python: &PythonEnvironment) -> Result<Loc
         Some(Wanted::Lock { path, .. }) => {
             let version = format!("{}.{}", python.version.0, python.version.1);
             let markers = MarkerEnvironment::linux(&version, resolution::machine(&platform));
-            let lock = Lock::read_pylock(path, &tags, &markers)?;
-            Ok(without_installed(lock, python))
+            let mut lock = without_installed(Lock::read_pylock(path, &tags, &markers)?, python);
+            let fetcher = resolution::fetcher(planning.means, planning.request, &RequirementSet::default()).await?;
+            fetcher.add_sizes(&mut lock.packages).await?;
+            Ok(lock)
         }
         Some(Wanted::Lines(set)) => {
             let _task = Task::start(&planning.means.reporter, Work::Resolve, "requirements", None);
             let asked = resolution::question(planning.means, planning.request, set, Some((python, &platform)));
-            resolution::resolve(planning.means, planning.request, &asked, &tags).await
+            let fetcher = resolution::fetcher(planning.means, planning.request, set).await?;
+            resolution::resolve(planning.means, planning.request, &asked, &tags, &fetcher).await
         }
         None => Ok(Lock::default()),
     }
@@ -214,10 +218,19 @@ fn removals(
     python: &PythonEnvironment,
     lock: &Lock,
 ) -> Result<Option<PlannedLayer>, OpsError> {
+    let scheme = &python.scheme;
+    let mut keep = Vec::new();
+    for folder in [&scheme.purelib, &scheme.platlib, &scheme.scripts, &scheme.include, &scheme.data] {
+        keep.push(files.directory_on_the_way(folder.as_bytes())?.path);
+    }
     let mut gone = Vec::new();
     let mut names = Vec::new();
     for removed in &lock.removed {
         let Some(dist) = python.installed.iter().find(|dist| dist.name == removed.name) else { continue };
+        if !keep.iter().any(|folder| dist.dist_info.parent().as_ref() == Some(folder)) {
+            // Elsewhere on `sys.path`, as Debian's own packages are: what is installed comes before it, as with pip.
+            continue;
+        }
         match dist.files(files) {
             Ok(files) => gone.extend(files),
             Err(error) => {
@@ -227,11 +240,6 @@ fn removals(
             }
         }
         names.push(format!("{} {}", removed.name, removed.version));
-    }
-    let scheme = &python.scheme;
-    let mut keep = Vec::new();
-    for folder in [&scheme.purelib, &scheme.platlib, &scheme.scripts, &scheme.include, &scheme.data] {
-        keep.push(files.directory_on_the_way(folder.as_bytes())?.path);
     }
     let paths = collapse(files, &gone, &keep);
     if paths.is_empty() {
