@@ -103,8 +103,8 @@ impl Bars {
     fn start(&self, work: Work, name: &str, bytes: Option<u64>) -> ProgressBar {
         let bar = bytes.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
         let template = match bytes {
-            Some(_) => "{prefix:>11.cyan} {msg:32!} {bar:24.cyan/dim} {bytes:>10} of {total_bytes}",
-            None => "{prefix:>11.cyan} {msg:32!} {spinner} {bytes:>10}",
+            Some(_) => "{prefix:>11.cyan} {msg:32!} {bar:24.cyan/dim} {decimal_bytes:>10} of {decimal_total_bytes}",
+            None => "{prefix:>11.cyan} {msg:32!} {spinner} {decimal_bytes:>10}",
         };
         let bar = self.all.add(bar);
         if let Ok(style) = ProgressStyle::with_template(template) {
