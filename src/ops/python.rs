@@ -14,7 +14,7 @@ use crate::plan::{
     removals_key, wheel_layers,
 };
 use crate::python::environment::{Libc, PythonEnvironment, detect};
-use crate::python::layering::Budget;
+use crate::python::layering::{Budget, OWN_LAYER};
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
 use crate::python::tags::{CompatibleTags, Interpreter, TagLibc};
@@ -97,7 +97,9 @@ fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
     let hints = &planning.request.python;
     key.add("python", hints.version.map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default());
     key.add("prefix", hints.prefix.as_deref().unwrap_or_default());
-    key.add("budget", settings.lapstrake.layers.budget.unwrap_or_default().to_le_bytes());
+    let cut = &settings.lapstrake.layers;
+    key.add("budget", cut.budget.unwrap_or_default().to_le_bytes());
+    key.add("own-layer", cut.own_layer_above_bytes.unwrap_or(OWN_LAYER).to_le_bytes());
     ResolutionKey(key.finish())
 }
 
@@ -171,7 +173,11 @@ fn layers(
     let mut layers: Vec<PlannedLayer> = removals(planning, files, python, lock)?.into_iter().collect();
     let taken = planning.parent.manifest.layers.len() + layers.len() + 1;
     let mut budget = Budget::new(taken);
-    if let Some(limit) = planning.request.settings.lapstrake.layers.budget {
+    let settings = &planning.request.settings.lapstrake.layers;
+    if let Some(bytes) = settings.own_layer_above_bytes {
+        budget.own_layer = bytes;
+    }
+    if let Some(limit) = settings.budget {
         budget.soft = taken + usize::try_from(limit).unwrap_or(budget.hard);
     }
     layers.extend(wheel_layers(&lock.packages, &placement, budget, known)?);

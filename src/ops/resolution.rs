@@ -50,9 +50,10 @@ pub(super) async fn resolve(
     tags: &CompatibleTags,
 ) -> Result<Lock, OpsError> {
     if !request.no_cache
-        && let Some(lock) = resolver::recall(&means.store, asked)? {
-            return Ok(lock);
-        }
+        && let Some(lock) = resolver::recall(&means.store, asked)?
+    {
+        return Ok(lock);
+    }
     let lock = means.resolver.resolve(asked, tags, &means.store, &means.reporter).await?;
     resolver::remember(&means.store, asked, &lock)?;
     Ok(lock)
