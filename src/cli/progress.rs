@@ -13,6 +13,10 @@ use lapstrake::event::{Event, Reporter, Silent, TaskId, Work};
 use super::args::{ProgressMode, Shown};
 use super::output;
 
+/// Characters of a name that a line shows, and that stand before a bar.
+const NAME: usize = 64;
+const BAR_NAME: usize = 32;
+
 /// The reporter that the flags ask for.
 pub(crate) fn reporter(shown: &Shown) -> Arc<dyn Reporter> {
     match shown.progress {
@@ -79,7 +83,7 @@ impl Reporter for Lines {
             Event::Finished { task } => {
                 if let Some((work, name, moved)) = running.remove(&task) {
                     let moved = if moved > 0 { format!("  {}", output::bytes(moved)) } else { String::new() };
-                    output::to_stderr(&format!("{:>11} {name}{moved}", verb(work)));
+                    output::to_stderr(&format!("{:>11} {}{moved}", verb(work), output::shortened(&name, NAME)));
                 }
             }
             Event::Note { text } => output::to_stderr(&text),
@@ -107,7 +111,7 @@ impl Bars {
             bar.set_style(style.progress_chars("━━ "));
         }
         bar.set_prefix(verb(work));
-        bar.set_message(name.to_owned());
+        bar.set_message(output::shortened(name, BAR_NAME));
         bar.enable_steady_tick(Duration::from_millis(120));
         bar
     }
