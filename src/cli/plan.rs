@@ -61,7 +61,12 @@ fn image_text(image: &ImagePlan) -> String {
         }
     }
     for layer in image.layers.iter().filter(|layer| layer.kind != LayerKind::Parent) {
-        rows.push(vec![layer.action.word().to_uppercase(), shortened(&layer.title), size(layer), fetched(layer.fetch)]);
+        rows.push(vec![
+            layer.action.word().to_uppercase(),
+            output::shortened(&layer.title, TITLE),
+            size(layer),
+            fetched(layer.fetch),
+        ]);
     }
     let sum = format!(
         "{}: {} to fetch, about {} to push; {} layers",
@@ -84,16 +89,6 @@ fn size(layer: &PlannedLayer) -> String {
 
 fn fetched(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { output::bytes(bytes) }
-}
-
-fn shortened(title: &str) -> String {
-    if title.chars().count() <= TITLE {
-        return title.to_owned();
-    }
-    let packages = title.split(", ").count();
-    let tail = format!("… ({packages} packages)");
-    let head: String = title.chars().take(TITLE - tail.chars().count()).collect();
-    format!("{head}{tail}")
 }
 
 fn as_json(planned: &Planned, target: &str) -> Value {
@@ -144,18 +139,4 @@ fn image_json(planned: &Planned, image: &ImagePlan, target: &str) -> Value {
             "downloaded": image.download_bytes(), "uploaded": image.upload_bytes(), "mounted": mounted.sum::<u64>(),
         },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_titles_say_how_many_packages_they_name() {
-        let title = (0..30).map(|n| format!("package{n} 1.0")).collect::<Vec<_>>().join(", ");
-        let short = shortened(&title);
-        assert_eq!(short.chars().count(), TITLE);
-        assert!(short.ends_with("… (30 packages)"), "{short}");
-        assert_eq!(shortened("numpy 2.1.0"), "numpy 2.1.0");
-    }
 }

@@ -46,7 +46,8 @@ pub(crate) fn means(
     }
     let children = ChildEnvironment::new(environment.variables().clone());
     let uv = environment.var("LAPSTRAKE_UV").map(PathBuf::from);
-    let resolver = Resolver::new(children, HttpClient::new(USER_AGENT, PATIENCE, reach.offline), uv);
+    let http = HttpClient::new(USER_AGENT, PATIENCE, reach.offline).trusting(config.extra_roots.clone());
+    let resolver = Resolver::new(children, http, uv);
     Ok(Means {
         registry: Arc::new(Client::new(config)),
         store,

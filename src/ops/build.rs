@@ -15,8 +15,9 @@ use crate::resolver::WheelFetcher;
 
 use super::error::OpsError;
 use super::export;
-use super::make::{Job, MadeLayer};
+use super::make::{Job, MadeLayer, Shared};
 use super::means::Means;
+use super::overlap::Taken;
 use super::plan::{Course, Planned, manifest_annotations, plan};
 use super::publish;
 use super::request::{BuildRequest, Output};
@@ -179,6 +180,8 @@ impl<'a> Workshop<'a> {
 
     /// Makes and moves the layers of one image, then its config.
     async fn image(&self, planned: &Planned, plan: &ImagePlan) -> Result<(Image, Vec<BuiltLayer>), OpsError> {
+        let (fetcher, cores) = (self.fetcher.clone(), Arc::clone(&self.cores));
+        let shared = Arc::new(Shared { fetcher, cores, taken: Taken::default() });
         let mut moves: JoinSet<Result<(), OpsError>> = JoinSet::new();
         let mut makes: JoinSet<(usize, Result<Vec<MadeLayer>, OpsError>)> = JoinSet::new();
         let mut made: Vec<Vec<MadeLayer>> = vec![Vec::new(); plan.layers.len()];
@@ -196,7 +199,7 @@ impl<'a> Workshop<'a> {
                 }
                 None => {
                     let sources = self.sources.clone();
-                    let job = Job::new(self.means, self.request, layer, sources, &self.fetcher, &self.cores);
+                    let job = Job::new(self.means, self.request, layer, sources, &shared, at);
                     makes.spawn(async move { (at, job.run().await) });
                 }
             }

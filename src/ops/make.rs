@@ -24,6 +24,7 @@ use crate::store::BlobWriter;
 
 use super::error::OpsError;
 use super::means::Means;
+use super::overlap::Taken;
 use super::request::BuildRequest;
 use super::{earlier, plan};
 
@@ -49,19 +50,29 @@ pub(super) struct Job {
     title: String,
     making: Option<Making>,
     sources: Option<Arc<SourceTree>>,
-    fetcher: WheelFetcher,
-    cores: Arc<Semaphore>,
+    shared: Arc<Shared>,
+    at: usize,
+}
+
+/// What the jobs of one image share.
+pub(super) struct Shared {
+    /// Fetches wheels.
+    pub(super) fetcher: WheelFetcher,
+    /// Bounds how many layers are written at once.
+    pub(super) cores: Arc<Semaphore>,
+    /// The paths that wheels took.
+    pub(super) taken: Taken,
 }
 
 impl Job {
-    /// The making of `layer`; `cores` bounds how many run at once.
+    /// The making of `layer`, which is number `at` of its image.
     pub(super) fn new(
         means: &Means,
         request: &BuildRequest,
         layer: &PlannedLayer,
         sources: Option<Arc<SourceTree>>,
-        fetcher: &WheelFetcher,
-        cores: &Arc<Semaphore>,
+        shared: &Arc<Shared>,
+        at: usize,
     ) -> Self {
         Self {
             means: means.clone(),
@@ -71,8 +82,8 @@ impl Job {
             title: layer.title.clone(),
             making: layer.making.clone(),
             sources,
-            fetcher: fetcher.clone(),
-            cores: Arc::clone(cores),
+            shared: Arc::clone(shared),
+            at,
         }
     }
 
@@ -82,9 +93,13 @@ impl Job {
     /// Fails when a wheel cannot be had or is refused, a source changed, or the store cannot be written.
     pub(super) async fn run(self) -> Result<Vec<MadeLayer>, OpsError> {
         if let Some(Making::Wheels { wheels, .. }) = &self.making {
-            self.fetcher.fetch_all(wheels).await?;
+            let is_remote = |wheel: &&LockedWheel| !wheel.url.starts_with("file:");
+            let absent = wheels.iter().filter(|wheel| self.means.store.contains(&wheel.sha256).is_none());
+            let coming: u64 = absent.filter(is_remote).filter_map(|wheel| wheel.size).sum();
+            self.shared.fetcher.fetch_all(wheels).await?;
+            self.means.traffic.downloaded(coming);
         }
-        let _core = self.cores.clone().acquire_owned().await;
+        let _core = self.shared.cores.clone().acquire_owned().await;
         tokio::task::spawn_blocking(move || self.make()).await.map_err(OpsError::Worker)?
     }
 
@@ -147,7 +162,11 @@ impl Job {
                 direct_url: locked.direct_url.clone(),
                 installer: placement.installer.clone(),
             };
-            installed.push(wheel.plan_install(&placement.scheme, &options)?);
+            let installation = wheel.plan_install(&placement.scheme, &options)?;
+            for text in self.shared.taken.add(self.at, wheel, &installation) {
+                self.means.reporter.report(Event::Warning { text });
+            }
+            installed.push(installation);
         }
         if !split {
             let group: Vec<(&Wheel, &Installation)> = opened.iter().zip(&installed).collect();

@@ -10,6 +10,7 @@ mod facts;
 mod inspect;
 mod make;
 mod means;
+mod overlap;
 mod parent;
 mod parent_index;
 mod plan;

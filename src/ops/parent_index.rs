@@ -55,10 +55,11 @@ pub(super) async fn find(
         return Ok(ParentIndex { files: Arc::new(files), unpublished: None });
     }
     if let Some(bytes) = published(means, digest, beside).await
-        && let Ok(files) = Filesystem::from_bytes(&bytes) {
-            means.store.put_record(MERGED, digest.as_str(), &bytes)?;
-            return Ok(ParentIndex { files: Arc::new(files), unpublished: None });
-        }
+        && let Ok(files) = Filesystem::from_bytes(&bytes)
+    {
+        means.store.put_record(MERGED, digest.as_str(), &bytes)?;
+        return Ok(ParentIndex { files: Arc::new(files), unpublished: None });
+    }
     let files = streamed(means, parent, from).await?;
     let bytes = files.to_bytes().map_err(|source| layer_error(parent, digest, source))?;
     means.store.put_record(MERGED, digest.as_str(), &bytes)?;
@@ -99,9 +100,10 @@ async fn layer_index(
     diff_id: DiffId,
 ) -> Result<LayerIndex, OpsError> {
     if let Some(bytes) = means.store.record(LAYER, layer.digest.as_str())?
-        && let Ok(index) = LayerIndex::from_bytes(&bytes) {
-            return Ok(index);
-        }
+        && let Ok(index) = LayerIndex::from_bytes(&bytes)
+    {
+        return Ok(index);
+    }
     let compression = layer.media_type.layer_compression().unwrap_or(Compression::Gzip);
     let task = Task::start(&means.reporter, Work::Index, layer.digest.short(), Some(layer.size));
     let blob = means.registry.read_blob(from, layer).await?;

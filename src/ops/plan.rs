@@ -97,12 +97,15 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
         reasons: Vec::new(),
     };
     let is_local = local.wanted.as_ref().is_some_and(|wanted| python::is_local(means, request, wanted));
-    if !request.no_cache && !request.upgrade && !is_local
-        && let Some((document, missing)) = earlier::reusable(means, request, &earlier, &key).await? {
-            planned.reasons.push("every input is as it was: the published image is reused".into());
-            planned.course = Course::Reuse { document, missing };
-            return Ok(planned);
-        }
+    if !request.no_cache
+        && !request.upgrade
+        && !is_local
+        && let Some((document, missing)) = earlier::reusable(means, request, &earlier, &key).await?
+    {
+        planned.reasons.push("every input is as it was: the published image is reused".into());
+        planned.course = Course::Reuse { document, missing };
+        return Ok(planned);
+    }
     let pinned = pinned.read(means).await?;
     planned.parent_descriptor = pinned.descriptor.clone();
     if local.asks_for_nothing {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::event::{Event, Task, Work};
 use crate::image::filesystem::{Filesystem, Node};
 use crate::image::users::Owner;
+use crate::inputs::requirements::RequirementSet;
 use crate::layer::{EntryPath, LAYER_FORMAT};
 use crate::oci::Platform;
 use crate::plan::{
@@ -14,7 +15,7 @@ use crate::plan::{
     removals_key, wheel_layers,
 };
 use crate::python::environment::{Libc, PythonEnvironment, detect};
-use crate::python::layering::Budget;
+use crate::python::layering::{Budget, OWN_LAYER};
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
 use crate::python::tags::{CompatibleTags, Interpreter, TagLibc};
@@ -97,7 +98,9 @@ fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
     let hints = &planning.request.python;
     key.add("python", hints.version.map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default());
     key.add("prefix", hints.prefix.as_deref().unwrap_or_default());
-    key.add("budget", settings.lapstrake.layers.budget.unwrap_or_default().to_le_bytes());
+    let cut = &settings.lapstrake.layers;
+    key.add("budget", cut.budget.unwrap_or_default().to_le_bytes());
+    key.add("own-layer", cut.own_layer_above_bytes.unwrap_or(OWN_LAYER).to_le_bytes());
     ResolutionKey(key.finish())
 }
 
@@ -114,13 +117,16 @@ async fn lock(planning: &Planning<'_>, python: &PythonEnvironment) -> Result<Loc
         Some(Wanted::Lock { path, .. }) => {
             let version = format!("{}.{}", python.version.0, python.version.1);
             let markers = MarkerEnvironment::linux(&version, resolution::machine(&platform));
-            let lock = Lock::read_pylock(path, &tags, &markers)?;
-            Ok(without_installed(lock, python))
+            let mut lock = without_installed(Lock::read_pylock(path, &tags, &markers)?, python);
+            let fetcher = resolution::fetcher(planning.means, planning.request, &RequirementSet::default()).await?;
+            fetcher.add_sizes(&mut lock.packages).await?;
+            Ok(lock)
         }
         Some(Wanted::Lines(set)) => {
             let _task = Task::start(&planning.means.reporter, Work::Resolve, "requirements", None);
             let asked = resolution::question(planning.means, planning.request, set, Some((python, &platform)));
-            resolution::resolve(planning.means, planning.request, &asked, &tags).await
+            let fetcher = resolution::fetcher(planning.means, planning.request, set).await?;
+            resolution::resolve(planning.means, planning.request, &asked, &tags, &fetcher).await
         }
         None => Ok(Lock::default()),
     }
@@ -171,7 +177,11 @@ fn layers(
     let mut layers: Vec<PlannedLayer> = removals(planning, files, python, lock)?.into_iter().collect();
     let taken = planning.parent.manifest.layers.len() + layers.len() + 1;
     let mut budget = Budget::new(taken);
-    if let Some(limit) = planning.request.settings.lapstrake.layers.budget {
+    let settings = &planning.request.settings.lapstrake.layers;
+    if let Some(bytes) = settings.own_layer_above_bytes {
+        budget.own_layer = bytes;
+    }
+    if let Some(limit) = settings.budget {
         budget.soft = taken + usize::try_from(limit).unwrap_or(budget.hard);
     }
     layers.extend(wheel_layers(&lock.packages, &placement, budget, known)?);
@@ -208,10 +218,19 @@ fn removals(
     python: &PythonEnvironment,
     lock: &Lock,
 ) -> Result<Option<PlannedLayer>, OpsError> {
+    let scheme = &python.scheme;
+    let mut keep = Vec::new();
+    for folder in [&scheme.purelib, &scheme.platlib, &scheme.scripts, &scheme.include, &scheme.data] {
+        keep.push(files.directory_on_the_way(folder.as_bytes())?.path);
+    }
     let mut gone = Vec::new();
     let mut names = Vec::new();
     for removed in &lock.removed {
         let Some(dist) = python.installed.iter().find(|dist| dist.name == removed.name) else { continue };
+        if !keep.iter().any(|folder| dist.dist_info.parent().as_ref() == Some(folder)) {
+            // Elsewhere on `sys.path`, as Debian's own packages are: what is installed comes before it, as with pip.
+            continue;
+        }
         match dist.files(files) {
             Ok(files) => gone.extend(files),
             Err(error) => {
@@ -221,11 +240,6 @@ fn removals(
             }
         }
         names.push(format!("{} {}", removed.name, removed.version));
-    }
-    let scheme = &python.scheme;
-    let mut keep = Vec::new();
-    for folder in [&scheme.purelib, &scheme.platlib, &scheme.scripts, &scheme.include, &scheme.data] {
-        keep.push(files.directory_on_the_way(folder.as_bytes())?.path);
     }
     let paths = collapse(files, &gone, &keep);
     if paths.is_empty() {

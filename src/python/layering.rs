@@ -12,7 +12,7 @@ pub const HARD_LIMIT: usize = 127;
 /// Layers in all that an image should stay below: registries charge a request a layer.
 pub const SOFT_LIMIT: usize = 60;
 
-/// Bytes of a wheel file from which on it has a layer of its own.
+/// Bytes of a wheel file from which on it has a layer of its own, unless the settings say otherwise.
 pub const OWN_LAYER: u64 = 4 << 20;
 
 /// Groups of small wheels, when there is room; a power of two, so that less room joins groups in pairs.
@@ -38,12 +38,14 @@ pub struct Budget {
     pub soft: usize,
     /// Layers in all that must not be passed.
     pub hard: usize,
+    /// Bytes of a wheel file from which on it has a layer of its own.
+    pub own_layer: u64,
 }
 
 impl Budget {
     /// The usual limits for an image in which `taken` layers are there for other reasons.
     pub fn new(taken: usize) -> Self {
-        Self { taken, soft: SOFT_LIMIT, hard: HARD_LIMIT }
+        Self { taken, soft: SOFT_LIMIT, hard: HARD_LIMIT, own_layer: OWN_LAYER }
     }
 }
 
@@ -98,7 +100,7 @@ pub fn group(candidates: &[Candidate], budget: Budget) -> Result<Vec<Group>, NoR
         4.. => GROUPS / 4,
         _ => 1,
     };
-    let mut large: Vec<usize> = (0..candidates.len()).filter(|at| candidates[*at].size >= OWN_LAYER).collect();
+    let mut large: Vec<usize> = (0..candidates.len()).filter(|at| candidates[*at].size >= budget.own_layer).collect();
     large.sort_by(|one, other| {
         let (one, other) = (&candidates[*one], &candidates[*other]);
         other.size.cmp(&one.size).then_with(|| one.name.cmp(&other.name))

@@ -18,6 +18,7 @@ mod push;
 mod retry;
 mod token;
 mod transport;
+mod trust;
 mod upload_body;
 
 pub use client::{Client, ClientConfig};
@@ -29,3 +30,4 @@ pub use keychain::{Anonymous, Chain, Credential, Given, Identity, Keychain, Keyc
 pub use memory::Memory;
 pub use origin::{Detour, Origin, OriginError, validate_realm, validate_redirect, validate_upload_location};
 pub use retry::RetryPolicy;
+pub(crate) use trust::{no_trust, platform_trust};

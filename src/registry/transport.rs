@@ -3,16 +3,15 @@
 //! Follows no redirect, adds no credential, retries nothing; those are decisions of `exchange`.
 
 use std::error::Error as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::{Request, Response};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use super::error::RegistryError;
 use super::origin::{Origin, place};
+use super::trust::{no_trust, platform_trust};
 
 /// What a request moves: small documents may share an HTTP/2 connection, blobs get HTTP/1.1 connections of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +109,7 @@ impl Transport {
         if let Some(client) = cell.get() {
             return Ok(client.clone());
         }
-        let mut tls = if secure { self.tls()?.clone() } else { without_trust()? };
+        let mut tls = if secure { self.tls()?.clone() } else { no_trust().map_err(RegistryError::Setup)? };
         tls.alpn_protocols = match (secure, size) {
             (true, Size::Small) => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             _ => vec![b"http/1.1".to_vec()],
@@ -136,31 +135,9 @@ impl Transport {
         if let Some(config) = self.tls.get() {
             return Ok(config);
         }
-        let setup = |error: rustls::Error| RegistryError::Setup(Box::new(error));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut extra = Vec::new();
-        for pem in &self.extra_roots {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                extra.push(certificate.map_err(|error| RegistryError::Setup(Box::new(error)))?.into_owned());
-            }
-        }
-        let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider.clone());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(setup)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier.map_err(setup)?))
-            .with_no_client_auth();
+        let config = platform_trust(&self.extra_roots).map_err(RegistryError::Setup)?;
         Ok(self.tls.get_or_init(|| config))
     }
-}
-
-/// A configuration that trusts nobody, for the connections that have no TLS.
-fn without_trust() -> Result<rustls::ClientConfig, RegistryError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| RegistryError::Setup(Box::new(error)))?;
-    Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
 }
 
 /// Names the condition behind a failed request. URLs are removed: their queries may be signatures.

@@ -24,7 +24,6 @@ const TICK: Duration = Duration::from_millis(100);
 const COMMIT_PATIENCE: u32 = 10;
 
 /// What an upload came to.
-#[expect(clippy::large_enum_variant, reason = "one value an upload, never stored")]
 pub(super) enum Sent {
     /// An answer.
     Answer(Box<Answer>),

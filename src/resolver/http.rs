@@ -3,15 +3,18 @@
 //! Redirects are followed here, one by one, so that a credential never leaves its origin. Retrying is the caller's.
 
 use std::error::Error as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION, RANGE, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
+};
+use reqwest::{Client, Method, Response, StatusCode};
 use url::Url;
 
 use super::index::{IndexCredentials, is_loopback};
 use crate::diagnostic::Diagnose;
+use crate::registry::{no_trust, platform_trust};
 
 const REDIRECTS: usize = 10;
 
@@ -22,6 +25,7 @@ pub struct HttpClient {
     user_agent: String,
     offline: bool,
     patience: Duration,
+    extra_roots: Vec<Vec<u8>>,
     encrypted: OnceLock<Client>,
     plain: OnceLock<Client>,
     loopback: OnceLock<Client>,
@@ -137,7 +141,14 @@ impl HttpClient {
     /// A client that names itself `user_agent`, waits `patience` for a next byte, and connects nowhere when `offline`.
     pub fn new(user_agent: &str, patience: Duration, offline: bool) -> Self {
         let (encrypted, plain, loopback) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { user_agent: user_agent.into(), offline, patience, encrypted, plain, loopback }
+        Self { user_agent: user_agent.into(), offline, patience, extra_roots: Vec::new(), encrypted, plain, loopback }
+    }
+
+    /// The same client, trusting the certificates of these PEM texts too.
+    #[must_use]
+    pub fn trusting(mut self, extra_roots: Vec<Vec<u8>>) -> Self {
+        self.extra_roots = extra_roots;
+        self
     }
 
     /// Whether the network is switched off.
@@ -153,12 +164,36 @@ impl HttpClient {
         accept: Option<&'static str>,
         credentials: &IndexCredentials,
     ) -> Result<Response, HttpError> {
+        self.ask(Method::GET, url, from, accept, credentials).await
+    }
+
+    /// The size in bytes of the file at `url`, as a HEAD tells it; `None` when the server does not tell.
+    pub(super) async fn size(&self, url: &Url, credentials: &IndexCredentials) -> Result<Option<u64>, HttpError> {
+        match self.ask(Method::HEAD, url, 0, None, credentials).await {
+            Ok(answer) => {
+                let length = answer.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+                Ok(length.and_then(|text| text.parse().ok()))
+            }
+            Err(HttpError::Status { status, .. }) if matches!(status.as_u16(), 403 | 404 | 405 | 501) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        url: &Url,
+        from: u64,
+        accept: Option<&'static str>,
+        credentials: &IndexCredentials,
+    ) -> Result<Response, HttpError> {
         let mut at = url.clone();
         let _ = at.set_username("");
         let _ = at.set_password(None);
         let mut credential = credentials.for_url(&at);
         for _ in 0..=REDIRECTS {
-            let response = self.send(&at, from, accept, credential.map(|held| (held.user(), held.password()))).await?;
+            let held = credential.map(|held| (held.user(), held.password()));
+            let response = self.send(method.clone(), &at, from, accept, held).await?;
             let status = response.status();
             if status.is_success() {
                 return Ok(response);
@@ -199,6 +234,7 @@ impl HttpClient {
 
     async fn send(
         &self,
+        method: Method,
         url: &Url,
         from: u64,
         accept: Option<&'static str>,
@@ -207,7 +243,7 @@ impl HttpClient {
         if self.offline {
             return Err(HttpError::Offline { url: shown(url) });
         }
-        let mut request = self.client(url)?.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let mut request = self.client(url)?.request(method, url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(accept) = accept {
             request = request.header(ACCEPT, accept);
         }
@@ -234,36 +270,23 @@ impl HttpClient {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
+        let is_encrypted = url.scheme() == "https";
+        let trust = if is_encrypted { platform_trust(&self.extra_roots) } else { no_trust() };
+        let mut tls = trust.map_err(HttpError::Setup)?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut builder = Client::builder()
             .user_agent(&self.user_agent)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(self.patience)
             .http1_only()
-            .tls_backend_preconfigured(trust(url.scheme() == "https")?);
+            .tls_backend_preconfigured(tls);
         if loopback {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| HttpError::Setup(Box::new(error)))?;
         Ok(cell.get_or_init(|| client))
     }
-}
-
-/// The platform's trust store, or nobody for connections that have no TLS.
-fn trust(is_encrypted: bool) -> Result<rustls::ClientConfig, HttpError> {
-    let setup = |error: rustls::Error| HttpError::Setup(Box::new(error));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(setup)?;
-    let mut config = if is_encrypted {
-        let verifier = rustls_platform_verifier::Verifier::new(provider).map_err(setup)?;
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
-    } else {
-        builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
-    };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 fn basic(user: &str, password: &str) -> HeaderValue {

@@ -8,6 +8,13 @@
     reason = "a test fails by panicking, and says aloud what it counted or skipped"
 )]
 
+mod build;
+mod build_outputs;
+mod build_reuse;
+mod build_runs;
+mod errors;
+mod errors_usage;
+mod floors;
 mod full_disk;
 mod layer_readers;
 mod outputs;

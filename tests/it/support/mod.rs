@@ -2,6 +2,9 @@
 
 pub(crate) mod fault;
 pub(crate) mod index;
+pub(crate) mod parents;
+pub(crate) mod readback;
 pub(crate) mod tiny_registry;
 pub(crate) mod vectors;
 pub(crate) mod wheel_maker;
+pub(crate) mod yard;
