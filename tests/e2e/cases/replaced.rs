@@ -42,7 +42,8 @@ fn replaced(world: &World) -> Figures {
     let said = chroot(&after.root, &[], &["/opt/venv/bin/python3", "-c", import])?;
     check(said.starts_with(&numpy), || format!("it imports {said}"))?;
     let removals = build.of_kind("removals").count();
-    (before.remove()?, after.remove()?);
+    before.remove()?;
+    after.remove()?;
     Ok(vec![
         format!(
             "numpy 1.26.4 became {numpy}; {kept} files of certifi and idna untouched; {removals} layer of removals"

@@ -64,7 +64,7 @@ fn by_uv(world: &World) -> Figures {
     let mounts = [(tools_folder.as_path(), "mnt"), (&world.uv_cache(), "media")];
     rootfs::chroot_with(&root, &mounts, &["sh", "-c", script])?;
     let (differences, paths) = compare::trees(&image.root, &root)?;
-    let mut figures = compare::explained(differences, |difference| always(difference))?;
+    let mut figures = compare::explained(differences, always)?;
     figures.insert(0, format!("{paths} paths compared: type, mode, owner, content, link target"));
     rootfs::remove(&root)?;
     Ok(figures)
