@@ -77,6 +77,19 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// A list of packages, or any other name, in at most `limit` characters; a cut list says how many it names.
+pub(crate) fn shortened(title: &str, limit: usize) -> String {
+    if title.chars().count() <= limit {
+        return title.to_owned();
+    }
+    let tail = match title.split(", ").count() {
+        1 => "…".to_owned(),
+        packages => format!("… ({packages} packages)"),
+    };
+    let head: String = title.chars().take(limit.saturating_sub(tail.chars().count())).collect();
+    format!("{head}{tail}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +101,15 @@ mod tests {
         {
             assert_eq!(bytes(count), text);
         }
+    }
+
+    #[test]
+    fn long_titles_say_how_many_packages_they_name() {
+        let title = (0..30).map(|n| format!("package{n} 1.0")).collect::<Vec<_>>().join(", ");
+        let short = shortened(&title, 58);
+        assert_eq!(short.chars().count(), 58);
+        assert!(short.ends_with("… (30 packages)"), "{short}");
+        assert_eq!(shortened("numpy 2.1.0", 58), "numpy 2.1.0");
     }
 
     #[test]

@@ -62,7 +62,12 @@ fn image_text(image: &ImagePlan) -> String {
         }
     }
     for layer in image.layers.iter().filter(|layer| layer.kind != LayerKind::Parent) {
-        rows.push(vec![layer.action.word().to_uppercase(), shortened(&layer.title), size(layer), fetched(layer.fetch)]);
+        rows.push(vec![
+            layer.action.word().to_uppercase(),
+            output::shortened(&layer.title, TITLE),
+            size(layer),
+            fetched(layer.fetch),
+        ]);
     }
     let sum = format!(
         "{}: {} to fetch, about {} to push; {} layers",
@@ -85,16 +90,6 @@ fn size(layer: &PlannedLayer) -> String {
 
 fn fetched(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { output::bytes(bytes) }
-}
-
-fn shortened(title: &str) -> String {
-    if title.chars().count() <= TITLE {
-        return title.to_owned();
-    }
-    let packages = title.split(", ").count();
-    let tail = format!("… ({packages} packages)");
-    let head: String = title.chars().take(TITLE - tail.chars().count()).collect();
-    format!("{head}{tail}")
 }
 
 fn as_json(planned: &Planned, target: &str) -> Value {
@@ -157,18 +152,4 @@ fn assembled(planned: &Planned, images: &[ImagePlan], target: &str) -> Value {
             "mounted": mounted.sum::<u64>(),
         },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_titles_say_how_many_packages_they_name() {
-        let title = (0..30).map(|n| format!("package{n} 1.0")).collect::<Vec<_>>().join(", ");
-        let short = shortened(&title);
-        assert_eq!(short.chars().count(), TITLE);
-        assert!(short.ends_with("… (30 packages)"), "{short}");
-        assert_eq!(shortened("numpy 2.1.0"), "numpy 2.1.0");
-    }
 }

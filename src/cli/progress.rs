@@ -13,6 +13,10 @@ use lapstrake::event::{Event, Reporter, Silent, TaskId, Work};
 use super::args::{ProgressMode, Shown};
 use super::output;
 
+/// Characters of a name that a line shows, and that stand before a bar.
+const NAME: usize = 64;
+const BAR_NAME: usize = 32;
+
 /// The reporter that the flags ask for.
 pub(crate) fn reporter(shown: &Shown) -> Arc<dyn Reporter> {
     match shown.progress {
@@ -79,7 +83,7 @@ impl Reporter for Lines {
             Event::Finished { task } => {
                 if let Some((work, name, moved)) = running.remove(&task) {
                     let moved = if moved > 0 { format!("  {}", output::bytes(moved)) } else { String::new() };
-                    output::to_stderr(&format!("{:>11} {name}{moved}", verb(work)));
+                    output::to_stderr(&format!("{:>11} {}{moved}", verb(work), output::shortened(&name, NAME)));
                 }
             }
             Event::Note { text } => output::to_stderr(&text),
@@ -99,15 +103,15 @@ impl Bars {
     fn start(&self, work: Work, name: &str, bytes: Option<u64>) -> ProgressBar {
         let bar = bytes.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
         let template = match bytes {
-            Some(_) => "{prefix:>11.cyan} {msg:32!} {bar:24.cyan/dim} {bytes:>10} of {total_bytes}",
-            None => "{prefix:>11.cyan} {msg:32!} {spinner} {bytes:>10}",
+            Some(_) => "{prefix:>11.cyan} {msg:32!} {bar:24.cyan/dim} {decimal_bytes:>10} of {decimal_total_bytes}",
+            None => "{prefix:>11.cyan} {msg:32!} {spinner} {decimal_bytes:>10}",
         };
         let bar = self.all.add(bar);
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━━ "));
         }
         bar.set_prefix(verb(work));
-        bar.set_message(name.to_owned());
+        bar.set_message(output::shortened(name, BAR_NAME));
         bar.enable_steady_tick(Duration::from_millis(120));
         bar
     }

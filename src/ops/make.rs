@@ -94,7 +94,11 @@ impl Job {
     /// Fails when a wheel cannot be had or is refused, a source changed, or the store cannot be written.
     pub(super) async fn run(self) -> Result<Vec<MadeLayer>, OpsError> {
         if let Some(Making::Wheels { wheels, .. }) = &self.making {
+            let is_remote = |wheel: &&LockedWheel| !wheel.url.starts_with("file:");
+            let absent = wheels.iter().filter(|wheel| self.means.store.contains(&wheel.sha256).is_none());
+            let coming: u64 = absent.filter(is_remote).filter_map(|wheel| wheel.size).sum();
             self.shared.fetcher.fetch_all(wheels).await?;
+            self.means.traffic.downloaded(coming);
         }
         let _core = self.shared.cores.clone().acquire_owned().await;
         tokio::task::spawn_blocking(move || self.make()).await.map_err(OpsError::Worker)?

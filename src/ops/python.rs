@@ -8,6 +8,7 @@ use crate::diagnostic::{Class, Diagnose as _};
 use crate::event::{Event, Task, Work};
 use crate::image::filesystem::{Filesystem, Node};
 use crate::image::users::Owner;
+use crate::inputs::requirements::RequirementSet;
 use crate::layer::{EntryPath, LAYER_FORMAT};
 use crate::oci::Platform;
 use crate::plan::{
@@ -121,12 +122,16 @@ async fn lock(planning: &Planning<'_>, python: &PythonEnvironment) -> Result<Loc
                 Class::Usage => OpsError::Lock { path: path.clone(), source },
                 _ => source.into(),
             })?;
-            Ok(without_installed(lock, python))
+            let mut lock = without_installed(lock, python);
+            let fetcher = resolution::fetcher(planning.means, planning.request, &RequirementSet::default()).await?;
+            fetcher.add_sizes(&mut lock.packages).await?;
+            Ok(lock)
         }
         Some(Wanted::Lines(set)) => {
             let _task = Task::start(&planning.means.reporter, Work::Resolve, "requirements", None);
             let asked = resolution::question(planning.means, planning.request, set, Some((python, &platform)));
-            resolution::resolve(planning.means, planning.request, &asked, &tags).await
+            let fetcher = resolution::fetcher(planning.means, planning.request, set).await?;
+            resolution::resolve(planning.means, planning.request, &asked, &tags, &fetcher).await
         }
         None => Ok(Lock::default()),
     }
@@ -218,10 +223,19 @@ fn removals(
     python: &PythonEnvironment,
     lock: &Lock,
 ) -> Result<Option<PlannedLayer>, OpsError> {
+    let scheme = &python.scheme;
+    let mut keep = Vec::new();
+    for folder in [&scheme.purelib, &scheme.platlib, &scheme.scripts, &scheme.include, &scheme.data] {
+        keep.push(files.directory_on_the_way(folder.as_bytes())?.path);
+    }
     let mut gone = Vec::new();
     let mut names = Vec::new();
     for removed in &lock.removed {
         let Some(dist) = python.installed.iter().find(|dist| dist.name == removed.name) else { continue };
+        if !keep.iter().any(|folder| dist.dist_info.parent().as_ref() == Some(folder)) {
+            // Elsewhere on `sys.path`, as Debian's own packages are: what is installed comes before it, as with pip.
+            continue;
+        }
         match dist.files(files) {
             Ok(files) => gone.extend(files),
             Err(error) => {
@@ -231,11 +245,6 @@ fn removals(
             }
         }
         names.push(format!("{} {}", removed.name, removed.version));
-    }
-    let scheme = &python.scheme;
-    let mut keep = Vec::new();
-    for folder in [&scheme.purelib, &scheme.platlib, &scheme.scripts, &scheme.include, &scheme.data] {
-        keep.push(files.directory_on_the_way(folder.as_bytes())?.path);
     }
     let paths = collapse(files, &gone, &keep);
     if paths.is_empty() {

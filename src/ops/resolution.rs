@@ -48,13 +48,15 @@ pub(super) async fn resolve(
     request: &BuildRequest,
     asked: &ResolveRequest,
     tags: &CompatibleTags,
+    fetcher: &WheelFetcher,
 ) -> Result<Lock, OpsError> {
     if !request.no_cache
         && let Some(lock) = resolver::recall(&means.store, asked)?
     {
         return Ok(lock);
     }
-    let lock = means.resolver.resolve(asked, tags, &means.store, &means.reporter).await?;
+    let mut lock = means.resolver.resolve(asked, tags, &means.store, &means.reporter).await?;
+    fetcher.add_sizes(&mut lock.packages).await?;
     resolver::remember(&means.store, asked, &lock)?;
     Ok(lock)
 }

@@ -214,6 +214,41 @@ impl WheelFetcher {
         Ok((self.client.body(response, cap).await?, base))
     }
 
+    /// Adds the sizes that the lock lacks: from the store, the folder, or the index; sizes decide which wheels share a layer.
+    ///
+    /// # Errors
+    /// Fails when an index cannot be reached; one that does not tell sizes is no failure.
+    pub async fn add_sizes(&self, wheels: &mut [LockedWheel]) -> Result<(), FetchError> {
+        let asked = wheels.iter_mut().filter(|wheel| wheel.size.is_none()).map(|wheel| async move {
+            wheel.size = self.size(wheel).await?;
+            Ok(())
+        });
+        stream::iter(asked).buffer_unordered(self.options.connections.max(1)).try_collect().await
+    }
+
+    async fn size(&self, wheel: &LockedWheel) -> Result<Option<u64>, FetchError> {
+        if let Some(size) = self.store.contains(&wheel.sha256) {
+            return Ok(Some(size));
+        }
+        let place = || FetchError::Place { name: wheel.name.clone(), url: wheel.url.clone() };
+        let url = Url::parse(&wheel.url).map_err(|_| place())?;
+        if url.scheme() == "file" {
+            let path = url.to_file_path().map_err(|()| place())?;
+            return Ok(std::fs::metadata(path).ok().map(|found| found.len()));
+        }
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.client.size(&url, &self.credentials).await {
+                Ok(size) => return Ok(size),
+                Err(error) if tries < self.options.tries && error.is_transient() => {
+                    tokio::time::sleep(self.wait(tries, &error)).await;
+                }
+                Err(source) => return Err(FetchError::Http { name: wheel.name.clone(), tries, source }),
+            }
+        }
+    }
+
     async fn has(&self, wheel: &LockedWheel) -> Result<bool, FetchError> {
         if self.store.contains(&wheel.sha256).is_none() {
             return Ok(false);

@@ -6,8 +6,10 @@ use std::error::Error as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION, RANGE, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
+};
+use reqwest::{Client, Method, Response, StatusCode};
 use url::Url;
 
 use super::index::{IndexCredentials, is_loopback};
@@ -162,12 +164,36 @@ impl HttpClient {
         accept: Option<&'static str>,
         credentials: &IndexCredentials,
     ) -> Result<Response, HttpError> {
+        self.ask(Method::GET, url, from, accept, credentials).await
+    }
+
+    /// The size in bytes of the file at `url`, as a HEAD tells it; `None` when the server does not tell.
+    pub(super) async fn size(&self, url: &Url, credentials: &IndexCredentials) -> Result<Option<u64>, HttpError> {
+        match self.ask(Method::HEAD, url, 0, None, credentials).await {
+            Ok(answer) => {
+                let length = answer.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+                Ok(length.and_then(|text| text.parse().ok()))
+            }
+            Err(HttpError::Status { status, .. }) if matches!(status.as_u16(), 403 | 404 | 405 | 501) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        url: &Url,
+        from: u64,
+        accept: Option<&'static str>,
+        credentials: &IndexCredentials,
+    ) -> Result<Response, HttpError> {
         let mut at = url.clone();
         let _ = at.set_username("");
         let _ = at.set_password(None);
         let mut credential = credentials.for_url(&at);
         for _ in 0..=REDIRECTS {
-            let response = self.send(&at, from, accept, credential.map(|held| (held.user(), held.password()))).await?;
+            let held = credential.map(|held| (held.user(), held.password()));
+            let response = self.send(method.clone(), &at, from, accept, held).await?;
             let status = response.status();
             if status.is_success() {
                 return Ok(response);
@@ -208,6 +234,7 @@ impl HttpClient {
 
     async fn send(
         &self,
+        method: Method,
         url: &Url,
         from: u64,
         accept: Option<&'static str>,
@@ -216,7 +243,7 @@ impl HttpClient {
         if self.offline {
             return Err(HttpError::Offline { url: shown(url) });
         }
-        let mut request = self.client(url)?.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let mut request = self.client(url)?.request(method, url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(accept) = accept {
             request = request.header(ACCEPT, accept);
         }
