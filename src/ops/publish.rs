@@ -78,12 +78,15 @@ pub(super) async fn tag(means: &Means, document: &Document, names: &[Reference])
     Ok(())
 }
 
-/// For which platforms a published document is; asked of its config when it is a single manifest.
-pub(super) async fn platforms(means: &Means, request: &BuildRequest, document: &Document) -> Vec<Platform> {
+/// For which platforms a published document of ours is; a manifest says so itself.
+pub(super) fn platforms(means: &Means, request: &BuildRequest, document: &Document) -> Vec<Platform> {
     match document {
         Document::Index(index) => index.value().platforms(),
         Document::Manifest(_) if !request.platforms.is_empty() => request.platforms.clone(),
-        Document::Manifest(_) => vec![means.host_platform.clone()],
+        Document::Manifest(manifest) => {
+            let said = manifest.value().annotations.get(annotation::PLATFORM).and_then(|text| text.parse().ok());
+            vec![said.unwrap_or_else(|| means.host_platform.clone())]
+        }
     }
 }
 
@@ -96,6 +99,7 @@ pub(super) async fn parent(
     request: &BuildRequest,
     named: &Reference,
     document: Document,
+    platforms: Vec<Platform>,
 ) -> Result<Done, OpsError> {
     let from = named.repository();
     let mut manifests = Vec::new();
@@ -120,7 +124,6 @@ pub(super) async fn parent(
             }
         }
     }
-    let platforms = platforms(means, request, &document).await;
     match target_repository(request) {
         None => export::write_documents(means, request, manifests, document.clone()).await?,
         Some(target) => {

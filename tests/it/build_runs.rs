@@ -204,5 +204,9 @@ async fn a_full_stdout_is_an_error_that_says_so() {
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let ran: Ran = yard.build_command("store", &["--quiet"]).stdout(full).output().unwrap().into();
     assert_eq!(ran.code, 1);
-    insta::assert_snapshot!(ran.stderr, @"");
+    insta::assert_snapshot!(ran.stderr, @"
+    error: cannot write the result to stdout
+      because: No space left on device (os error 28)
+      hint: see that stdout is open and its disk has room
+    ");
 }
