@@ -2,6 +2,8 @@
 //!
 //! Blobs are in the target before anything here begins.
 
+use futures_util::future::try_join_all;
+
 use crate::event::{Task, Work};
 use crate::image::{Image, annotation};
 use crate::oci::{Descriptor, Document, Index, MediaType, Platform, Raw, Reference, Repository, media_type};
@@ -48,27 +50,37 @@ pub(super) async fn images(
     let Some(repository) = target_repository(request) else { return Ok(()) };
     let _task = Task::start(&means.reporter, Work::Publish, &repository.to_string(), None);
     let manifest_type = MediaType::new(media_type::OCI_MANIFEST);
+    let is_index = matches!(document, Document::Index(_));
+    let mut names = Vec::new();
     for (resolution, image) in finished {
-        let bytes = image.manifest.bytes();
-        if matches!(document, Document::Index(_)) {
-            let at = Reference::pinned(&repository, image.manifest.digest());
-            means.registry.push_manifest(&at, &manifest_type, bytes).await?;
-        }
-        if let Some(key) = resolution {
-            let at = Reference::tagged(&repository, &key.tag())?;
-            means.registry.push_manifest(&at, &manifest_type, bytes).await?;
-        }
+        let own = is_index.then(|| Reference::pinned(&repository, image.manifest.digest()));
+        let key = resolution.as_ref().map(|key| Reference::tagged(&repository, &key.tag())).transpose()?;
+        names.extend(own.into_iter().chain(key).map(|name| (name, image.manifest.bytes())));
     }
-    let mut names = vec![Reference::tagged(&repository, &planned.key.tag())?];
+    let plan_key = Reference::tagged(&repository, &planned.key.tag())?;
+    let mut last = Vec::new();
+    if is_index {
+        last.push(plan_key)
+    } else {
+        names.push((plan_key, document.bytes()))
+    }
+    // None of these names is the user's, so their order does not matter; one after the other they cost round trips.
+    let pushes = names.iter().map(|(name, bytes)| means.registry.push_manifest(name, &manifest_type, bytes));
+    try_join_all(pushes).await?;
+    means.traffic.uploaded(names.iter().map(|(_, bytes)| bytes.len() as u64).sum());
     for target in &request.targets {
-        names.push(tagged(target)?);
+        last.push(tagged(target)?);
     }
+<<<<<<< HEAD
     for mirror in mirrors(request) {
         for (_, image) in finished {
             bring_image(means, &repository, &mirror, image, matches!(document, Document::Index(_))).await?;
         }
     }
     tag(means, document, &names).await
+=======
+    tag(means, document, &last).await
+>>>>>>> figures
 }
 
 /// The repositories of all targets but the first one's.
