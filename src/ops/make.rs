@@ -3,12 +3,8 @@
 //! Waiting is async, writing is on a blocking thread, as many at a time as there are cores.
 
 use std::fs::File;
-<<<<<<< HEAD
 use std::io::ErrorKind;
-use std::sync::Arc;
-=======
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
->>>>>>> figures
 
 use tokio::sync::Semaphore;
 

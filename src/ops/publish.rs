@@ -71,16 +71,12 @@ pub(super) async fn images(
     for target in &request.targets {
         last.push(tagged(target)?);
     }
-<<<<<<< HEAD
     for mirror in mirrors(request) {
         for (_, image) in finished {
             bring_image(means, &repository, &mirror, image, matches!(document, Document::Index(_))).await?;
         }
     }
-    tag(means, document, &names).await
-=======
     tag(means, document, &last).await
->>>>>>> figures
 }
 
 /// The repositories of all targets but the first one's.
