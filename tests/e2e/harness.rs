@@ -59,24 +59,25 @@ struct Count {
     skipped: usize,
 }
 
-/// Runs the cases whose name contains the first argument that is no option.
+/// Runs the cases whose name contains one of the arguments.
 pub(crate) fn run(cases: &[Case]) -> ExitCode {
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let filters: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_chosen = |case: &&Case| filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter));
     for part in tools::parts() {
         println!("part  {part}");
     }
     let mut count = Count::default();
     match World::new() {
         Ok(world) => {
-            let chosen = cases.iter().filter(|case| case.name.contains(&filter));
-            chosen.for_each(|case| run_case(&world, *case, &mut count));
+            cases.iter().filter(is_chosen).for_each(|case| run_case(&world, *case, &mut count));
         }
         Err(error) => {
             println!("FAILED  the suite's folder cannot be made: {error}");
             count.failed += 1;
         }
     }
-    println!("\n{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
+    println!();
+    println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
     if count.failed > 0 || count.passed + count.skipped == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 

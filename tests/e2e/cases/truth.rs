@@ -113,34 +113,32 @@ fn by_pip(world: &World) -> Figures {
 /// What pip writes otherwise than uv, which Lapstrake follows.
 fn by_another_installer(ours: &Path, theirs: &Path, difference: &Difference) -> Option<&'static str> {
     let path = &difference.path;
-    if difference.what != "other content" {
-        return None;
-    }
     let content = |root: &Path| std::fs::read_to_string(root.join(path)).unwrap_or_default();
     match path.file_name()?.to_str()? {
         "INSTALLER" => {
             let named = (content(ours).trim() == "uv", content(theirs).trim() == "pip");
             (named == (true, true)).then_some("INSTALLER names who installed")
         }
+        "REQUESTED" => (content(ours).is_empty() && !theirs.join(path).exists())
+            .then_some("REQUESTED, which uv writes for dependencies too"),
         "RECORD" => {
             let lines = |text: String| {
-                let mut lines: Vec<String> =
-                    text.lines().filter(|line| !is_installer(line)).map(str::to_owned).collect();
-                lines.sort();
-                lines
+                let kept = text.lines().filter(|line| !is_installers(line)).map(str::to_owned);
+                kept.collect::<std::collections::BTreeSet<_>>()
             };
-            (lines(content(ours)) == lines(content(theirs)))
-                .then_some("RECORD in another order, and with another INSTALLER")
+            let equal = lines(content(ours)) == lines(content(theirs));
+            equal.then_some("RECORD in another order, and without what differs above")
         }
         _ if path.parent()?.ends_with("usr/local/bin") => {
-            let both = content(ours).starts_with("#!/usr/bin/python3\n")
-                && content(theirs).starts_with("#!/usr/bin/python3\n");
-            both.then_some("console scripts from another template")
+            let by_python = |root: &Path| content(root).starts_with("#!/usr/bin/python3\n");
+            (by_python(ours) && by_python(theirs)).then_some("console scripts from another template")
         }
         _ => None,
     }
 }
 
-fn is_installer(line: &str) -> bool {
-    line.contains(".dist-info/INSTALLER,") || line.contains("/bin/")
+/// Whether a line of RECORD is about a file that installers write in their own words.
+fn is_installers(line: &str) -> bool {
+    let path = line.split(',').next().unwrap_or_default();
+    path.ends_with(".dist-info/INSTALLER") || path.ends_with(".dist-info/REQUESTED") || path.contains("/bin/")
 }

@@ -4,6 +4,8 @@ import importlib
 import importlib.metadata
 import sys
 
+import setuptools  # takes the place of distutils, and must come before whoever asks for that
+
 failed, count = [], 0
 for module, distributions in sorted(importlib.metadata.packages_distributions().items()):
     if not module.isidentifier() or module.startswith("_") or module.endswith("__mypyc"):
