@@ -14,4 +14,4 @@ mod writer;
 pub use entry::{Entry, EntryKind, EntryPath, EntryPathError, PLACED_MTIME};
 pub use error::{Found, LayerError};
 pub use inflate::InflateError;
-pub use writer::{FinishedLayer, LAYER_FORMAT, LayerWriter};
+pub use writer::{FinishedLayer, LAYER_FORMAT, LayerBuffers, LayerWriter};

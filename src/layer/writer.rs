@@ -71,16 +71,43 @@ pub struct LayerWriter<W: Write> {
     abandoned: bool,
 }
 
-impl<W: Write> LayerWriter<W> {
-    /// Starts a layer.
-    pub fn new(sink: W) -> Self {
+/// The buffers of a writer, to be used for one layer after the other.
+///
+/// Getting fresh ones from the system costs as much as hashing their size would.
+pub struct LayerBuffers {
+    compressor: MemberCompressor,
+    inflater: Inflater,
+    running: Box<[u8]>,
+    member: Vec<u8>,
+}
+
+impl Default for LayerBuffers {
+    fn default() -> Self {
         Self {
-            sink: BlobSink::new(sink),
             compressor: MemberCompressor::new(),
             inflater: Inflater::new(),
             running: vec![0; RUNNING].into(),
-            filled: 0,
             member: Vec::new(),
+        }
+    }
+}
+
+impl<W: Write> LayerWriter<W> {
+    /// Starts a layer.
+    pub fn new(sink: W) -> Self {
+        Self::with_buffers(sink, LayerBuffers::default())
+    }
+
+    /// Starts a layer with the buffers of another that is finished.
+    pub fn with_buffers(sink: W, buffers: LayerBuffers) -> Self {
+        let LayerBuffers { compressor, inflater, running, member } = buffers;
+        Self {
+            sink: BlobSink::new(sink),
+            compressor,
+            inflater,
+            running,
+            filled: 0,
+            member,
             diff: Digester::sha256(),
             unpacked: 0,
             abandoned: false,
@@ -153,7 +180,15 @@ impl<W: Write> LayerWriter<W> {
     ///
     /// # Errors
     /// Fails when an earlier call failed, or when the sink fails.
-    pub fn finish(mut self) -> Result<(FinishedLayer, W), LayerError> {
+    pub fn finish(self) -> Result<(FinishedLayer, W), LayerError> {
+        self.finish_keeping_buffers().map(|(finished, sink, _)| (finished, sink))
+    }
+
+    /// As [`LayerWriter::finish`], and gives the buffers for the next layer.
+    ///
+    /// # Errors
+    /// As [`LayerWriter::finish`].
+    pub fn finish_keeping_buffers(mut self) -> Result<(FinishedLayer, W, LayerBuffers), LayerError> {
         self.guarded(|writer| {
             writer.put(&tar::END)?;
             writer.end_running()
@@ -164,7 +199,8 @@ impl<W: Write> LayerWriter<W> {
             diff_id: DiffId(self.diff.finish()),
             unpacked: self.unpacked,
         };
-        Ok((finished, sink))
+        let Self { compressor, inflater, running, member, .. } = self;
+        Ok((finished, sink, LayerBuffers { compressor, inflater, running, member }))
     }
 
     /// Runs one call, and no other after one that failed.

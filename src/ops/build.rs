@@ -17,7 +17,6 @@ use super::error::OpsError;
 use super::export;
 use super::make::{Job, MadeLayer, Shared};
 use super::means::Means;
-use super::overlap::Taken;
 use super::plan::{Course, Planned, manifest_annotations, plan};
 use super::publish;
 use super::request::{BuildRequest, Output};
@@ -71,16 +70,13 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
     let planned = plan(means, request).await?;
     let parent = (planned.parent.clone(), planned.parent_descriptor.clone());
     let done = match planned.course.clone() {
-        Course::Reuse { document, missing } => {
+        Course::Reuse { document, missing, platforms } => {
             publish::tag(means, &document, &missing).await?;
-            Done {
-                platforms: publish::platforms(means, request, &document).await,
-                document,
-                layers: Vec::new(),
-                reused: true,
-            }
+            Done { platforms, document, layers: Vec::new(), reused: true }
         }
-        Course::ParentAsItIs { document } => publish::parent(means, request, &planned.parent, document).await?,
+        Course::ParentAsItIs { document, platforms } => {
+            publish::parent(means, request, &planned.parent, document, platforms).await?
+        }
         Course::Assemble { images, sources, indexes, requirements } => {
             let fetcher = resolution::fetcher(means, request, &requirements).await?;
             let workshop = Workshop::new(means, request, sources, fetcher);
@@ -181,11 +177,12 @@ impl<'a> Workshop<'a> {
     /// Makes and moves the layers of one image, then its config.
     async fn image(&self, planned: &Planned, plan: &ImagePlan) -> Result<(Image, Vec<BuiltLayer>), OpsError> {
         let (fetcher, cores) = (self.fetcher.clone(), Arc::clone(&self.cores));
-        let shared = Arc::new(Shared { fetcher, cores, taken: Taken::default() });
+        let shared = Arc::new(Shared::new(fetcher, cores));
         let mut moves: JoinSet<Result<(), OpsError>> = JoinSet::new();
         let mut makes: JoinSet<(usize, Result<Vec<MadeLayer>, OpsError>)> = JoinSet::new();
         let mut made: Vec<Vec<MadeLayer>> = vec![Vec::new(); plan.layers.len()];
-        for (at, layer) in plan.layers.iter().enumerate() {
+        for at in largest_first(&plan.layers) {
+            let layer = &plan.layers[at];
             match &layer.blob {
                 Some((descriptor, diff_id)) => {
                     self.spawn_move(&mut moves, layer, descriptor.clone());
@@ -252,6 +249,13 @@ impl<'a> Workshop<'a> {
             transfer::push_stored(&means, &target, &layer.descriptor, &layer.title).await
         });
     }
+}
+
+/// Positions of `layers` in the order in which they are begun: a large one begun last would be waited for alone.
+fn largest_first(layers: &[PlannedLayer]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..layers.len()).collect();
+    order.sort_by_key(|at| std::cmp::Reverse(layers[*at].bytes));
+    order
 }
 
 /// The layers on top of the parent's, annotated for the next build.

@@ -3,14 +3,15 @@
 //! Waiting is async, writing is on a blocking thread, as many at a time as there are cores.
 
 use std::fs::File;
-use std::sync::Arc;
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
 use crate::event::{Event, Task, Work};
 use crate::image::users::Owner;
 use crate::inputs::source::{self, SourceTree};
-use crate::layer::{Entry, EntryKind, EntryPath, FinishedLayer, LayerWriter, PLACED_MTIME};
+use crate::layer::{Entry, EntryKind, EntryPath, FinishedLayer, LayerBuffers, LayerWriter, PLACED_MTIME};
 use crate::oci::{Descriptor, DiffId};
 use crate::plan::{
     DirectoryEntry, LayerKey, LayerKind, Making, PART_BYTES, Placement, PlannedLayer, annotate, part_title, wheels_key,
@@ -57,11 +58,24 @@ pub(super) struct Job {
 /// What the jobs of one image share.
 pub(super) struct Shared {
     /// Fetches wheels.
-    pub(super) fetcher: WheelFetcher,
+    fetcher: WheelFetcher,
     /// Bounds how many layers are written at once.
-    pub(super) cores: Arc<Semaphore>,
+    cores: Arc<Semaphore>,
     /// The paths that wheels took.
-    pub(super) taken: Taken,
+    taken: Taken,
+    /// Buffers of layers that are written: never more than layers that are written at once.
+    buffers: Mutex<Vec<LayerBuffers>>,
+}
+
+impl Shared {
+    /// Nothing is taken yet.
+    pub(super) fn new(fetcher: WheelFetcher, cores: Arc<Semaphore>) -> Self {
+        Self { fetcher, cores, taken: Taken::default(), buffers: Mutex::default() }
+    }
+
+    fn buffers(&self) -> MutexGuard<'_, Vec<LayerBuffers>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Job {
@@ -126,9 +140,11 @@ impl Job {
         key: Option<LayerKey>,
         fill: impl FnOnce(&mut LayerWriter<BlobWriter>) -> Result<(), OpsError>,
     ) -> Result<MadeLayer, OpsError> {
-        let mut writer = LayerWriter::new(self.means.store.writer()?);
+        let buffers = self.shared.buffers().pop().unwrap_or_default();
+        let mut writer = LayerWriter::with_buffers(self.means.store.writer()?, buffers);
         fill(&mut writer)?;
-        let (FinishedLayer { descriptor, diff_id, .. }, blob) = writer.finish()?;
+        let (FinishedLayer { descriptor, diff_id, .. }, blob, buffers) = writer.finish_keeping_buffers()?;
+        self.shared.buffers().push(buffers);
         blob.commit(&descriptor.digest)?;
         if let Some(key) = &key {
             let annotated = annotate(descriptor.clone(), key, &diff_id.to_string(), self.kind, &title);
@@ -188,7 +204,10 @@ impl Job {
 
     fn open(&self, locked: &LockedWheel) -> Result<Wheel, OpsError> {
         let path = self.means.store.path(&locked.sha256);
-        let file = File::open(&path).map_err(|source| OpsError::ReadFile { path, source })?;
+        let file = File::open(&path).map_err(|source| match source.kind() {
+            ErrorKind::NotFound => OpsError::LostBlob { digest: locked.sha256.to_string() },
+            _ => OpsError::FetchBlob { digest: locked.sha256.to_string(), source },
+        })?;
         Ok(Wheel::open(file, &locked.filename)?)
     }
 

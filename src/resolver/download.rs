@@ -27,6 +27,8 @@ const CAP: u64 = 16 << 30;
 /// Bytes after which a connection that breaks again counts as the first failure.
 const PROGRESS: u64 = 1 << 20;
 const PIECES: usize = 32;
+/// Files that are checked at once: each takes a thread with its buffer, and hashing is faster than any disk.
+const HASHED_AT_ONCE: usize = 2;
 
 /// How wheels are fetched.
 #[derive(Clone, Debug)]
@@ -144,6 +146,7 @@ impl Diagnose for FetchError {
             Self::Hash { .. } | Self::TooLarge { .. } | Self::Short { .. } => {
                 Some("make the lock again if the index replaced the file; otherwise do not trust this index".into())
             }
+            Self::File { .. } => Some("put the file where the lock says it is, or make the lock again".into()),
             Self::Http { source, .. } => source.hint(),
             Self::Store { source, .. } => source.hint(),
             _ => None,
@@ -160,6 +163,7 @@ pub struct WheelFetcher {
     reporter: Arc<dyn Reporter>,
     options: FetchOptions,
     running: Arc<Semaphore>,
+    hashing: Arc<Semaphore>,
 }
 
 impl WheelFetcher {
@@ -172,7 +176,8 @@ impl WheelFetcher {
         options: FetchOptions,
     ) -> Self {
         let running = Arc::new(Semaphore::new(options.connections.max(1)));
-        Self { store, client, credentials, reporter, options, running }
+        let hashing = Arc::new(Semaphore::new(HASHED_AT_ONCE));
+        Self { store, client, credentials, reporter, options, running, hashing }
     }
 
     /// Fetches all `wheels` that the store has not.
@@ -253,6 +258,7 @@ impl WheelFetcher {
             return Ok(false);
         }
         let (store, digest) = (self.store.clone(), wheel.sha256.clone());
+        let _permit = self.hashing.acquire().await.map_err(|_| given_up(wheel))?;
         let found = blocking(wheel, move || store.verified(&digest)).await?;
         Ok(found.map_err(|source| stored(wheel, source))?.is_some())
     }

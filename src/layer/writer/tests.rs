@@ -76,6 +76,22 @@ fn layer_reads_back_with_contents_and_digests() {
 }
 
 #[test]
+fn buffers_of_another_layer_leave_no_trace() {
+    let write = |mut writer: LayerWriter<Vec<u8>>, seed| {
+        for size in [100, 3000, RUNNING + 1, (4 << 20) + 1] {
+            writer.append_bytes(&file(&format!("own-{size}"), size), &bytes(size, seed)).unwrap();
+            append_deflated(&mut writer, &format!("wheel-{size}"), &bytes(size, seed));
+        }
+        writer.finish_keeping_buffers().unwrap()
+    };
+    let (_, _, buffers) = write(LayerWriter::new(Vec::new()), 1);
+    let (reused, reused_blob, _) = write(LayerWriter::with_buffers(Vec::new(), buffers), 2);
+    let (fresh, fresh_blob, _) = write(LayerWriter::new(Vec::new()), 2);
+    assert_eq!(reused, fresh);
+    assert!(reused_blob == fresh_blob);
+}
+
+#[test]
 fn layer_bytes_are_held() {
     let mut writer = LayerWriter::new(Vec::new());
     writer.append(&Entry { mode: 0o755, ..entry("opt", EntryKind::Directory) }).unwrap();
