@@ -2,6 +2,7 @@
 //!
 //! The codes are a contract with scripts; they never change their meaning.
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use lapstrake::diagnostic::{Class, Diagnose};
@@ -52,14 +53,31 @@ impl Diagnose for UsageError {
     }
 }
 
-/// Shows the error on stderr and gives its exit code.
-pub(crate) fn report(error: &(dyn Diagnose + Send), colored: bool) -> ExitCode {
+/// Why, outermost first. What the HTTP client says of its own insides is left out unless `all` is asked for.
+pub(crate) fn causes(error: &dyn Error, all: bool) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    let mut next = error.source();
+    while let Some(mut cause) = next {
+        if !all && cause.is::<reqwest::Error>() {
+            while let Some(deeper) = cause.source() {
+                cause = deeper;
+            }
+        }
+        let text = cause.to_string();
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    causes
+}
+
+/// Shows the error on stderr, with `every_cause` or those that help, and gives its exit code.
+pub(crate) fn report(error: &(dyn Diagnose + Send), colored: bool, every_cause: bool) -> ExitCode {
     let (red, cyan, plain) = if colored { ("\x1b[1;31m", "\x1b[1;36m", "\x1b[0m") } else { ("", "", "") };
     let mut text = format!("{red}error{plain}: {error}");
-    let mut cause = error.source();
-    while let Some(because) = cause {
-        text.push_str(&format!("\n  because: {}", because.to_string().replace('\n', "\n  ")));
-        cause = because.source();
+    for cause in causes(error, every_cause) {
+        text.push_str(&format!("\n  because: {}", cause.replace('\n', "\n  ")));
     }
     if let Some(hint) = error.hint() {
         text.push_str(&format!("\n  {cyan}hint{plain}: {}", hint.replace('\n', "\n  ")));

@@ -2,6 +2,7 @@
 //!
 //! One screen that says what will happen, why, and how many bytes it will cost.
 
+use lapstrake::oci::{Document, Platform};
 use lapstrake::ops::{self, Course, Planned};
 use lapstrake::plan::{Action, ImagePlan, LayerKind, PlannedLayer};
 use serde_json::{Value, json};
@@ -38,11 +39,11 @@ pub(crate) fn text(planned: &Planned, target: &str) -> String {
     ];
     lines.extend(planned.reasons.iter().map(|reason| format!("why     {reason}")));
     match &planned.course {
-        Course::Reuse { document, missing } => {
+        Course::Reuse { document, missing, .. } => {
             lines.push(format!("REUSE   {}: nothing is made or moved", document.digest()));
             lines.extend(missing.iter().map(|name| format!("TAG     {name}")));
         }
-        Course::ParentAsItIs { document } => lines.push(format!("COPY    {} as it is", document.digest())),
+        Course::ParentAsItIs { document, .. } => lines.push(format!("COPY    {} as it is", document.digest())),
         Course::Assemble { images, .. } => images.iter().for_each(|image| lines.push(image_text(image))),
     }
     lines.join("\n")
@@ -92,28 +93,39 @@ fn fetched(bytes: u64) -> String {
 }
 
 fn as_json(planned: &Planned, target: &str) -> Value {
-    let images = match &planned.course {
-        Course::Assemble { images, .. } => images.iter().map(|image| image_json(planned, image, target)).collect(),
-        Course::Reuse { document, .. } => vec![published(planned, target, document.digest().as_str(), true)],
-        Course::ParentAsItIs { document } => vec![published(planned, target, document.digest().as_str(), false)],
+    let image = match &planned.course {
+        Course::Assemble { images, .. } => assembled(planned, images, target),
+        Course::Reuse { document, platforms, .. } => published(planned, target, document, platforms, true),
+        Course::ParentAsItIs { document, platforms } => published(planned, target, document, platforms, false),
     };
-    json!({"schemaVersion": 1, "images": images})
+    json!({"schemaVersion": 1, "images": [image]})
 }
 
 fn parent_json(planned: &Planned) -> Value {
     json!({"reference": planned.parent.to_string(), "digest": planned.parent_descriptor.digest})
 }
 
-fn published(planned: &Planned, target: &str, digest: &str, reused: bool) -> Value {
+fn words(platforms: &[Platform]) -> Vec<String> {
+    platforms.iter().map(ToString::to_string).collect()
+}
+
+fn published(planned: &Planned, target: &str, document: &Document, platforms: &[Platform], reused: bool) -> Value {
     json!({
-        "key": IMAGE_KEY, "reference": target, "digest": digest, "reused": reused, "parent": parent_json(planned),
-        "why": planned.reasons, "layers": [], "bytes": {"downloaded": 0, "uploaded": 0, "mounted": 0},
+        "key": IMAGE_KEY,
+        "reference": target,
+        "digest": document.digest(),
+        "platforms": words(platforms),
+        "reused": reused,
+        "parent": parent_json(planned),
+        "layers": [],
+        "bytes": {"downloaded": 0, "uploaded": 0, "mounted": 0},
     })
 }
 
-fn image_json(planned: &Planned, image: &ImagePlan, target: &str) -> Value {
-    let layers: Vec<Value> = image
-        .layers
+/// All platforms as the one image that they come to, as `build` shows it; its digest is only known afterwards.
+fn assembled(planned: &Planned, images: &[ImagePlan], target: &str) -> Value {
+    let all: Vec<&PlannedLayer> = images.iter().flat_map(|image| &image.layers).collect();
+    let layers: Vec<Value> = all
         .iter()
         .map(|layer| {
             json!({
@@ -126,17 +138,18 @@ fn image_json(planned: &Planned, image: &ImagePlan, target: &str) -> Value {
             })
         })
         .collect();
-    let mounted = image.layers.iter().filter(|layer| layer.action == Action::Mount).filter_map(|layer| layer.bytes);
+    let mounted = all.iter().filter(|layer| layer.action == Action::Mount).filter_map(|layer| layer.bytes);
     json!({
         "key": IMAGE_KEY,
         "reference": target,
-        "platforms": [image.platform.to_string()],
+        "platforms": images.iter().map(|image| image.platform.to_string()).collect::<Vec<_>>(),
         "reused": false,
         "parent": parent_json(planned),
-        "why": planned.reasons,
         "layers": layers,
         "bytes": {
-            "downloaded": image.download_bytes(), "uploaded": image.upload_bytes(), "mounted": mounted.sum::<u64>(),
+            "downloaded": images.iter().map(ImagePlan::download_bytes).sum::<u64>(),
+            "uploaded": images.iter().map(ImagePlan::upload_bytes).sum::<u64>(),
+            "mounted": mounted.sum::<u64>(),
         },
     })
 }

@@ -3,6 +3,7 @@
 //! Knows every command and nothing of what they do.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
@@ -10,6 +11,9 @@ use super::args::{Cli, Command, RegistryCommand};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
 use super::{build, cache, demo, inspect, output, plan, registry};
+
+/// How long threads that write may go on after the end.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Runs the command of this process.
 pub(crate) fn run() -> ExitCode {
@@ -35,13 +39,14 @@ pub(crate) fn run() -> ExitCode {
             code = signal(matches!(cli.command, Command::Registry(_))) => Ended::Signal(code),
         }
     });
-    // Blocking threads may be in the middle of a layer; nobody waits for them.
-    runtime.shutdown_background();
-    match ended {
+    let code = match ended {
         Ended::Done(Ok(())) => ExitCode::SUCCESS,
-        Ended::Done(Err(error)) => exit::report(&*error, colored),
+        Ended::Done(Err(error)) => exit::report(&*error, colored, cli.shown.verbose > 1),
         Ended::Signal(code) => ExitCode::from(code),
-    }
+    };
+    // Blocking threads may be in the middle of a file; one that ends in time removes what it had begun.
+    runtime.shutdown_timeout(GRACE);
+    code
 }
 
 enum Ended {

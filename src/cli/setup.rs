@@ -74,8 +74,9 @@ fn store(reach: &Reach, environment: &Environment, reporter: &dyn Reporter) -> R
     match Store::open(&root) {
         Ok(store) => Ok(store),
         Err(error) => {
+            let why = exit::causes(&error, false).into_iter().map(|cause| format!(": {cause}")).collect::<String>();
             let text =
-                format!("the store `{}` cannot be used, and this run goes on without it: {error}", root.display());
+                format!("the store `{}` cannot be used, and this run goes on without it: {error}{why}", root.display());
             reporter.report(Event::Warning { text });
             temporary(environment)
         }

@@ -12,6 +12,8 @@ pub const LAYER_KIND: &str = "dev.lapstrake.layer.kind";
 pub const LAYER_TITLE: &str = "dev.lapstrake.layer.title";
 /// On a manifest or index: the plan key.
 pub const PLAN_KEY: &str = "dev.lapstrake.plan.key";
+/// On a manifest: the platform of the image, so that it is told without the config.
+pub const PLATFORM: &str = "dev.lapstrake.platform";
 /// On a manifest: the resolution key under which its Python layers were chosen.
 pub const RESOLUTION_KEY: &str = "dev.lapstrake.resolution.key";
 /// On a manifest: the name of the parent (image-spec, annotations.md).

@@ -107,7 +107,7 @@ impl Diagnose for DocumentError {
             Self::Schema1 => "push the image again with a current tool, which converts it to schema 2 or OCI",
             Self::Digest { .. } => "the registry or a proxy before it altered the document; fetch it again",
             Self::Ambiguous(_) | Self::Json { .. } => {
-                "tools would disagree on what this document is; push the image again with a current tool"
+                "see that a registry answers there and no login page; tools would disagree on what this document is"
             }
             Self::MediaType(_) => "name an image, not another kind of artifact",
             _ => return None,

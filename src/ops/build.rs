@@ -70,16 +70,13 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
     let planned = plan(means, request).await?;
     let parent = (planned.parent.clone(), planned.parent_descriptor.clone());
     let done = match planned.course.clone() {
-        Course::Reuse { document, missing } => {
+        Course::Reuse { document, missing, platforms } => {
             publish::tag(means, &document, &missing).await?;
-            Done {
-                platforms: publish::platforms(means, request, &document).await,
-                document,
-                layers: Vec::new(),
-                reused: true,
-            }
+            Done { platforms, document, layers: Vec::new(), reused: true }
         }
-        Course::ParentAsItIs { document } => publish::parent(means, request, &planned.parent, document).await?,
+        Course::ParentAsItIs { document, platforms } => {
+            publish::parent(means, request, &planned.parent, document, platforms).await?
+        }
         Course::Assemble { images, sources, indexes, requirements } => {
             let fetcher = resolution::fetcher(means, request, &requirements).await?;
             let workshop = Workshop::new(means, request, sources, fetcher);

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::diagnostic::{Class, Diagnose};
 use crate::oci::{DocumentError, ReferenceError};
+use crate::python::lock::LockError;
 
 /// Why a use case failed.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,15 @@ pub enum OpsError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// A lock of the project makes no sense.
+    #[error("lock file `{}` cannot be used", path.display())]
+    Lock {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: LockError,
     },
     /// `--locked` without a lock.
     #[error("`--locked` needs `{}`, which is not there", path.display())]
@@ -163,7 +173,7 @@ lifted!(
     crate::python::WheelError,
     crate::python::environment::DetectError,
     crate::python::layering::NoRoom,
-    crate::python::lock::LockError,
+    LockError,
     crate::python::write::PlaceError,
     crate::registry::RegistryError,
     crate::resolver::FetchError,
@@ -177,6 +187,8 @@ impl Diagnose for OpsError {
         match self {
             Self::ParentUnset | Self::NoTarget | Self::TargetIsDigest(_) | Self::Reference(_) => Class::Usage,
             Self::NoLock { .. } | Self::Contradiction { .. } => Class::Usage,
+            Self::ReadFile { .. } => Class::Usage,
+            Self::Lock { source, .. } => source.class(),
             Self::Worker(_) => Class::Defect,
             Self::Below(error) => error.0.class(),
             _ => Class::Failed,
@@ -199,6 +211,7 @@ impl Diagnose for OpsError {
             Self::Reference(_) => "a reference looks like `registry.example/name:tag`",
             Self::ReadFile { .. } => "see that the file is there and can be read",
             Self::NoLock { .. } => "make one with `uv export --format pylock.toml`, or leave `--locked` away",
+            Self::Lock { source, .. } => return source.hint(),
             Self::LostBlob { .. } => "run the build again: what was lost is made again",
             Self::FetchBlob { .. } => "run the build again; what arrived whole is kept",
             Self::Contradiction { hint, .. } => hint,

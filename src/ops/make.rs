@@ -3,6 +3,7 @@
 //! Waiting is async, writing is on a blocking thread, as many at a time as there are cores.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
@@ -203,7 +204,10 @@ impl Job {
 
     fn open(&self, locked: &LockedWheel) -> Result<Wheel, OpsError> {
         let path = self.means.store.path(&locked.sha256);
-        let file = File::open(&path).map_err(|source| OpsError::ReadFile { path, source })?;
+        let file = File::open(&path).map_err(|source| match source.kind() {
+            ErrorKind::NotFound => OpsError::LostBlob { digest: locked.sha256.to_string() },
+            _ => OpsError::FetchBlob { digest: locked.sha256.to_string(), source },
+        })?;
         Ok(Wheel::open(file, &locked.filename)?)
     }
 

@@ -23,6 +23,7 @@ use super::facts::{self, LocalFacts, Wanted};
 use super::means::Means;
 use super::parent::{self, PinnedParent};
 use super::parent_index::{self, ParentIndex};
+use super::publish;
 use super::python;
 use super::request::{BuildRequest, Output};
 
@@ -50,11 +51,15 @@ pub enum Course {
         document: Document,
         /// Names that do not point to it yet.
         missing: Vec<Reference>,
+        /// For which platforms it is.
+        platforms: Vec<Platform>,
     },
     /// Nothing is asked for beside the parent: it is published as it is.
     ParentAsItIs {
         /// The parent's document.
         document: Document,
+        /// For which platforms it is.
+        platforms: Vec<Platform>,
     },
     /// Images are assembled, one a platform.
     Assemble {
@@ -103,14 +108,20 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
         && let Some((document, missing)) = earlier::reusable(means, request, &earlier, &key).await?
     {
         planned.reasons.push("every input is as it was: the published image is reused".into());
-        planned.course = Course::Reuse { document, missing };
+        let platforms = publish::platforms(means, request, &document);
+        planned.course = Course::Reuse { document, missing, platforms };
         return Ok(planned);
     }
     let pinned = pinned.read(means).await?;
     planned.parent_descriptor = pinned.descriptor.clone();
     if local.asks_for_nothing {
         planned.reasons.push("nothing is asked for beside the parent: it is the image".into());
-        planned.course = Course::ParentAsItIs { document: pinned.document()?.clone() };
+        let document = pinned.document()?.clone();
+        let platforms = match &document {
+            Document::Index(index) => index.value().platforms(),
+            Document::Manifest(_) => vec![pinned.image(means, None).await?.config.platform()],
+        };
+        planned.course = Course::ParentAsItIs { document, platforms };
         return Ok(planned);
     }
     let known = if request.no_cache { Known::default() } else { earlier::known(means, request, earlier).await };
@@ -135,8 +146,11 @@ fn plan_key(request: &BuildRequest, local: &LocalFacts, parent: &PinnedParent, h
         .with("parent", parent.descriptor.digest.as_str())
         .with("parent-name", parent.reference.to_string())
         .with("created", request.created.as_deref().unwrap_or_default());
-    let host = [host.clone()];
-    for platform in if request.platforms.is_empty() { &host[..] } else { &request.platforms } {
+    // A single manifest is the same image for every machine; of an index each takes its own.
+    if request.platforms.is_empty() && !parent.descriptor.media_type.is_manifest() {
+        key.add("platform", host.to_string());
+    }
+    for platform in &request.platforms {
         key.add("platform", platform.to_string());
     }
     local.add_to(&mut key);
@@ -323,7 +337,10 @@ pub(super) fn manifest_annotations(
     image: &ImagePlan,
     config: &ConfigChange,
 ) -> BTreeMap<String, String> {
-    let mut annotations = BTreeMap::from([(annotation::PLAN_KEY.to_owned(), key.to_string())]);
+    let mut annotations = BTreeMap::from([
+        (annotation::PLAN_KEY.to_owned(), key.to_string()),
+        (annotation::PLATFORM.to_owned(), image.platform.to_string()),
+    ]);
     if let Some(resolution) = &image.resolution {
         annotations.insert(annotation::RESOLUTION_KEY.into(), resolution.to_string());
     }

@@ -71,7 +71,42 @@ pub(super) async fn images(
     for target in &request.targets {
         last.push(tagged(target)?);
     }
+    for mirror in mirrors(request) {
+        for (_, image) in finished {
+            bring_image(means, &repository, &mirror, image, matches!(document, Document::Index(_))).await?;
+        }
+    }
     tag(means, document, &last).await
+}
+
+/// The repositories of all targets but the first one's.
+fn mirrors(request: &BuildRequest) -> Vec<Repository> {
+    let mut others = Vec::new();
+    for repository in request.targets.iter().map(Reference::repository).skip(1) {
+        if Some(&repository) != target_repository(request).as_ref() && !others.contains(&repository) {
+            others.push(repository);
+        }
+    }
+    others
+}
+
+/// Brings an image that is in `from` to another repository, with its manifest when an index is to refer to it.
+async fn bring_image(
+    means: &Means,
+    from: &Repository,
+    to: &Repository,
+    image: &Image,
+    with_manifest: bool,
+) -> Result<(), OpsError> {
+    let manifest = image.manifest.value();
+    for blob in manifest.layers.iter().chain([&manifest.config]) {
+        bring(means, from, to, blob.clone()).await?;
+    }
+    if with_manifest {
+        let at = Reference::pinned(to, image.manifest.digest());
+        means.registry.push_manifest(&at, &MediaType::new(media_type::OCI_MANIFEST), image.manifest.bytes()).await?;
+    }
+    Ok(())
 }
 
 /// Lets each of `names` stand for `document`, in order.
@@ -86,12 +121,15 @@ pub(super) async fn tag(means: &Means, document: &Document, names: &[Reference])
     Ok(())
 }
 
-/// For which platforms a published document is; asked of its config when it is a single manifest.
-pub(super) async fn platforms(means: &Means, request: &BuildRequest, document: &Document) -> Vec<Platform> {
+/// For which platforms a published document of ours is; a manifest says so itself.
+pub(super) fn platforms(means: &Means, request: &BuildRequest, document: &Document) -> Vec<Platform> {
     match document {
         Document::Index(index) => index.value().platforms(),
         Document::Manifest(_) if !request.platforms.is_empty() => request.platforms.clone(),
-        Document::Manifest(_) => vec![means.host_platform.clone()],
+        Document::Manifest(manifest) => {
+            let said = manifest.value().annotations.get(annotation::PLATFORM).and_then(|text| text.parse().ok());
+            vec![said.unwrap_or_else(|| means.host_platform.clone())]
+        }
     }
 }
 
@@ -104,6 +142,7 @@ pub(super) async fn parent(
     request: &BuildRequest,
     named: &Reference,
     document: Document,
+    platforms: Vec<Platform>,
 ) -> Result<Done, OpsError> {
     let from = named.repository();
     let mut manifests = Vec::new();
@@ -122,19 +161,26 @@ pub(super) async fn parent(
         match target_repository(request) {
             None => export::fetch(means, &from, &blobs).await?,
             Some(target) => {
-                for blob in blobs {
-                    layers.extend(bring(means, &from, &target, blob).await?);
+                for blob in &blobs {
+                    layers.extend(bring(means, &from, &target, blob.clone()).await?);
+                }
+                for mirror in mirrors(request) {
+                    for blob in &blobs {
+                        bring(means, &target, &mirror, blob.clone()).await?;
+                    }
                 }
             }
         }
     }
-    let platforms = platforms(means, request, &document).await;
     match target_repository(request) {
         None => export::write_documents(means, request, manifests, document.clone()).await?,
         Some(target) => {
             if matches!(document, Document::Index(_)) {
-                for manifest in &manifests {
-                    let at = Reference::pinned(&target, manifest.digest());
+                let repositories = [vec![target], mirrors(request)].concat();
+                for (manifest, repository) in
+                    manifests.iter().flat_map(|one| repositories.iter().map(move |at| (one, at)))
+                {
+                    let at = Reference::pinned(repository, manifest.digest());
                     means.registry.push_manifest(&at, &manifest.media_type(), manifest.bytes()).await?;
                 }
             }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::diagnostic::{Class, Diagnose as _};
 use crate::event::{Event, Task, Work};
 use crate::image::filesystem::{Filesystem, Node};
 use crate::image::users::Owner;
@@ -117,7 +118,11 @@ async fn lock(planning: &Planning<'_>, python: &PythonEnvironment) -> Result<Loc
         Some(Wanted::Lock { path, .. }) => {
             let version = format!("{}.{}", python.version.0, python.version.1);
             let markers = MarkerEnvironment::linux(&version, resolution::machine(&platform));
-            let mut lock = without_installed(Lock::read_pylock(path, &tags, &markers)?, python);
+            let lock = Lock::read_pylock(path, &tags, &markers).map_err(|source| match source.class() {
+                Class::Usage => OpsError::Lock { path: path.clone(), source },
+                _ => source.into(),
+            })?;
+            let mut lock = without_installed(lock, python);
             let fetcher = resolution::fetcher(planning.means, planning.request, &RequirementSet::default()).await?;
             fetcher.add_sizes(&mut lock.packages).await?;
             Ok(lock)

@@ -329,6 +329,7 @@ impl Diagnose for RegistryError {
             Self::WrongDigest { .. } | Self::WrongLength { .. } => {
                 "the registry or a proxy on the way changes bytes; nothing of it was kept".to_owned()
             }
+            Self::Document { source, .. } => return source.hint(),
             Self::Unnamed(reference) => format!("say which one, as in `{reference}:TAG`"),
             _ => return None,
         })

@@ -146,6 +146,7 @@ impl Diagnose for FetchError {
             Self::Hash { .. } | Self::TooLarge { .. } | Self::Short { .. } => {
                 Some("make the lock again if the index replaced the file; otherwise do not trust this index".into())
             }
+            Self::File { .. } => Some("put the file where the lock says it is, or make the lock again".into()),
             Self::Http { source, .. } => source.hint(),
             Self::Store { source, .. } => source.hint(),
             _ => None,

@@ -141,6 +141,7 @@ impl Diagnose for SettingsError {
             Problem::Value { hint, .. } => hint.clone(),
             Problem::Variable { name, .. } => Some(format!("set `{name}` in the environment of the build")),
             Problem::Duplicate(_) => Some("keep one of the two".to_owned()),
+            Problem::Yaml(_) => Some("look at the indentation, quotes and brackets around that line".to_owned()),
             Problem::Documents => Some("put each configuration into a file of its own".to_owned()),
             _ => None,
         }

@@ -90,17 +90,17 @@ impl Diagnose for StoreError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Io { path, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                format!("make `{}` writable for this user, or choose another folder with `--cache-dir`", path.display())
+                format!("make `{}` writable for this user, or choose another folder; the store's with `--store`", path.display())
             }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-                "choose a folder on a writable file system with `--cache-dir`".to_owned()
+                "choose a folder on a writable file system; the store's with `--store`".to_owned()
             }
             Self::Full { .. } => {
-                "free some space, for instance with `lapstrake cache prune`, or choose another folder with `--cache-dir`"
+                "free some space, for instance with `lapstrake cache prune`, or choose another folder; the store's with `--store`"
                     .to_owned()
             }
-            Self::Newer { .. } => "use that version, or choose another folder with `--cache-dir`".to_owned(),
-            Self::Foreign { .. } => "choose an empty folder or a new name with `--cache-dir`".to_owned(),
+            Self::Newer { .. } => "use that version, or choose another folder with `--store`".to_owned(),
+            Self::Foreign { .. } => "choose an empty folder or a new name with `--store`".to_owned(),
             Self::Io { .. } | Self::TooLarge { .. } | Self::Kind(_) => return None,
         })
     }

@@ -51,7 +51,7 @@ async fn wheels_are_installed_as_an_installer_leaves_them() {
     let rows: Vec<&str> = record.lines().collect();
     let script = image.file("usr/local/bin/oarlock").unwrap();
     assert_eq!((script.mode, script.uid, script.gid), (0o755, 0, 0));
-    assert_eq!(script.text().lines().next().unwrap(), "#!/usr/local/bin/python3.11");
+    assert_eq!(script.text().lines().next().unwrap(), "#!/usr/local/bin/python");
     assert!(script.text().contains("from oarlock.main import run"), "{}", script.text());
     assert!(rows.iter().any(|row| row.starts_with("../../../bin/oarlock,sha256=")), "{record}");
     for name in ["INSTALLER", "REQUESTED"] {
@@ -190,9 +190,15 @@ async fn a_replaced_distribution_is_whited_out_and_a_satisfied_one_is_kept() {
         (format!("{SITE}/keel/gone.py"), "gone = 1\n".to_owned()),
         (format!("{SITE}/stem/__init__.py"), String::new()),
         (format!("{old}/METADATA"), "Metadata-Version: 2.1\nName: keel\nVersion: 1.0\n".into()),
-        (format!("{old}/RECORD"), "keel/__init__.py,,\nkeel/gone.py,,\nkeel-1.0.dist-info/METADATA,,\nkeel-1.0.dist-info/RECORD,,\n".into()),
+        (
+            format!("{old}/RECORD"),
+            "keel/__init__.py,,\nkeel/gone.py,,\nkeel-1.0.dist-info/METADATA,,\nkeel-1.0.dist-info/RECORD,,\n".into(),
+        ),
         (format!("{kept}/METADATA"), "Metadata-Version: 2.1\nName: stem\nVersion: 1.0\n".into()),
-        (format!("{kept}/RECORD"), "stem/__init__.py,,\nstem-1.0.dist-info/METADATA,,\nstem-1.0.dist-info/RECORD,,\n".into()),
+        (
+            format!("{kept}/RECORD"),
+            "stem/__init__.py,,\nstem-1.0.dist-info/METADATA,,\nstem-1.0.dist-info/RECORD,,\n".into(),
+        ),
     ];
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     yard.push_parent_with("demo/parent:1", &files, |_| ()).await;
@@ -223,8 +229,7 @@ async fn a_docker_family_parent_goes_into_an_oci_manifest() {
     let image = demo(&yard, &[]).await;
     assert_eq!(image.manifest["mediaType"], "application/vnd.oci.image.manifest.v1+json");
     assert_eq!(image.manifest["config"]["mediaType"], "application/vnd.oci.image.config.v1+json");
-    let types: Vec<&str> =
-        image.layers.iter().map(|layer| layer.descriptor["mediaType"].as_str().unwrap()).collect();
+    let types: Vec<&str> = image.layers.iter().map(|layer| layer.descriptor["mediaType"].as_str().unwrap()).collect();
     assert_eq!(types, ["application/vnd.oci.image.layer.v1.tar+gzip"; 4]);
     assert_eq!(image.layers[0].descriptor["digest"], sha256(&parent_layer()));
 }

@@ -59,6 +59,20 @@ async fn of_an_index_parent_the_machines_own_platform_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_single_parent_decides_the_platform_also_when_the_image_is_reused() {
+    let yard = Yard::new().await;
+    for architecture in ["amd64", "arm64"] {
+        let config = changed_config(|config| config["architecture"] = json!(architecture));
+        yard.push_image("demo/parent:1", &[&parent_layer()], &config).await;
+        for reused in [false, true] {
+            let built = yard.build("store", &[]);
+            assert_eq!(built["reused"], reused);
+            assert_eq!(built["platforms"], json!([format!("linux/{architecture}")]));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn skip_build_copies_an_image_byte_for_byte() {
     let yard = Yard::new().await;
     skip_build(&yard);
@@ -177,8 +191,7 @@ async fn json_of_build_and_plan_has_just_the_documented_keys() {
             assert!(["hit", "mount", "copy", "build"].contains(&layer["action"].as_str().unwrap()));
         }
     }
-    let keys_of_build =
-        ["bytes", "digest", "key", "layers", "parent", "platforms", "reference", "reused", "seconds"];
+    let keys_of_build = ["bytes", "digest", "key", "layers", "parent", "platforms", "reference", "reused", "seconds"];
     assert_eq!(keys(&built["images"][0]), keys_of_build);
     let known_before = ["bytes", "key", "layers", "parent", "platforms", "reference", "reused"];
     assert_eq!(keys(&planned["images"][0]), known_before);

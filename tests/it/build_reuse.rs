@@ -46,7 +46,8 @@ async fn unchanged_build_under_another_tag_only_puts_a_manifest() {
     let second = yard.build("empty", &["--tag", &yard.at("demo/app:other")]);
     assert_eq!((&second["reused"], &second["digest"]), (&Value::Bool(true), &first["digest"]));
     let requests = to(&yard.requests(), "/v2/demo/app/");
-    let puts: Vec<&String> = requests.iter().filter(|line| !line.starts_with("GET") && !line.starts_with("HEAD")).collect();
+    let puts: Vec<&String> =
+        requests.iter().filter(|line| !line.starts_with("GET") && !line.starts_with("HEAD")).collect();
     assert_eq!(puts, ["PUT /v2/demo/app/manifests/other"], "{requests:?}");
     assert!(requests.iter().any(|line| line.starts_with("GET /v2/demo/app/manifests/lapstrake-")), "{requests:?}");
     assert!(!requests.iter().any(|line| line.contains("/blobs/")), "{requests:?}");
@@ -85,9 +86,11 @@ async fn source_edit_on_a_fresh_machine_reads_no_layer_and_no_wheel() {
     let requests = yard.requests();
     assert_eq!(kinds(&edited, "build"), ["sources"]);
     let parent = format!("/blobs/{}", crate::support::readback::sha256(&parent_layer()));
-    let reads: Vec<&String> = requests.iter().filter(|line| line.starts_with("GET") && line.contains(&parent)).collect();
+    let reads: Vec<&String> =
+        requests.iter().filter(|line| line.starts_with("GET") && line.contains(&parent)).collect();
     assert!(reads.is_empty(), "{reads:?}");
-    let blobs: Vec<&String> = requests.iter().filter(|line| line.starts_with("GET") && line.contains("/blobs/")).collect();
+    let blobs: Vec<&String> =
+        requests.iter().filter(|line| line.starts_with("GET") && line.contains("/blobs/")).collect();
     assert_eq!(blobs.len(), 2, "the parent's config and its index: {blobs:?}");
     println!("source edit, fresh machine: {} requests, bytes {}", requests.len(), edited["bytes"]);
 }
@@ -110,7 +113,8 @@ async fn parents_index_is_pushed_beside_the_image_and_read_by_the_next_machine()
     let requests = yard.requests();
     let index = note["layers"][0]["digest"].as_str().unwrap();
     assert!(requests.contains(&format!("GET /v2/demo/app/blobs/{index}")), "{requests:?}");
-    assert!(!requests.iter().any(|line| line.starts_with("GET /v2/demo/parent/blobs/sha256") && line.ends_with(&crate::support::readback::sha256(&parent_layer()))));
+    assert!(!requests.iter().any(|line| line.starts_with("GET /v2/demo/parent/blobs/sha256")
+        && line.ends_with(&crate::support::readback::sha256(&parent_layer()))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +182,11 @@ async fn a_cache_image_that_is_not_there_costs_a_warning() {
     let yard = Yard::new().await;
     let ran = yard.run_build("store", &["--cache-from", &yard.at("demo/none:1")]);
     assert_eq!(ran.code, 0);
-    assert!(ran.stderr.contains(&format!("warning: cache image `{}` does not exist", yard.at("demo/none:1"))), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains(&format!("warning: cache image `{}` does not exist", yard.at("demo/none:1"))),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

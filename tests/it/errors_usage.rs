@@ -15,35 +15,50 @@ async fn refused(yard: &Yard, settings: &str, flags: &[&str]) -> String {
 async fn a_misspelt_key() {
     let yard = yard().await;
     let text = refused(&yard, "settings:\n  docker:\n    requirments: pylock.toml\n", &[]).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: lapstrake.yaml:3:5: `settings.docker.requirments` is not a known setting
+      hint: did you mean `requirements`?
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_not_supported_yet() {
     let yard = yard().await;
     let text = refused(&yard, "settings:\n  docker:\n    apt_packages: [git]\n", &[]).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: lapstrake.yaml:3:5: `settings.docker.apt_packages` is not supported yet
+      hint: use a parent image that has these packages
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_variable_that_is_not_set() {
     let yard = yard().await;
     let text = refused(&yard, "settings:\n  docker:\n    environment:\n      KEY: ${NOWHERE}\n", &[]).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: lapstrake.yaml:4:12: variable `NOWHERE` in `settings.docker.environment.KEY` is not set
+      hint: set `NOWHERE` in the environment of the build
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_is_no_yaml() {
     let yard = yard().await;
     let text = refused(&yard, "settings: [\n", &[]).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: lapstrake.yaml:2:1: file is not valid YAML: while parsing a node, did not find expected node content
+      hint: look at the indentation, quotes and brackets around that line
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_is_not_there() {
     let yard = yard().await;
     let text = build_fails(&yard, &["--config", "nowhere.yaml"], 2).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: cannot read the configuration `nowhere.yaml`: No such file or directory (os error 2)
+      hint: see that the file is there, or pass `--config FILE`
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +67,10 @@ async fn a_target_that_is_a_digest() {
     let digest = yard.digest_of("demo/app:latest").await.unwrap();
     yard.requests();
     let text = build_fails(&yard, &["--tag", &format!("{}@{digest}", yard.at("demo/app"))], 2).await;
-    insta::assert_snapshot!(text.replace(digest.as_str(), "DIGEST"), @"");
+    insta::assert_snapshot!(text.replace(digest.as_str(), "DIGEST"), @"
+    error: target `HOST/demo/app@DIGEST` is a digest, and a digest cannot be chosen
+      hint: name a tag, as in `registry/name:tag`
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +79,10 @@ async fn no_target() {
     let mut command = yard.command("store");
     let ran: Ran = command.args(["build", "-q", "--parent-image", &yard.at("demo/parent:1")]).output().unwrap().into();
     let text = failed(&yard, ran, 2).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: nothing says where the image goes
+      hint: pass `--tag REGISTRY/NAME:TAG`, or `--registry URI`, or `--output oci:DIR`
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,35 +91,50 @@ async fn no_parent() {
     let mut command = yard.command("store");
     let ran: Ran = command.args(["build", "-q", "--tag", &yard.at("demo/app:latest")]).output().unwrap().into();
     let text = failed(&yard, ran, 2).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: `settings.docker.parent_image` is not set
+      hint: name one, as in `parent_image: python:3.12-slim`, or pass `--parent-image`
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn skip_build_without_a_parent() {
     let yard = yard().await;
     let text = refused(&yard, "settings:\n  docker:\n    skip_build: true\n", &[]).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: lapstrake.yaml:3:5: `settings.docker` has `skip_build` without `parent_image`
+      hint: name the `parent_image`
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reference_that_is_none() {
     let yard = yard().await;
     let text = refused(&yard, "", &["--parent-image", "Not/A Reference"]).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: repository of `Not/A Reference` is not in lower case
+      hint: write `not/a reference`
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_output_that_is_none() {
     let yard = yard().await;
     let text = refused(&yard, "", &["--output", "zip:x"]).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: output `zip:x` is not one that there is
+      hint: write `registry`, `oci:DIR` or `docker-archive:FILE`
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_variable_of_the_wrong_form() {
     let yard = yard().await;
     let text = refused(&yard, "", &["--env", "NAME"]).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: `--env NAME` is not of the form NAME=VALUE
+      hint: write `--env NAME=VALUE`
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +143,10 @@ async fn a_time_that_is_none() {
     let mut command = yard.build_command("store", &["--quiet"]);
     let ran: Ran = command.env("SOURCE_DATE_EPOCH", "yesterday").output().unwrap().into();
     let text = failed(&yard, ran, 2).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: `SOURCE_DATE_EPOCH` is `yesterday`, which is no number of seconds
+      hint: set it to seconds since 1970, or unset it
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +160,11 @@ async fn a_misspelt_flag_gets_a_suggestion() {
 async fn a_requirements_file_that_is_not_there() {
     let yard = yard().await;
     let text = build_fails(&yard, &["--requirements", "requirements.txt"], 2).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: requirement file `requirements.txt` cannot be read
+      because: No such file or directory (os error 2)
+      hint: give the path of a requirement file; a relative one starts from the configuration's folder
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,9 +172,16 @@ async fn a_lock_that_is_not_there() {
     let yard = yard().await;
     std::fs::remove_file(yard.project().join("pylock.toml")).unwrap();
     let named = build_fails(&yard, &[], 2).await;
-    insta::assert_snapshot!(named, @"");
+    insta::assert_snapshot!(named, @"
+    error: cannot read `DIR/project/pylock.toml`
+      because: No such file or directory (os error 2)
+      hint: see that the file is there and can be read
+    ");
     let demanded = build_fails(&yard, &["--locked"], 2).await;
-    insta::assert_snapshot!(demanded, @"");
+    insta::assert_snapshot!(demanded, @"
+    error: `--locked` needs `DIR/project/pylock.toml`, which is not there
+      hint: make one with `uv export --format pylock.toml`, or leave `--locked` away
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,15 +189,24 @@ async fn a_lock_that_a_merge_left_damaged() {
     let yard = yard().await;
     yard.write("pylock.toml", "lock-version = \"1.0\"\n<<<<<<< HEAD\npackages = []\n");
     let text = build_fails(&yard, &[], 2).await;
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: lock file `DIR/project/pylock.toml` cannot be used
+      because: lock is damaged at line 2: key with no value, expected `=`
+      hint: make the lock again, or take out what a merge left in it
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ignore_file_that_is_not_there() {
     let yard = yard().await;
     let settings = "settings:\n  docker:\n    build_config:\n      dockerignore: nowhere\n";
-    let text = refused(&yard, settings, &[]).await;
-    insta::assert_snapshot!(text, @"");
+    yard.write("lapstrake.yaml", settings);
+    let text = build_fails(&yard, &[], 2).await;
+    insta::assert_snapshot!(text, @"
+    error: cannot read `DIR/project/nowhere`
+      because: No such file or directory (os error 2)
+      hint: see that the file is there and can be read
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

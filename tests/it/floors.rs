@@ -43,8 +43,8 @@ const NEIGHBOURS: [(&str, &str, &str); 12] = [
     ("plan", "image", "a plan stands on a parent image"),
     ("plan", "layer", "keys cover the layer format"),
     ("plan", "python", "wheels are put into layers"),
+    ("resolver", "registry", "both trust the same certificates"),
     ("resolver", "store", "locks and wheels are kept there"),
-    ("resolver", "inputs", "requirement lines are read there"),
     ("serve", "store", "its folder is written with the same care"),
 ];
 
@@ -65,7 +65,8 @@ fn sources() -> Vec<Source> {
         let path = path.strip_prefix(SOURCE).unwrap().to_str().unwrap().to_owned();
         Source { code: without_tests(&blanked(&text)), path, text }
     };
-    let sources: Vec<Source> = paths.into_iter().map(read).filter(|source| !source.path.ends_with("tests.rs")).collect();
+    let sources: Vec<Source> =
+        paths.into_iter().map(read).filter(|source| !source.path.ends_with("tests.rs")).collect();
     assert!(sources.len() > 100, "the source was found");
     sources
 }
@@ -249,7 +250,10 @@ fn offences(source: &Source) -> Vec<String> {
             _ if named == module => {}
             None => offences.push(format!("src/{}: imports `{named}`, which has no floor", source.path)),
             Some(other) if other > floor => {
-                offences.push(format!("src/{}: `{module}` on floor {floor} imports `{named}` on floor {other}", source.path));
+                offences.push(format!(
+                    "src/{}: `{module}` on floor {floor} imports `{named}` on floor {other}",
+                    source.path
+                ));
             }
             Some(other) if other == floor && !is_neighbour() => {
                 offences.push(format!("src/{}: `{module}` may not import its neighbour `{named}`", source.path));
@@ -312,7 +316,8 @@ fn functions(code: &str) -> Vec<(String, usize)> {
         let Some(brace) = item.find('{') else { continue };
         // Of a declaration without a body the semicolon comes first; those in array types stand in brackets.
         let head = &item[..brace];
-        let is_declaration = head.match_indices(';').any(|(at, _)| head[..at].matches('[').count() == head[..at].matches(']').count());
+        let is_declaration =
+            head.match_indices(';').any(|(at, _)| head[..at].matches('[').count() == head[..at].matches(']').count());
         if !name.is_empty() && !is_declaration {
             found.push((name, code_lines(&item[..brace + body_length(&item[brace..])])));
         }
@@ -325,8 +330,13 @@ fn mod_and_lib_files_declare_and_re_export_and_do_nothing_else() {
     let mut offences = Vec::new();
     for source in sources().iter().filter(|source| source.path.ends_with("mod.rs") || source.path == "lib.rs") {
         for statement in source.code.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
-            let bare = statement.split_whitespace().filter(|word| !word.starts_with("#[")).collect::<Vec<_>>().join(" ");
-            let word = bare.strip_prefix("pub(crate) ").or(bare.strip_prefix("pub(super) ")).or(bare.strip_prefix("pub ")).unwrap_or(&bare);
+            let bare =
+                statement.split_whitespace().filter(|word| !word.starts_with("#[")).collect::<Vec<_>>().join(" ");
+            let word = bare
+                .strip_prefix("pub(crate) ")
+                .or(bare.strip_prefix("pub(super) "))
+                .or(bare.strip_prefix("pub "))
+                .unwrap_or(&bare);
             if !word.starts_with("mod ") && !word.starts_with("use ") {
                 offences.push(format!("src/{}: `{}`", source.path, bare.chars().take(60).collect::<String>()));
             }
@@ -359,17 +369,40 @@ fn made_up(path: &str, text: &str) -> Source {
 #[test]
 fn offenders_are_named() {
     for (path, text, offence) in [
-        ("oci/digest.rs", "use crate::store::Store;\n", "src/oci/digest.rs: `oci` on floor 1 imports `store` on floor 3"),
-        ("plan/key.rs", "fn f() { let _ = crate::ops::plan(); }\n", "src/plan/key.rs: `plan` on floor 2 imports `ops` on floor 4"),
-        ("store/blobs.rs", "use crate::{oci::Digest, registry::{Client, Keychain}};\n", "src/store/blobs.rs: `store` may not import its neighbour `registry`"),
-        ("layer/read/tar.rs", "use super::super::super::ops;\n", "src/layer/read/tar.rs: `layer` on floor 2 imports `ops` on floor 4"),
-        ("cli/build.rs", "use crate::ops::build;\n", "src/cli/build.rs: uses `crate::ops`; the binary sees the library alone"),
+        (
+            "oci/digest.rs",
+            "use crate::store::Store;\n",
+            "src/oci/digest.rs: `oci` on floor 1 imports `store` on floor 3",
+        ),
+        (
+            "plan/key.rs",
+            "fn f() { let _ = crate::ops::plan(); }\n",
+            "src/plan/key.rs: `plan` on floor 2 imports `ops` on floor 4",
+        ),
+        (
+            "store/blobs.rs",
+            "use crate::{oci::Digest, registry::{Client, Keychain}};\n",
+            "src/store/blobs.rs: `store` may not import its neighbour `registry`",
+        ),
+        (
+            "layer/read/tar.rs",
+            "use super::super::super::ops;\n",
+            "src/layer/read/tar.rs: `layer` on floor 2 imports `ops` on floor 4",
+        ),
+        (
+            "cli/build.rs",
+            "use crate::ops::build;\n",
+            "src/cli/build.rs: uses `crate::ops`; the binary sees the library alone",
+        ),
         ("attic.rs", "", "src/attic.rs: module `attic` has no floor; give it one in this test"),
     ] {
         assert_eq!(offences(&made_up(path, text)), [offence]);
     }
     for (path, text) in [
-        ("oci/digest.rs", "// use crate::store::Store;\nconst A: &str = \"crate::ops\";\nconst B: &str = r#\"crate::ops \" \"#;\n"),
+        (
+            "oci/digest.rs",
+            "// use crate::store::Store;\nconst A: &str = \"crate::ops\";\nconst B: &str = r#\"crate::ops \" \"#;\n",
+        ),
         ("oci/digest.rs", "#[cfg(test)]\nmod tests { use crate::store::Store; fn f() { {} } }\n"),
         ("ops/build.rs", "use super::plan::plan;\nuse crate::{plan::Key, store::Store};\n"),
         ("cli/build.rs", "use lapstrake::ops;\n"),
@@ -380,6 +413,8 @@ fn offenders_are_named() {
 
 #[test]
 fn functions_are_measured_without_comments_and_strings() {
-    let code = blanked("trait T { fn declared(&self, a: [u8; 2]); }\nfn one<'a>(x: &'a str) -> char {\n    // }\n    let _ = \"}\";\n    '}'\n}\n");
-    assert_eq!(functions(&code), [("one".to_owned(), 4)]);
+    let code = blanked(
+        "trait T { fn declared(&self, a: [u8; 2]); }\nfn one<'a>(x: &'a str) -> char {\n    // }\n    let _ = \"}\";\n    '}'\n}\n",
+    );
+    assert_eq!(functions(&code), [("one".to_owned(), 3)]);
 }

@@ -225,11 +225,11 @@ fn wrong_values_are_refused_with_their_place() {
 fn what_is_no_plain_yaml_is_refused_with_its_place() {
     insta::assert_snapshot!(refusal(parse("settings:\n  docker: [\n")), @r"
     run.yaml:3:1: file is not valid YAML: while parsing a node, did not find expected node content
-    hint: none
+    hint: look at the indentation, quotes and brackets around that line
     ");
     insta::assert_snapshot!(refusal(parse("lapstrake: {}\n'lapstrake': {}\n")), @r"
     run.yaml:2:1: file is not valid YAML: duplicated key in mapping
-    hint: none
+    hint: look at the indentation, quotes and brackets around that line
     ");
     insta::assert_snapshot!(refusal(parse("name: a\n---\nname: b\n")), @r"
     run.yaml:3:1: file holds more than one YAML document

@@ -307,7 +307,7 @@ fn folder_of_something_else_or_of_a_later_version_is_refused() {
     fs::write(folder.path().join("thesis.tex"), b"").unwrap();
     let error = Store::open(folder.path()).unwrap_err();
     assert!(matches!(&error, StoreError::Foreign { found, .. } if found == "thesis.tex"), "{error:?}");
-    assert!(error.hint().unwrap().contains("--cache-dir"));
+    assert!(error.hint().unwrap().contains("--store"));
 
     let (_folder, store) = store();
     fs::write(store.root().join("layout"), "lapstrake-store 2\n").unwrap();

@@ -123,7 +123,9 @@ impl Diagnose for RequirementsError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unreadable { .. } => "give the path of a requirement file, relative to the source root".into(),
+            Self::Unreadable { .. } => {
+                "give the path of a requirement file; a relative one starts from the configuration's folder".into()
+            }
             Self::UnreadableInclude { .. } => {
                 "paths after `-r` and `-c` are relative to the file that holds them; correct the path".into()
             }

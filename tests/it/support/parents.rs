@@ -21,6 +21,8 @@ pub(crate) fn layer(files: &[(&str, &str)]) -> (Vec<u8>, String) {
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
         header.set_mtime(315_532_800);
+        header.set_uid(0);
+        header.set_gid(0);
         builder.append_data(&mut header, path, content.as_bytes()).unwrap();
     }
     let tar = builder.into_inner().unwrap();

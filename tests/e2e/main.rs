@@ -1,0 +1,25 @@
+//! The end-to-end suite: the real binary against real parts, one line a part with its version.
+//!
+//! Not part of `cargo test`, since it needs root, a network and Debian's packages; `.ci/run` runs it.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "the suite starts the real parts, reads what they left on the disk, and reports on stdout"
+)]
+
+mod cases;
+mod compare;
+mod harness;
+mod image;
+mod parents;
+mod process;
+mod project;
+mod rootfs;
+mod servers;
+mod tools;
+mod world;
+
+fn main() -> std::process::ExitCode {
+    harness::run(&cases::all())
+}

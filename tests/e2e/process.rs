@@ -1,0 +1,64 @@
+//! Children that run to their end.
+//!
+//! Servers are not started here.
+
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
+
+use crate::harness::Halt;
+
+/// What a child left.
+pub(crate) struct Ran {
+    /// The command line, for messages.
+    pub(crate) line: String,
+    /// The exit code; `None` after a signal.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// The run, when it succeeded.
+    pub(crate) fn done(self) -> Result<Self, Halt> {
+        if self.code == Some(0) {
+            return Ok(self);
+        }
+        Err(Halt::Failed(format!("`{}` ended with {:?}\n{}", self.line, self.code, tail(&self.shown()))))
+    }
+
+    /// What it said, both streams.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// The last lines of a text.
+pub(crate) fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(25)..].join("\n")
+}
+
+/// A command with arguments.
+pub(crate) fn command<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command and keeps what it says, however it ends.
+pub(crate) fn run(command: &mut Command) -> Result<Ran, Halt> {
+    let line = shown(command);
+    let output = command.output().map_err(|error| Halt::Failed(format!("cannot start `{line}`: {error}")))?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Ran { line, code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) })
+}
+
+/// Runs a command that must succeed, and gives its stdout.
+pub(crate) fn done<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Result<String, Halt> {
+    Ok(run(&mut command(program, arguments))?.done()?.stdout)
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,215 @@
+//! Servers on loopback that live as long as the suite, or as a value of it.
+//!
+//! Each is ended by its own process id, on drop, and by the kernel when the suite dies first.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::Halt;
+use crate::process::{command, done, run, tail};
+use crate::tools;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A child that serves.
+struct Serving {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Serving {
+    /// Starts `program`; what it says goes into `log`.
+    fn start(program: &str, arguments: &[&str], log: &Path, stdout: Stdio) -> Result<Self, Halt> {
+        let file = File::create(log)?;
+        let mut command = if tools::find("setpriv").is_some() {
+            // The kernel ends the server when the suite dies without dropping it.
+            command("setpriv", ["--pdeathsig", "TERM", program].iter().chain(arguments))
+        } else {
+            command(program, arguments)
+        };
+        let child = command.stdout(stdout).stderr(file).spawn()?;
+        Ok(Self { child, log: log.to_owned() })
+    }
+
+    fn ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits until `ready`, or gives the last words of the server.
+    fn wait(&mut self, ready: impl Fn() -> bool) -> Result<(), String> {
+        let start = Instant::now();
+        while !ready() {
+            if self.ended() || start.elapsed() > PATIENCE {
+                return Err(tail(&self.log()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid.filter(|_| !self.ended()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let start = Instant::now();
+        while !self.ended() && start.elapsed() < Duration::from_secs(15) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether a registry answers.
+fn answers(address: &str) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"GET /v2/ HTTP/1.0\r\n\r\n")?;
+        let mut head = [0; 5];
+        stream.read_exact(&mut head)?;
+        Ok(&head == b"HTTP/")
+    };
+    ask().unwrap_or(false)
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> Result<u16, Halt> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Debian's docker-registry, with an access log.
+pub(crate) struct DockerRegistry {
+    serving: Serving,
+    /// `127.0.0.1:PORT`.
+    pub(crate) address: String,
+}
+
+impl DockerRegistry {
+    /// Serves from `folder`; with `htpasswd`, only to the users of that file.
+    pub(crate) fn start(folder: &Path, htpasswd: Option<&Path>) -> Result<Self, Halt> {
+        tools::need(&["docker-registry"])?;
+        std::fs::create_dir_all(folder)?;
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let mut config = format!(
+            "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n",
+            folder.join("data").display()
+        );
+        if let Some(file) = htpasswd {
+            config.push_str(&format!("auth:\n  htpasswd:\n    realm: e2e\n    path: {}\n", file.display()));
+        }
+        let file = folder.join("config.yml");
+        std::fs::write(&file, config)?;
+        // The access log goes to stdout, and is counted; the rest to stderr.
+        let requests = File::create(folder.join("requests"))?;
+        let arguments = ["serve", &file.to_string_lossy()];
+        let mut serving = Serving::start("docker-registry", &arguments, &folder.join("log"), requests.into())?;
+        serving.log = folder.join("requests");
+        serving
+            .wait(|| answers(&address))
+            .map_err(|log| Halt::Failed(format!("docker-registry did not start\n{log}")))?;
+        Ok(Self { serving, address })
+    }
+
+    /// What was asked until now, a line a request: `METHOD PATH STATUS`.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        let log = self.serving.log();
+        let request = |line: &str| {
+            let mut quoted = line.split('"');
+            let (asked, answered) = (quoted.nth(1)?, quoted.next()?);
+            let mut words = asked.split(' ');
+            let (method, path) = (words.next()?, words.next()?);
+            Some(format!("{method} {path} {}", answered.split_whitespace().next()?))
+        };
+        log.lines().filter_map(request).collect()
+    }
+}
+
+/// `lapstrake registry serve`.
+pub(crate) struct EmbeddedRegistry {
+    _serving: Serving,
+    pub(crate) address: String,
+}
+
+impl EmbeddedRegistry {
+    /// Serves from `folder`.
+    pub(crate) fn start(folder: &Path) -> Result<Self, Halt> {
+        std::fs::create_dir_all(folder)?;
+        let root = folder.join("data");
+        let arguments = ["registry", "serve", &root.to_string_lossy(), "--listen", "127.0.0.1:0"];
+        let program = env!("CARGO_BIN_EXE_lapstrake");
+        let mut serving = Serving::start(program, &arguments, &folder.join("log"), Stdio::piped())?;
+        let mut line = String::new();
+        if let Some(stdout) = serving.child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        let address = line.trim().to_owned();
+        let ready = serving.wait(|| answers(&address));
+        ready.map_err(|log| Halt::Failed(format!("`lapstrake registry serve` did not start\n{log}")))?;
+        Ok(Self { _serving: serving, address })
+    }
+}
+
+/// Debian's dockerd on a socket of its own.
+pub(crate) struct Dockerd {
+    _serving: Serving,
+    socket: String,
+    // Sockets have short paths only, so they are not below the suite's folder.
+    _sockets: tempfile::TempDir,
+}
+
+impl Dockerd {
+    /// Starts it with everything below `folder`.
+    pub(crate) fn start(folder: &Path) -> Result<Self, Halt> {
+        tools::need(&["dockerd", "docker", "runc"])?;
+        tools::need_root()?;
+        std::fs::create_dir_all(folder)?;
+        let sockets = tempfile::Builder::new().prefix("lapstrake-e2e-").tempdir()?;
+        let below = |name: &str| sockets.path().join(name).display().to_string();
+        let socket = format!("unix://{}", below("docker.sock"));
+        let (exec_root, pid_file) = (below("exec"), below("pid"));
+        let data_root = folder.join("data").display().to_string();
+        let arguments = [
+            ["-H", &socket, "--data-root", &data_root, "--exec-root", &exec_root].as_slice(),
+            &["-p", &pid_file, "--iptables=false", "--ip6tables=false", "--bridge=none"],
+        ]
+        .concat();
+        let mut serving = Serving::start("dockerd", &arguments, &folder.join("log"), Stdio::null())?;
+        let ready = || run(&mut command("docker", ["-H", &socket, "version"])).is_ok_and(|ran| ran.code == Some(0));
+        serving.wait(ready).map_err(|log| {
+            Halt::Skipped(format!("dockerd does not start here: {}", log.lines().last().unwrap_or("no word")))
+        })?;
+        Ok(Self { _serving: serving, socket, _sockets: sockets })
+    }
+
+    /// Runs `docker` against it, and gives stdout.
+    pub(crate) fn docker(&self, arguments: &[&str]) -> Result<String, Halt> {
+        done("docker", ["-H", &self.socket].iter().copied().chain(arguments.iter().copied()))
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        let _ = self.docker(&["container", "prune", "--force"]);
+    }
+}
+
+/// A command of the binary under test.
+pub(crate) fn lapstrake() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lapstrake"));
+    command.stdin(Stdio::null());
+    command
+}
