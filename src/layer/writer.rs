@@ -11,7 +11,7 @@
 //!
 //! Memory: the running member and its compressed form ([`RUNNING`] each), one stream with its inflated bytes
 //! ([`WHOLE_MAX`] each, only once content of that size came) and the sink's buffer. That is below
-//! 10 MiB for a writer, whatever the size of the layer.
+//! 6 MiB for a writer, whatever the size of the layer.
 
 use std::io::{self, Read, Write};
 
