@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::event::Event;
 use crate::image::{AddedLayer, Image, assemble};
 use crate::inputs::source::SourceTree;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
@@ -130,7 +131,11 @@ async fn assemble_all(
     match earlier::target_repository(request) {
         Some(repository) => {
             for (parent, bytes) in indexes {
-                super::parent_index::publish(means, &parent, bytes, &repository).await?;
+                // Some registries refuse artifacts; the next machine then streams the parent once more.
+                if let Err(error) = super::parent_index::publish(means, &parent, bytes, &repository).await {
+                    let text = format!("the parent's index cannot be kept in `{repository}`: {error}");
+                    means.reporter.report(Event::Warning { text });
+                }
             }
             publish::images(means, request, planned, &finished, &document).await?;
         }
