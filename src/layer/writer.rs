@@ -150,8 +150,8 @@ impl<W: Write> LayerWriter<W> {
     /// Appends a file whose content is `deflated_len` bytes of raw DEFLATE from `deflated`, which become a
     /// gzip member as they are; bytes behind them are not read.
     ///
-    /// `inspect` sees the inflated bytes in order, each once. It may have seen bytes of a stream that is refused
-    /// afterwards.
+    /// `record` takes the inflated bytes too, in one pass with the layer's own hash ([`Digester::update_pair`]). It is
+    /// of no use when the stream is refused.
     ///
     /// # Errors
     /// Fails with [`LayerError::Inflate`] unless the stream ends exactly at its last byte and inflates to
@@ -162,15 +162,15 @@ impl<W: Write> LayerWriter<W> {
         deflated: &mut dyn Read,
         deflated_len: u64,
         crc32: u32,
-        inspect: &mut dyn FnMut(&[u8]),
+        record: Option<&mut Digester>,
     ) -> Result<(), LayerError> {
         self.guarded(|writer| {
             let expected = Expected { size: size_of(entry)?, crc32 };
             writer.put_header(entry)?;
             if expected.size <= WHOLE_MAX && deflated_len <= WHOLE_MAX {
-                writer.put_whole(entry, deflated, deflated_len, expected, inspect)?;
+                writer.put_whole(entry, deflated, deflated_len, expected, record)?;
             } else {
-                writer.put_stream(entry, deflated, deflated_len, expected, inspect)?;
+                writer.put_stream(entry, deflated, deflated_len, expected, record)?;
             }
             writer.put(tar::padding(expected.size))
         })
@@ -281,7 +281,7 @@ impl<W: Write> LayerWriter<W> {
         deflated: &mut dyn Read,
         deflated_len: u64,
         expected: Expected,
-        inspect: &mut dyn FnMut(&[u8]),
+        record: Option<&mut Digester>,
     ) -> Result<(), LayerError> {
         if expected.size >= SMALL {
             self.end_running()?;
@@ -292,11 +292,13 @@ impl<W: Write> LayerWriter<W> {
         read_deflated(entry, deflated, &mut member[HEADER.len()..stream_end])?;
         member[stream_end..].copy_from_slice(&footer(expected.crc32, expected.size));
         let inflated = self.inflater.whole(member, expected).map_err(|source| refused(entry, source))?;
-        inspect(inflated);
         if expected.size >= SMALL {
-            self.diff.update(inflated);
+            hash(&mut self.diff, record, inflated);
             self.unpacked += expected.size;
             return self.sink.write(member).map_err(LayerError::Write);
+        }
+        if let Some(record) = record {
+            record.update(inflated);
         }
         let mut small = [0; SMALL as usize];
         let small = &mut small[..inflated.len()];
@@ -311,7 +313,7 @@ impl<W: Write> LayerWriter<W> {
         deflated: &mut dyn Read,
         deflated_len: u64,
         expected: Expected,
-        inspect: &mut dyn FnMut(&[u8]),
+        mut record: Option<&mut Digester>,
     ) -> Result<(), LayerError> {
         self.end_running()?;
         self.sink.write(&HEADER).map_err(LayerError::Write)?;
@@ -321,10 +323,7 @@ impl<W: Write> LayerWriter<W> {
             let piece = sized(&mut self.member, left.min(CHUNK) as usize);
             read_deflated(entry, deflated, piece)?;
             left -= piece.len() as u64;
-            let mut see = |inflated: &[u8]| {
-                self.diff.update(inflated);
-                inspect(inflated);
-            };
+            let mut see = |inflated: &[u8]| hash(&mut self.diff, record.as_deref_mut(), inflated);
             stream.feed(piece, &mut see).map_err(|source| refused(entry, source))?;
             self.sink.write(piece).map_err(LayerError::Write)?;
         }
@@ -339,6 +338,14 @@ fn size_of(entry: &Entry) -> Result<u64, LayerError> {
     match entry.kind {
         EntryKind::File { size } => Ok(size),
         _ => Err(LayerError::Kind { path: entry.path.clone() }),
+    }
+}
+
+/// Hashes content for the layer and, where it has one, for its RECORD.
+fn hash(diff: &mut Digester, record: Option<&mut Digester>, inflated: &[u8]) {
+    match record {
+        Some(record) => diff.update_pair(record, inflated),
+        None => diff.update(inflated),
     }
 }
 

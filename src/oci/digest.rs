@@ -9,6 +9,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
+use super::sha256::Sha256;
+
 /// A hash algorithm that OCI registers for digests (image-spec, descriptor.md, "Registered algorithms").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
@@ -158,7 +160,7 @@ pub struct Digester(State);
 
 #[derive(Clone)]
 enum State {
-    Sha256(sha2::Sha256),
+    Sha256(Sha256),
     Sha384(sha2::Sha384),
     Sha512(sha2::Sha512),
 }
@@ -167,7 +169,7 @@ impl Digester {
     /// Starts a hash with `algorithm`.
     pub fn new(algorithm: Algorithm) -> Self {
         Self(match algorithm {
-            Algorithm::Sha256 => State::Sha256(sha2::Sha256::new()),
+            Algorithm::Sha256 => State::Sha256(Sha256::new()),
             Algorithm::Sha384 => State::Sha384(sha2::Sha384::new()),
             Algorithm::Sha512 => State::Sha512(sha2::Sha512::new()),
         })
@@ -187,10 +189,24 @@ impl Digester {
         }
     }
 
+    /// Takes the next bytes of both hashes; in one pass, which costs little more than one hash, when both are SHA-256
+    /// and the bytes taken so far differ by a multiple of 64.
+    ///
+    /// That is so for a file's content in a tar and alone, because content begins at a multiple of 512 there.
+    pub fn update_pair(&mut self, other: &mut Self, bytes: &[u8]) {
+        match (&mut self.0, &mut other.0) {
+            (State::Sha256(one), State::Sha256(two)) => one.update_pair(two, bytes),
+            _ => {
+                self.update(bytes);
+                other.update(bytes);
+            }
+        }
+    }
+
     /// Ends the hash.
     pub fn finish(self) -> Digest {
         match self.0 {
-            State::Sha256(state) => digest_of(Algorithm::Sha256, &state.finalize()),
+            State::Sha256(state) => digest_of(Algorithm::Sha256, &state.finish()),
             State::Sha384(state) => digest_of(Algorithm::Sha384, &state.finalize()),
             State::Sha512(state) => digest_of(Algorithm::Sha512, &state.finalize()),
         }

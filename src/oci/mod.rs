@@ -13,6 +13,7 @@ pub mod media_type;
 mod platform;
 mod raw;
 mod reference;
+mod sha256;
 
 pub use config::{CONFIG_CAP, HistoryEntry, ImageConfig};
 pub use descriptor::{Descriptor, DescriptorError};

@@ -177,6 +177,11 @@ impl Checker {
         self.digester.update(bytes);
     }
 
+    /// The hash itself, for one who hashes the same bytes for another reason.
+    pub fn digester(&mut self) -> &mut Digester {
+        &mut self.digester
+    }
+
     /// Ends the file, which is `path`.
     ///
     /// # Errors

@@ -212,13 +212,9 @@ fn write_file<W: Write>(
     let mut checker = wheel.digests[index].as_ref().map(Checker::new);
     let result = match (member.method, member.size) {
         (Method::Deflated, 1..) => {
-            let mut inspect = |bytes: &[u8]| {
-                if let Some(checker) = &mut checker {
-                    checker.update(bytes);
-                }
-            };
             let mut raw = wheel.archive.raw(member);
-            writer.append_deflated(entry, &mut raw, member.compressed, member.crc32, &mut inspect)
+            let record = checker.as_mut().map(Checker::digester);
+            writer.append_deflated(entry, &mut raw, member.compressed, member.crc32, record)
         }
         _ => {
             let mut content = wheel.archive.reader(member);

@@ -26,6 +26,7 @@ mod serve;
 mod settings;
 mod store;
 mod support;
+mod unsafe_code;
 mod vectors_oci;
 mod vectors_parent;
 mod vectors_registry;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::layer::{EntryPath, PLACED_MTIME};
+use crate::oci::{Algorithm, Digest};
 
 fn entry(path: &str, kind: EntryKind) -> Entry {
     Entry { path: EntryPath::parse(path).unwrap(), kind, mode: 0o644, uid: 0, gid: 0, mtime: PLACED_MTIME }
@@ -34,14 +35,12 @@ fn deflate(content: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn append_deflated(writer: &mut LayerWriter<Vec<u8>>, path: &str, content: &[u8]) -> Vec<u8> {
-    let (stream, mut seen) = (deflate(content), Vec::new());
-    let crc = crc32fast::hash(content);
-    let mut inspect = |part: &[u8]| seen.extend_from_slice(part);
-    writer
-        .append_deflated(&file(path, content.len()), &mut &stream[..], stream.len() as u64, crc, &mut inspect)
-        .unwrap();
-    seen
+/// Gives what the digester of `algorithm` says that passed by.
+fn append_deflated(writer: &mut LayerWriter<Vec<u8>>, path: &str, content: &[u8], algorithm: Algorithm) -> Digest {
+    let (stream, mut record) = (deflate(content), Digester::new(algorithm));
+    let (len, crc) = (stream.len() as u64, crc32fast::hash(content));
+    writer.append_deflated(&file(path, content.len()), &mut &stream[..], len, crc, Some(&mut record)).unwrap();
+    record.finish()
 }
 
 #[test]
@@ -52,7 +51,12 @@ fn layer_reads_back_with_contents_and_digests() {
     for size in sizes {
         writer.append_bytes(&file(&format!("d/own-{size}"), size), &bytes(size, 1)).unwrap();
         let content = bytes(size, 2);
-        assert_eq!(append_deflated(&mut writer, &format!("d/wheel-{size}"), &content), content);
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let mut expected = Digester::new(algorithm);
+            expected.update(&content);
+            let path = format!("d/{}-{size}", algorithm.name());
+            assert_eq!(append_deflated(&mut writer, &path, &content, algorithm), expected.finish(), "{path}");
+        }
     }
     let (layer, blob) = writer.finish().unwrap();
     let mut tar = Vec::new();
@@ -72,7 +76,7 @@ fn layer_reads_back_with_contents_and_digests() {
             found += 1;
         }
     }
-    assert_eq!(found, 2 * sizes.len());
+    assert_eq!(found, 3 * sizes.len());
 }
 
 #[test]
@@ -80,7 +84,7 @@ fn buffers_of_another_layer_leave_no_trace() {
     let write = |mut writer: LayerWriter<Vec<u8>>, seed| {
         for size in [100, 3000, RUNNING + 1, (4 << 20) + 1] {
             writer.append_bytes(&file(&format!("own-{size}"), size), &bytes(size, seed)).unwrap();
-            append_deflated(&mut writer, &format!("wheel-{size}"), &bytes(size, seed));
+            append_deflated(&mut writer, &format!("wheel-{size}"), &bytes(size, seed), Algorithm::Sha256);
         }
         writer.finish_keeping_buffers().unwrap()
     };
@@ -101,7 +105,7 @@ fn layer_bytes_are_held() {
     writer.append(&entry("opt/again", EntryKind::Hardlink { target: EntryPath::parse("opt/small").unwrap() })).unwrap();
     let stored = [&[1, 0xb8, 0x0b, 0x47, 0xf4][..], &[b'x'; 3000]].concat();
     let (len, crc) = (stored.len() as u64, crc32fast::hash(&[b'x'; 3000]));
-    writer.append_deflated(&file("opt/copied", 3000), &mut &stored[..], len, crc, &mut |_| {}).unwrap();
+    writer.append_deflated(&file("opt/copied", 3000), &mut &stored[..], len, crc, None).unwrap();
     let (layer, _) = writer.finish().unwrap();
     let diff_id = "ea9eaa91fc78a1e49406c1cdfc41ea9bbc36494429141ad102f47aaf71c1f685";
     let digest = "37908b88e0c541ebfd595e424db93561e88db062ad8d27a27cc41341d163fd3c";
@@ -118,12 +122,19 @@ fn refusal(content: &[u8], size: usize, damage: impl FnOnce(&mut Vec<u8>, &mut u
     damage(&mut stream, &mut crc);
     let mut writer = LayerWriter::new(Vec::new());
     let (mut seen, len) = (0, stream.len() as u64);
-    let result = writer.append_deflated(&file("f", size), &mut &stream[..], len, crc, &mut |part| seen += part.len());
-    assert!(seen <= size, "inspect saw more than the entry has");
+    let mut inflater = Inflater::new();
+    let mut inflating = inflater.stream(Expected { size: size as u64, crc32: crc });
+    let fed = inflating.feed(&stream, &mut |part| seen += part.len());
+    assert!(seen <= size, "more was inflated than the entry has");
+    let streamed = fed.and_then(|()| inflating.finish()).unwrap_err();
+    let result = writer.append_deflated(&file("f", size), &mut &stream[..], len, crc, None);
     assert!(matches!(writer.append(&file("g", 0)), Err(LayerError::Abandoned)));
     assert!(matches!(writer.finish(), Err(LayerError::Abandoned)));
     match result {
-        Err(LayerError::Inflate { path, source }) if path.as_bytes() == b"f" => source,
+        Err(LayerError::Inflate { path, source }) if path.as_bytes() == b"f" => {
+            assert_eq!(source, streamed, "both inflaters agree");
+            source
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -161,7 +172,7 @@ fn bomb_is_refused_before_it_goes_off() {
 fn stream_of_many_empty_blocks_is_copied_in_pieces() {
     let blocks = [[0, 0, 0, 0xff, 0xff].repeat(1 << 20), vec![1, 0, 0, 0xff, 0xff]].concat();
     let mut writer = LayerWriter::new(Vec::new());
-    writer.append_deflated(&file("f", 0), &mut &blocks[..], blocks.len() as u64, 0, &mut |_| {}).unwrap();
+    writer.append_deflated(&file("f", 0), &mut &blocks[..], blocks.len() as u64, 0, None).unwrap();
     assert!(writer.member.capacity() <= 2 * CHUNK as usize, "{}", writer.member.capacity());
     assert!(writer.finish().unwrap().0.descriptor.size > 5 << 20);
 }
@@ -172,7 +183,7 @@ fn stream_that_its_reader_cuts_off_is_truncated() {
         let mut writer = LayerWriter::new(Vec::new());
         let stream = deflate(&bytes(len as usize, 1));
         let told = stream.len() as u64 + 1;
-        let result = writer.append_deflated(&file("f", len as usize), &mut &stream[..], told, 0, &mut |_| {});
+        let result = writer.append_deflated(&file("f", len as usize), &mut &stream[..], told, 0, None);
         assert!(matches!(
             result,
             Err(LayerError::Inflate { source: InflateError::Truncated | InflateError::Crc { .. }, .. })
@@ -187,7 +198,7 @@ fn bytes_behind_the_stream_are_left_to_the_reader() {
     let mut rest = &stream[..];
     let mut writer = LayerWriter::new(Vec::new());
     let len = stream.len() as u64 - 4;
-    writer.append_deflated(&file("f", 10_000), &mut rest, len, crc32fast::hash(&content), &mut |_| {}).unwrap();
+    writer.append_deflated(&file("f", 10_000), &mut rest, len, crc32fast::hash(&content), None).unwrap();
     assert_eq!(rest, b"rest");
 }
 
@@ -219,7 +230,7 @@ fn content_against_the_kind_and_impossible_links_are_refused() {
     let mut writer = || writers.next().unwrap();
     assert!(matches!(writer().append(&file("f", 1)), Err(LayerError::Kind { .. })));
     assert!(matches!(writer().append_bytes(&directory, b""), Err(LayerError::Kind { .. })));
-    let deflated = writer().append_deflated(&directory, &mut &b"\x03\0"[..], 2, 0, &mut |_| {});
+    let deflated = writer().append_deflated(&directory, &mut &b"\x03\0"[..], 2, 0, None);
     assert!(matches!(deflated, Err(LayerError::Kind { .. })));
     for target in [&b""[..], b"a\0b"] {
         let link = entry("l", EntryKind::Symlink { target: target.to_vec() });
@@ -252,7 +263,7 @@ fn write_some<W: Write>(sink: W) -> Result<(FinishedLayer, W), LayerError> {
     for size in [100, 200_000, 5 << 20] {
         let content = bytes(size, 2);
         let (stream, crc) = (deflate(&content), crc32fast::hash(&content));
-        writer.append_deflated(&file("f", size), &mut &stream[..], stream.len() as u64, crc, &mut |_| {})?;
+        writer.append_deflated(&file("f", size), &mut &stream[..], stream.len() as u64, crc, None)?;
     }
     writer.finish()
 }
@@ -296,7 +307,7 @@ fn memory_does_not_grow_with_the_content() {
     }
     let stream = deflate(&vec![0; 64 << 20]);
     let crc = crc32fast::hash(&vec![0; 64 << 20]);
-    writer.append_deflated(&file("f", 64 << 20), &mut &stream[..], stream.len() as u64, crc, &mut |_| {}).unwrap();
+    writer.append_deflated(&file("f", 64 << 20), &mut &stream[..], stream.len() as u64, crc, None).unwrap();
     assert!(writer.member.capacity() <= 2 * CHUNK as usize);
 }
 
@@ -356,7 +367,7 @@ proptest! {
                 EntryKind::File { .. } if index % 2 == 0 => writer.append_bytes(entry, content).unwrap(),
                 EntryKind::File { .. } => {
                     let (stream, crc) = (deflate(content), crc32fast::hash(content));
-                    writer.append_deflated(entry, &mut &stream[..], stream.len() as u64, crc, &mut |_| {}).unwrap();
+                    writer.append_deflated(entry, &mut &stream[..], stream.len() as u64, crc, None).unwrap();
                 }
                 _ => writer.append(entry).unwrap(),
             }
