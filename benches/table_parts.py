@@ -19,7 +19,8 @@ from pathlib import Path
 SOURCE_FILES = 200
 REQUIREMENTS = ["zenml==0.98.0", "pandas", "scikit-learn", "numpy", "requests"]
 # Small, pure, without requirements of their own, and in none of the above.
-ADDED = ["tabulate", "xmltodict", "toolz", "humanize", "inflection", "blinker", "docopt-ng"]
+ADDED = ["tabulate", "xmltodict", "toolz", "humanize", "inflection", "blinker", "docopt-ng", "colorama", "termcolor",
+         "pyfiglet", "cachetools", "unidecode"]
 SITE = "usr/local/lib/python3.11/dist-packages"
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 DEBIAN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

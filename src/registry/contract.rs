@@ -23,7 +23,8 @@ pub type BlobStream = Pin<Box<dyn Stream<Item = Result<Bytes, RegistryError>> + 
 /// Opens a blob's bytes once more.
 pub type Reopen = Arc<dyn Fn() -> BoxFuture<'static, Result<BlobStream, RegistryError>> + Send + Sync>;
 
-const FILE_BUFFER: usize = 256 * 1024;
+/// Bytes of a file that are read at once. The connection queues several such pieces, so that more is memory and no speed.
+const FILE_BUFFER: usize = 64 * 1024;
 
 /// The bytes to push; can be opened again for another try.
 #[derive(Clone)]
