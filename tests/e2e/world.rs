@@ -40,7 +40,7 @@ impl World {
     /// Finds the cache, and empties the work folder in it.
     pub(crate) fn new() -> std::io::Result<Self> {
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = || absolute("HOME").unwrap_or_else(|| PathBuf::from("/root")).join(".cache");
+        let home = || absolute("HOME").map_or_else(std::env::temp_dir, |home| home.join(".cache"));
         let cache = absolute("XDG_CACHE_HOME").unwrap_or_else(home).join("lapstrake-ci/e2e");
         let work = cache.join("work");
         let world = Self {
