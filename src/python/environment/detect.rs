@@ -263,13 +263,13 @@ mod tests {
             ),
             (
                 &[
-                    "usr/local/bin/python3 -> /root/uv/cpython-3.13/bin/python3.13",
-                    "root/uv/cpython-3.13/bin/python3.13",
+                    "usr/local/bin/python3 -> /opt/uv/cpython-3.13/bin/python3.13",
+                    "opt/uv/cpython-3.13/bin/python3.13",
                 ],
                 "/usr/local/bin",
                 EnvironmentKind::System,
-                "/root/uv/cpython-3.13/lib/python3.13/site-packages",
-                "/root/uv/cpython-3.13/lib/python3.13/site-packages",
+                "/opt/uv/cpython-3.13/lib/python3.13/site-packages",
+                "/opt/uv/cpython-3.13/lib/python3.13/site-packages",
             ),
         ] {
             let python = found(lines, &[("PATH", path)]).unwrap();
