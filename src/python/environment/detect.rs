@@ -262,10 +262,7 @@ mod tests {
                 "/usr/lib/python3.12/site-packages",
             ),
             (
-                &[
-                    "usr/local/bin/python3 -> /opt/uv/cpython-3.13/bin/python3.13",
-                    "opt/uv/cpython-3.13/bin/python3.13",
-                ],
+                &["usr/local/bin/python3 -> /opt/uv/cpython-3.13/bin/python3.13", "opt/uv/cpython-3.13/bin/python3.13"],
                 "/usr/local/bin",
                 EnvironmentKind::System,
                 "/opt/uv/cpython-3.13/lib/python3.13/site-packages",
