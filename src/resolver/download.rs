@@ -26,7 +26,8 @@ use crate::store::{BlobWriter, Store, StoreError};
 const CAP: u64 = 16 << 30;
 /// Bytes after which a connection that breaks again counts as the first failure.
 const PROGRESS: u64 = 1 << 20;
-const PIECES: usize = 32;
+/// Pieces of one file that wait to be written; each has what a connection read at once, up to some hundred KiB.
+const PIECES: usize = 4;
 /// Files that are checked at once: each takes a thread with its buffer, and hashing is faster than any disk.
 const HASHED_AT_ONCE: usize = 2;
 
