@@ -22,6 +22,7 @@ for module, distributions in sorted(importlib.metadata.packages_distributions().
         failed.append(f"{module} of {distributions}: {error!r}")
 if len(absent) > 2:
     failed.append(f"not there: {absent}")
-print(count)
+# One of the packages takes sys.stdout for itself when it is imported.
+print(count, file=sys.__stdout__)
 if failed:
     sys.exit("\n".join(failed))
