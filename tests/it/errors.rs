@@ -333,6 +333,18 @@ async fn a_wheel_that_lies_about_a_file() {
     ");
 }
 
+/// The same command with another file as its program.
+#[expect(clippy::disallowed_methods, reason = "a test starts the program")]
+fn moved(command: &std::process::Command, program: &Path) -> std::process::Command {
+    let mut moved = std::process::Command::new(program);
+    moved.args(command.get_args()).env_clear();
+    moved.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        moved.current_dir(folder);
+    }
+    moved
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_file_that_cannot_be_read() {
     use std::os::unix::fs::PermissionsExt;
@@ -345,7 +357,10 @@ async fn a_source_file_that_cannot_be_read() {
     allow(&yard.path(""), 0o777);
     let mut command = yard.build_command("store", &["--quiet"]);
     if is_root {
-        // Root reads everything: somebody else tries.
+        // Root reads everything: somebody else tries, with a copy of the program where everybody can reach it.
+        let program = yard.path("lapstrake");
+        std::fs::copy(command.get_program(), &program).unwrap();
+        command = moved(&command, &program);
         command.uid(65_534).gid(65_534);
     }
     let ran: Ran = command.output().unwrap().into();
