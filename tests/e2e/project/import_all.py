@@ -3,7 +3,11 @@
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import sys
+
+# Some packages take stdout for themselves, or end it, when they are imported.
+OUTPUT = os.dup(1)
 
 import setuptools  # takes the place of distutils, and must come before whoever asks for that
 
@@ -22,7 +26,6 @@ for module, distributions in sorted(importlib.metadata.packages_distributions().
         failed.append(f"{module} of {distributions}: {error!r}")
 if len(absent) > 2:
     failed.append(f"not there: {absent}")
-# One of the packages takes sys.stdout for itself when it is imported.
-print(count, file=sys.__stdout__)
+os.write(OUTPUT, f"{count}\n".encode())
 if failed:
     sys.exit("\n".join(failed))
