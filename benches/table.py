@@ -112,12 +112,16 @@ class Bench:
         self.parent, self.buildkit = parent, None
         if not self.uv:
             self.table.absent["uv alone"] = "not installed"
+        self.table.absent.update({peer: "left out" for peer in options.without})
         try:
+            if "BuildKit" in options.without:
+                raise Failed("left out")
             self.buildkit = BuildKit(CACHE / "bench" / "bin", work, self.uv, parent)
             stack.callback(self.buildkit.stop)
         except Failed as error:
             say(f"BuildKit: {error}")
-            self.table.absent["BuildKit"] = "not installed" if "not installed" in str(error) else "does not start here"
+            known = next((why for why in ("left out", "not installed") if why in str(error)), "does not start here")
+            self.table.absent["BuildKit"] = known
         self.versions = self.find_versions()
 
     # Targets: a repository of its own for each peer, so that nobody finds what another left.
@@ -382,7 +386,6 @@ def main():
     try:
         with contextlib.ExitStack() as stack:
             bench = Bench(options, work, stack)
-            bench.table.absent.update({peer: "left out" for peer in options.without})
             bench.run()
             print(report(bench, options))
     finally:
