@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diagnostic::Diagnose;
 use crate::image::filesystem::{Filesystem, Node};
 use crate::layer::EntryPath;
+use crate::python::normalize_name;
 
 /// One installed distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +103,7 @@ fn read(fs: &Filesystem, path: &EntryPath, node: &Node) -> Option<InstalledDistr
     let name = header(metadata, "name").or_else(|| name.map(str::to_owned)).filter(|name| !name.is_empty())?;
     let version = header(metadata, "version").or_else(|| version.map(str::to_owned))?;
     Some(InstalledDistribution {
-        name: normalized(&name),
+        name: normalize_name(&name),
         version,
         dist_info: path.clone(),
         metadata: metadata.to_vec(),
@@ -119,12 +120,6 @@ fn header(metadata: &[u8], key: &str) -> Option<String> {
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));
     let (_, value) = fields.find(|(name, _)| name.eq_ignore_ascii_case(key))?;
     Some(value.trim().to_owned()).filter(|value| !value.is_empty())
-}
-
-/// The name as indexes compare it (PEP 503): lower case, runs of `-`, `_` and `.` one `-`.
-fn normalized(name: &str) -> String {
-    let parts = name.split(['-', '_', '.']).filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join("-").to_ascii_lowercase()
 }
 
 impl InstalledDistribution {

@@ -14,6 +14,7 @@ pub(crate) fn cases(name: &str) -> Option<Vec<Value>> {
     let mut file: Value = serde_json::from_str(&text).unwrap();
     let Value::Array(cases) = file["cases"].take() else { panic!("{path} has no cases") };
     assert!(!cases.is_empty(), "{path} has no cases");
+    eprintln!("{name}: {} cases", cases.len());
     Some(cases)
 }
 
