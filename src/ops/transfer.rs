@@ -48,11 +48,11 @@ pub(super) async fn copy(
     let task = Task::start(&means.reporter, Work::Copy, name, Some(blob.size));
     let (registry, source, wanted) = (Arc::clone(&means.registry), from.clone(), blob.clone());
     let traffic = Arc::clone(&means.traffic);
-    let body = BlobBody::Stream(Arc::new(move || {
+    let body = BlobBody::Stream(Arc::new(move |offset| {
         let (registry, source, wanted) = (Arc::clone(&registry), source.clone(), wanted.clone());
         let traffic = Arc::clone(&traffic);
         Box::pin(async move {
-            let stream = registry.read_blob(&source, &wanted).await?;
+            let stream = registry.read_blob_from(&source, &wanted, offset).await?;
             let counted = stream.inspect_ok(move |bytes| traffic.downloaded(bytes.len() as u64));
             Ok(Box::pin(counted) as crate::registry::BlobStream)
         })
