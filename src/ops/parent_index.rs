@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
@@ -156,11 +157,9 @@ pub(super) async fn publish(
 ) -> Result<(), OpsError> {
     let blob = Descriptor::of(ARTIFACT, &bytes);
     let empty = Descriptor::of(media_type::OCI_EMPTY, b"{}");
-    for (descriptor, content) in [(&blob, bytes), (&empty, b"{}".to_vec())] {
-        let size = content.len() as u64;
-        means.registry.push_blob(beside, descriptor, BlobBody::Bytes(content.into()), &|_| ()).await?;
-        means.traffic.uploaded(size);
-    }
+    let count = |bytes| means.traffic.uploaded(bytes);
+    let push = |blob, content: Vec<u8>| means.registry.push_blob(beside, blob, BlobBody::Bytes(content.into()), &count);
+    try_join(push(&blob, bytes), push(&empty, b"{}".to_vec())).await?;
     let mut manifest = Manifest::new(empty, vec![blob]);
     manifest.artifact_type = Some(ARTIFACT.to_owned());
     manifest.subject = Some(Descriptor { platform: None, ..parent.clone() });

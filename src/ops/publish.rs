@@ -2,6 +2,8 @@
 //!
 //! Blobs are in the target before anything here begins.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::try_join_all;
 
 use crate::event::{Task, Work};
@@ -71,11 +73,9 @@ pub(super) async fn images(
     for target in &request.targets {
         last.push(tagged(target)?);
     }
-    for mirror in mirrors(request) {
-        for (_, image) in finished {
-            bring_image(means, &repository, &mirror, image, matches!(document, Document::Index(_))).await?;
-        }
-    }
+    let mirrors = mirrors(request);
+    let pairs = mirrors.iter().flat_map(|mirror| finished.iter().map(move |(_, image)| (mirror, image)));
+    try_join_all(pairs.map(|(mirror, image)| bring_image(means, &repository, mirror, image, is_index))).await?;
     tag(means, document, &last).await
 }
 
@@ -99,9 +99,7 @@ async fn bring_image(
     with_manifest: bool,
 ) -> Result<(), OpsError> {
     let manifest = image.manifest.value();
-    for blob in manifest.layers.iter().chain([&manifest.config]) {
-        bring(means, from, to, blob.clone()).await?;
-    }
+    bring_all(means, from, to, manifest.layers.iter().chain([&manifest.config])).await?;
     if with_manifest {
         let at = Reference::pinned(to, image.manifest.digest());
         means.registry.push_manifest(&at, &MediaType::new(media_type::OCI_MANIFEST), image.manifest.bytes()).await?;
@@ -154,22 +152,14 @@ pub(super) async fn parent(
             }
         }
     }
+    let blobs = blobs_of(&manifests);
     let mut layers = Vec::new();
-    for manifest in &manifests {
-        let Document::Manifest(manifest) = manifest else { continue };
-        let blobs: Vec<_> = manifest.value().layers.iter().chain([&manifest.value().config]).cloned().collect();
-        match target_repository(request) {
-            None => export::fetch(means, &from, &blobs).await?,
-            Some(target) => {
-                for blob in &blobs {
-                    layers.extend(bring(means, &from, &target, blob.clone()).await?);
-                }
-                for mirror in mirrors(request) {
-                    for blob in &blobs {
-                        bring(means, &target, &mirror, blob.clone()).await?;
-                    }
-                }
-            }
+    match target_repository(request) {
+        None => export::fetch(means, &from, &blobs).await?,
+        Some(target) => {
+            layers = bring_all(means, &from, &target, &blobs).await?;
+            let mirrors = mirrors(request);
+            try_join_all(mirrors.iter().map(|mirror| bring_all(means, &target, mirror, &blobs))).await?;
         }
     }
     match target_repository(request) {
@@ -189,6 +179,30 @@ pub(super) async fn parent(
         }
     }
     Ok(Done { document, platforms, layers, reused: false })
+}
+
+/// The blobs of manifests, each once.
+fn blobs_of(manifests: &[Document]) -> Vec<Descriptor> {
+    let mut seen = BTreeSet::new();
+    let mut blobs = Vec::new();
+    for manifest in manifests {
+        let Document::Manifest(manifest) = manifest else { continue };
+        let parts = manifest.value().layers.iter().chain([&manifest.value().config]);
+        blobs.extend(parts.filter(|blob| seen.insert(blob.digest.clone())).cloned());
+    }
+    blobs
+}
+
+/// Brings blobs to the target, as many at a time as the registries bear, and says what was done for those that are
+/// layers.
+async fn bring_all(
+    means: &Means,
+    from: &Repository,
+    target: &Repository,
+    blobs: impl IntoIterator<Item = &Descriptor>,
+) -> Result<Vec<BuiltLayer>, OpsError> {
+    let brought = blobs.into_iter().map(|blob| bring(means, from, target, blob.clone()));
+    Ok(try_join_all(brought).await?.into_iter().flatten().collect())
 }
 
 /// Brings one blob of the parent to the target, and says what was done when it is a layer.

@@ -103,12 +103,7 @@ pub trait Registry: Send + Sync {
 
     /// Opens a blob for reading from `offset` on, for an upload that goes on there. From the beginning it is verified as
     /// by [`Registry::read_blob`]; a rest is checked for its length at least, and whoever takes the whole verifies it.
-    fn read_blob_from<'a>(
-        &'a self,
-        at: &'a Repository,
-        blob: &'a Descriptor,
-        offset: u64,
-    ) -> Pending<'a, BlobStream> {
+    fn read_blob_from<'a>(&'a self, at: &'a Repository, blob: &'a Descriptor, offset: u64) -> Pending<'a, BlobStream> {
         Box::pin(async move { Ok(skipping(self.read_blob(at, blob).await?, offset)) })
     }
 
