@@ -1,6 +1,7 @@
 //! The cases, in the order in which they run: what many need comes first.
 
 mod build;
+mod copy;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -22,6 +23,7 @@ pub(crate) fn all() -> Vec<Case> {
         platforms::CASES,
         same::CASES,
         outputs::CASES,
+        copy::CASES,
         refusals::CASES,
         registry_refusals::CASES,
     ]
