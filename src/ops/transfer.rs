@@ -53,11 +53,11 @@ pub(super) async fn copy(
 pub(super) fn body(means: &Means, from: &Repository, blob: &Descriptor) -> BlobBody {
     let (registry, source, wanted) = (Arc::clone(&means.registry), from.clone(), blob.clone());
     let traffic = Arc::clone(&means.traffic);
-    BlobBody::Stream(Arc::new(move || {
+    BlobBody::Stream(Arc::new(move |offset| {
         let (registry, source, wanted) = (Arc::clone(&registry), source.clone(), wanted.clone());
         let traffic = Arc::clone(&traffic);
         Box::pin(async move {
-            let stream = registry.read_blob(&source, &wanted).await?;
+            let stream = registry.read_blob_from(&source, &wanted, offset).await?;
             let counted = stream.inspect_ok(move |bytes| traffic.downloaded(bytes.len() as u64));
             Ok(Box::pin(counted) as crate::registry::BlobStream)
         })

@@ -55,7 +55,8 @@ impl Read for SliceReader {
         if let Some(digester) = &mut self.digester {
             digester.update(&out[..read]);
         }
-        if read == 0
+        // With the last bytes and not after them: whoever passes them on never has all of a wrong blob.
+        if (read == 0 || self.file.limit() == 0)
             && let Some(digester) = self.digester.take()
         {
             self.end(digester.finish())?;

@@ -290,10 +290,9 @@ async fn an_interrupted_copy_goes_on_where_it_ended() {
     );
     let hits = actions(&copied, 0).iter().filter(|action| *action == "hit layer").count();
     assert!(hits > 0, "what had arrived is not sent again");
-    assert_eq!(
-        second.0 + hits,
-        13 + usize::from(hits > 12) - actions(&copied, 0).iter().filter(|a| *a == "hit config").count()
-    );
+    let copies =
+        actions(&copied, 0).iter().filter(|action| matches!(action.as_str(), "copy layer" | "copy config")).count();
+    assert_eq!(second.0, copies, "and nothing else is");
     assert_eq!(server.hits("PUT", "/v2/team/long/manifests/1"), 1);
 }
 

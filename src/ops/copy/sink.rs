@@ -125,7 +125,7 @@ async fn blob<S: ImageSink + 'static>(
     }
     let work = if source.repository().is_some() { Work::Download } else { Work::Copy };
     let task = Task::start(&means.reporter, work, descriptor.digest.short(), Some(descriptor.size));
-    let stream = source.body(means, descriptor)?.open().await?;
+    let stream = source.body(means, descriptor)?.open(0).await?;
     let stream = stream.inspect_ok(move |bytes| task.advance(bytes.len() as u64)).map_err(std::io::Error::other);
     let mut reader = SyncIoBridge::new(StreamReader::new(stream));
     let wanted = descriptor.clone();

@@ -2,6 +2,7 @@
 //!
 //! Every byte is compared with its digest on its way; nothing is kept.
 
+use std::io::Read as _;
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -123,7 +124,7 @@ impl Source {
         if blob.size > cap {
             return Err(RegistryError::TooLarge { what: blob.digest.to_string(), cap }.into());
         }
-        let mut stream = self.body(means, blob)?.open().await?;
+        let mut stream = self.body(means, blob)?.open(0).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.try_next().await? {
             bytes.extend_from_slice(&chunk);
@@ -135,14 +136,19 @@ impl Source {
 /// A part of a file as a body; ends in an error when it is not what the descriptor says.
 fn sliced(slice: BlobSlice, blob: &Descriptor) -> BlobBody {
     let blob = blob.clone();
-    BlobBody::Stream(Arc::new(move || {
+    BlobBody::Stream(Arc::new(move |offset| {
         let (slice, blob) = (slice.clone(), blob.clone());
         Box::pin(async move {
             let path = slice.path().to_owned();
             let broken = move |source| RegistryError::Body { path: path.clone(), source };
-            let opened = tokio::task::spawn_blocking(move || slice.open(&blob)).await;
+            let opened = tokio::task::spawn_blocking(move || {
+                let mut reader = slice.open(&blob)?;
+                // What comes before is read too, since the digest is over the whole.
+                std::io::copy(&mut (&mut reader).take(offset), &mut std::io::sink())?;
+                Ok(reader)
+            })
+            .await;
             let reader = opened.map_err(std::io::Error::other).and_then(|opened| opened).map_err(&broken)?;
-            // Checked on a blocking thread, and read ahead by one piece.
             Ok(super::sink::pieces(reader).map_err(broken).boxed() as BlobStream)
         })
     }))

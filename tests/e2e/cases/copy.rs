@@ -43,7 +43,8 @@ fn index(world: &World) -> Figures {
         same("crane's digest", done("crane", ["digest", name])?, expected.clone())?;
         image::accepted(name)?;
         for architecture in ["amd64", "arm64"] {
-            let inspect = ["inspect", "--tls-verify=false", "--override-arch", architecture, &format!("docker://{name}")];
+            let inspect =
+                ["inspect", "--tls-verify=false", "--override-arch", architecture, &format!("docker://{name}")];
             let said: Value = serde_json::from_str(&done("skopeo", inspect)?)?;
             same("the architecture", said["Architecture"].as_str(), Some(architecture))?;
         }
@@ -99,7 +100,8 @@ fn deleting(world: &World) -> Figures {
     let names = ["one", "two"].map(|tag| format!("{}/doomed/app:{tag}", world.registry().map_or("", |at| &at.address)));
     copy(world, &[source, &names[0], &names[1]])?;
     let digest = done("crane", ["digest", &names[1]])?;
-    let removing = |name: &str| run(lapstrake().args(["delete", "--yes", name]).env("LAPSTRAKE_STORE", world.folder("store")));
+    let removing =
+        |name: &str| run(lapstrake().args(["delete", "--yes", name]).env("LAPSTRAKE_STORE", world.folder("store")));
     let tag = removing(&names[0])?;
     let alone = tag.code == Some(0);
     check(alone || tag.shown().contains("does not remove a tag alone"), || tag.shown())?;
