@@ -111,7 +111,8 @@ async fn a_copy_that_is_there_costs_only_questions() {
     let arguments = [from.at("demo/many:1"), to.at("team/app:2")];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     copy(&from, &arguments);
-    (from.requests(), to.requests());
+    from.requests();
+    to.requests();
     let again = copy(&from, &arguments);
     assert!(actions(&again, 0).iter().all(|action| action.starts_with("hit ")), "{again}");
     assert_eq!(again["bytes"]["uploaded"], 0);
@@ -319,7 +320,22 @@ async fn the_output_is_a_table_for_people_and_a_line_for_scripts() {
     let stderr = ran.stderr.replace(&to.domain(), "TARGET");
     let table = stderr.lines().filter(|line| !line.contains(" copying ") && !line.contains("publishing"));
     let table: Vec<&str> = table.take_while(|line| !line.starts_with("copied in")).collect();
-    insta::assert_snapshot!(format!("{}\n\n{}", ran.stdout.replace(&to.domain(), "TARGET"), table.join("\n")), @"");
+    insta::assert_snapshot!(format!("{}\n\n{}", ran.stdout.trim_end().replace(&to.domain(), "TARGET"), table.join("\n")), @"
+    TARGET/team/app@sha256:4e76f29f5b7afa3e3fcd7fb9e143cd96f3b2a41a4b5ad4f461b0d8b9c3be1eb7
+
+    TARGET/team/app@sha256:4e76f29f5b7afa3e3fcd7fb9e143cd96f3b2a41a4b5ad4f461b0d8b9c3be1eb7 as 2
+    DONE    WHAT        SIZE  DIGEST
+    copied  layer     8.7 kB  50386cdd7ba9
+    copied  config     448 B  99b6caf5114c
+    copied  manifest   402 B  9a37aa2b6b8d
+    copied  layer        7 B  ae448ac86c4e
+    copied  config     365 B  4a547edfbe66
+    copied  manifest   554 B  3eb06f032006
+    copied  layer        2 B  44136fa355b3
+    copied  config      26 B  131f337f6d45
+    copied  manifest   398 B  18d666668d4f
+    copied  index     1.2 kB  4e76f29f5b7a
+    ");
     let quiet = from.run(&["copy", "--quiet", &from.at("demo/many:1"), &target]);
     assert_eq!((quiet.stdout, quiet.stderr), (ran.stdout, String::new()));
 }

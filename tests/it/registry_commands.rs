@@ -17,7 +17,12 @@ async fn tags_are_listed_without_those_that_builds_leave() {
     let yard = Yard::new().await;
     yard.build("store", &["--tag", &yard.at("demo/app:one"), "--tag", &yard.at("demo/app:two")]);
     let ran = yard.run(&["tags", &yard.at("demo/app")]);
-    insta::assert_snapshot!(format!("{}---\n{}", ran.stdout, ran.stderr), @"");
+    insta::assert_snapshot!(format!("{}---\n{}", ran.stdout, ran.stderr), @"
+    one
+    two
+    ---
+    3 tags that builds left are not shown; `--all` shows them
+    ");
     let all = yard.json(&["tags", "--all", &yard.at("demo/app")]);
     assert_eq!(all["tags"].as_array().unwrap().len(), 5, "{all}");
     assert_eq!(all["repository"], yard.at("demo/app"));
@@ -33,7 +38,10 @@ async fn referrers_are_a_table_and_can_be_of_one_type() {
     yard.push_referrer("demo/parent", &subject, "test/signature").await;
     let packages = yard.push_referrer("demo/parent", &subject, "test/packages").await;
     let ran = yard.run(&["referrers", "--artifact-type", "test/packages", &yard.at("demo/parent:1")]);
-    insta::assert_snapshot!(ran.stdout, @"");
+    insta::assert_snapshot!(ran.stdout, @"
+    DIGEST                                                                   TYPE            SIZE  ANNOTATIONS
+    sha256:775190968558e0feb45c82b7c25a981d8e925a7de5a369740c07a0ba0ed3e491  test/packages  588 B  made=for a test
+    ");
     let listed = yard.json(&["referrers", &yard.at("demo/parent:1")]);
     assert_eq!(listed["subject"], json!(subject.digest));
     assert_eq!(listed["referrers"].as_array().unwrap().len(), 2);
@@ -48,10 +56,16 @@ async fn deleting_a_tag_leaves_the_manifest_and_a_digest_takes_its_tags() {
     yard.json(&["copy", &yard.at("demo/parent:1"), &yard.at("demo/parent:2"), &yard.at("demo/parent:3")]);
     let digest = yard.digest_of("demo/parent:1").await.unwrap();
     let unasked = yard.run(&["delete", &yard.at("demo/parent:2")]);
-    insta::assert_snapshot!(unasked.stderr, @"");
+    insta::assert_snapshot!(unasked.stderr, @"
+    error: nobody can be asked whether this is meant
+      hint: pass `--yes`
+    ");
     assert_eq!(unasked.code, 2);
     let ran = yard.run(&["delete", "--yes", &yard.at("demo/parent:2"), &yard.at("demo/parent:absent")]);
-    insta::assert_snapshot!(format!("{}{}", ran.stdout, ran.stderr), @"");
+    insta::assert_snapshot!(format!("{}{}", ran.stdout, ran.stderr), @"
+    removed HOST/demo/parent:2
+    was not there: HOST/demo/parent:absent
+    ");
     assert_eq!(yard.digest_of("demo/parent:3").await, Some(digest.clone()), "the manifest stays");
     let both = yard.run(&["delete", "--yes", &yard.at(&format!("demo/parent:3@{digest}"))]);
     assert_eq!(both.code, 2, "{}", both.stderr);
@@ -83,7 +97,16 @@ async fn registries_that_do_not_delete_are_named_with_a_cure() {
         assert_eq!(ran.code, 1);
         said.push_str(&ran.stderr.replace(&server.domain(), "SERVER"));
     }
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @"
+    error: `SERVER/demo/app:1` stays: the registry does not remove a tag alone
+      because: `SERVER` answers 405 to DELETE manifest `SERVER/demo/app:1`, try 1: UNSUPPORTED: no deletion
+      hint: `lapstrake delete SERVER/demo/app@sha256:bafebd36189ad3688b7b3915ea55d461e0bfcfbdde11e54b0a123999fb6be50f` removes the manifest with all its tags, if the registry allows that
+    error: `SERVER/demo/app:late` stays: the registry does not remove a tag alone
+      hint: `lapstrake delete SERVER/demo/app@sha256:bafebd36189ad3688b7b3915ea55d461e0bfcfbdde11e54b0a123999fb6be50f` removes the manifest with all its tags, if the registry allows that
+    error: `SERVER/demo/app@sha256:bafebd36189ad3688b7b3915ea55d461e0bfcfbdde11e54b0a123999fb6be50f` stays: the registry does not remove manifests
+      because: `SERVER` answers 405 to DELETE manifest `SERVER/demo/app@sha256:bafebd36189ad3688b7b3915ea55d461e0bfcfbdde11e54b0a123999fb6be50f`, try 1: UNSUPPORTED: no deletion
+      hint: switch deletion on in the registry (`REGISTRY_STORAGE_DELETE_ENABLED=true` for distribution's), or use its own console or retention rules
+    ");
     assert_eq!(server.hits("DELETE", &format!("/v2/demo/app/manifests/{digest}")), 1, "only when it is asked for");
 }
 
@@ -102,12 +125,16 @@ async fn key_tags_of_images_that_nobody_names_are_shown_and_then_removed() {
     assert_eq!(old.len(), 1, "the first build's, not the second's");
     let shown = yard.run(&["delete", "--key-tags", &yard.at("demo/app")]);
     let named = |text: &str| text.replace(&old[0], "lapstrake-KEY");
-    insta::assert_snapshot!(named(&shown.stderr), @"");
+    insta::assert_snapshot!(named(&shown.stderr), @"
+    1 tag would go, 1 tag of images in use kept; `--yes` removes them
+    ");
     assert!(shown.stdout.starts_with(&old[0]), "{}", shown.stdout);
     assert!(yard.digest_of(&format!("demo/app:{}", old[0])).await.is_some(), "nothing goes without `--yes`");
     let latest = yard.digest_of("demo/app:latest").await;
     let ran = yard.run(&["delete", "--key-tags", &yard.at("demo/app"), "--yes"]);
-    insta::assert_snapshot!(named(&ran.stderr), @"");
+    insta::assert_snapshot!(named(&ran.stderr), @"
+    1 tag removed, 1 tag of images in use kept
+    ");
     assert!(yard.digest_of(&format!("demo/app:{}", old[0])).await.is_none());
     assert_eq!(yard.digest_of("demo/app:latest").await, latest);
     assert_eq!(yard.build("empty", &[])["reused"], true, "the image in use keeps its key");

@@ -51,31 +51,35 @@ impl Collection {
         with_referrers: bool,
     ) -> Result<Self, OpsError> {
         let mut known: BTreeMap<Digest, Document> = BTreeMap::new();
+        let mut order = vec![root.digest().clone()];
         let mut referrers = BTreeSet::new();
         let mut fresh = vec![root.clone()];
         known.insert(root.digest().clone(), root.clone());
         for _ in 0..STEPS {
             let wanted = wanted(means, source, &fresh, with_referrers).await?;
-            let mut asked: BTreeMap<Digest, Wanted> = BTreeMap::new();
+            let mut asked: Vec<Wanted> = Vec::new();
+            let mut seen = BTreeSet::new();
             for want in wanted {
                 match known.get(&want.descriptor.digest) {
                     Some(document) => agrees(name, &want.descriptor, document)?,
-                    None => drop(asked.entry(want.descriptor.digest.clone()).or_insert(want)),
+                    None if seen.insert(want.descriptor.digest.clone()) => asked.push(want),
+                    None => {}
                 }
             }
             if asked.is_empty() {
-                let levels = levels(&known);
+                let levels = levels(&known, &order);
                 return Ok(Self { root, levels, referrers });
             }
             if known.len() + asked.len() > DOCUMENTS {
                 return Err(CopyError::TooMany { reference: name.to_owned(), limit: DOCUMENTS }.into());
             }
-            let read = stream::iter(asked.into_values()).map(|want| read(means, name, source, want));
+            let read = stream::iter(asked).map(|want| read(means, name, source, want));
             fresh = Vec::new();
             for (subject, document) in read.buffered(ASKING).try_collect::<Vec<_>>().await?.into_iter().flatten() {
                 if subject.is_some() {
                     referrers.insert(document.digest().clone());
                 }
+                order.push(document.digest().clone());
                 known.insert(document.digest().clone(), document.clone());
                 fresh.push(document);
             }
@@ -211,8 +215,8 @@ fn agrees(name: &str, said: &Descriptor, document: &Document) -> Result<(), OpsE
     Err(CopyError::Differs { reference, digest, found, said: said_of }.into())
 }
 
-/// Groups documents so that each comes after those that it refers to.
-fn levels(known: &BTreeMap<Digest, Document>) -> Vec<Vec<Document>> {
+/// Groups documents so that each comes after those that it refers to; in a group they keep their order.
+fn levels(known: &BTreeMap<Digest, Document>, order: &[Digest]) -> Vec<Vec<Document>> {
     let mut level: BTreeMap<&Digest, usize> = known.keys().map(|digest| (digest, 0)).collect();
     // A digest cannot be in what it is the digest of, so there are no circles and this ends.
     loop {
@@ -234,8 +238,10 @@ fn levels(known: &BTreeMap<Digest, Document>) -> Vec<Vec<Document>> {
         }
     }
     let mut groups = vec![Vec::new(); level.values().max().map_or(0, |highest| highest + 1)];
-    for (digest, at) in level {
-        groups[at].extend(known.get(digest).cloned());
+    for digest in order {
+        if let (Some(at), Some(document)) = (level.get(digest), known.get(digest)) {
+            groups[*at].push(document.clone());
+        }
     }
     groups
 }

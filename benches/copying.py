@@ -1,6 +1,6 @@
 """Copies one image between two local registries with lapstrake, crane and skopeo in turn, and prints a Markdown table.
 
-    cargo build --release && python3 benches/copy.py
+    cargo build --release && python3 benches/copying.py
 
 The image has `--layers` layers of together `--size` MB that do not compress. Source and target are one server each,
 Debian's docker-registry or `--registry embedded`; every copy goes to a repository that is new. Figures are medians of
