@@ -15,7 +15,7 @@ use super::request::{ResolveRequest, TargetLibc};
 use super::requirement::{self, Direct};
 use super::scratch::Scratch;
 use super::uv::Uv;
-use crate::python::lock::{Lock, RemovedDistribution};
+use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
 use crate::python::normalize_name;
 use crate::python::tags::CompatibleTags;
@@ -27,22 +27,33 @@ use crate::python::tags::CompatibleTags;
 /// # Errors
 /// Fails when uv cannot be run, or finds no answer, or a package has no wheel that fits.
 pub async fn resolve(request: &ResolveRequest, uv: &Uv, tags: &CompatibleTags) -> Result<Lock, ResolveError> {
-    let direct = requirement::direct(&request.requirements);
-    let arguments = UvArguments::of(request)?;
-    let scratch = Scratch::write(request, &arguments)?;
-    let run = Run {
-        uv,
-        request,
-        platform: platform(request)?,
-        credentials: index_credentials(request),
-        arguments,
-        scratch,
-        direct,
-        tags,
-    };
+    let run = Run::new(request, uv, tags)?;
     let mut lock = run.lock().await?;
     lock.mark_requested(&requirement::names(&run.direct));
     Ok(lock)
+}
+
+/// Resolves `request` on top of distributions that count as installed: `None` when one of `kept` would have to change.
+///
+/// # Errors
+/// As [`resolve`].
+pub(super) async fn resolve_beside(
+    request: &ResolveRequest,
+    kept: &[LockedWheel],
+    uv: &Uv,
+    tags: &CompatibleTags,
+) -> Result<Option<Vec<LockedWheel>>, ResolveError> {
+    let run = Run::new(request, uv, tags)?;
+    let changes = run.changes(Pages::Current).await?;
+    let is_kept = |name: &str| kept.iter().any(|wheel| wheel.name == name);
+    if !changes.removed.is_empty() || changes.installed.iter().any(|(name, ..)| is_kept(name)) {
+        return Ok(None);
+    }
+    if changes.installed.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let pins = run.scratch.write_pins(&pins(&changes))?;
+    Ok(Some(run.compile(&[pins], Pages::JustFetched).await?.packages))
 }
 
 /// One resolution while it runs.
@@ -74,7 +85,21 @@ struct Changes {
     removed: Vec<RemovedDistribution>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(request: &'a ResolveRequest, uv: &'a Uv, tags: &'a CompatibleTags) -> Result<Self, ResolveError> {
+        let arguments = UvArguments::of(request)?;
+        Ok(Self {
+            uv,
+            request,
+            platform: platform(request)?,
+            credentials: index_credentials(request),
+            scratch: Scratch::write(request, &arguments)?,
+            arguments,
+            direct: requirement::direct(&request.requirements),
+            tags,
+        })
+    }
+
     async fn lock(&self) -> Result<Lock, ResolveError> {
         let installed: BTreeSet<&str> = self.request.installed.iter().map(|dist| dist.name.as_str()).collect();
         let is_asked = |dist: &Direct| dist.name.as_deref().is_none_or(|name| installed.contains(name));
