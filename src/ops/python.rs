@@ -15,11 +15,11 @@ use crate::plan::{
     Action, DirectoryEntry, KeyHasher, Known, LayerKind, Making, Place, Placement, PlannedLayer, ResolutionKey,
     collapse, removals_key, wheel_layers,
 };
-use crate::python::environment::{Libc, PythonEnvironment, detect};
+use crate::python::environment::{PythonEnvironment, detect};
 use crate::python::layering::{Budget, OWN_LAYER};
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
-use crate::python::tags::{CompatibleTags, Interpreter, TagLibc};
+use crate::python::tags::{CompatibleTags, Interpreter};
 use crate::resolver::Chosen;
 
 use super::chosen::{self, NewChoice};
@@ -161,11 +161,7 @@ fn interpreter(python: &PythonEnvironment, platform: &Platform) -> Interpreter {
         implementation: python.implementation.clone(),
         version: python.version,
         free_threaded: false,
-        libc: match python.libc {
-            Libc::Glibc(major, minor) => TagLibc::Glibc(major, minor),
-            Libc::Musl(major, minor) => TagLibc::Musl(major, minor),
-            Libc::Unknown => TagLibc::Unknown,
-        },
+        libc: python.libc,
         machine: resolution::machine(platform).to_owned(),
     }
 }

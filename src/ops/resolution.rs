@@ -9,7 +9,7 @@ use crate::oci::Platform;
 use crate::python::environment::{Libc, PythonEnvironment};
 use crate::python::lock::Lock;
 use crate::python::tags::CompatibleTags;
-use crate::resolver::request::{ParentDistribution, PythonTarget, RequirementText, ResolveRequest, TargetLibc};
+use crate::resolver::request::{ParentDistribution, PythonTarget, RequirementText, ResolveRequest};
 use crate::resolver::{self, Chosen, WheelFetcher};
 
 use super::error::OpsError;
@@ -118,19 +118,13 @@ pub(super) fn question(
 }
 
 fn target(means: &Means, interpreter: Option<(&PythonEnvironment, &Platform)>) -> PythonTarget {
-    // An image that shows no C library gets the wheels that the oldest supported systems take.
-    let oldest = TargetLibc::Glibc(2, 17);
     let Some((python, platform)) = interpreter else {
-        return PythonTarget { version: "3".into(), platform: means.host_platform.clone(), libc: oldest };
+        return PythonTarget { version: "3".into(), platform: means.host_platform.clone(), libc: Libc::Unknown };
     };
     PythonTarget {
         version: format!("{}.{}", python.version.0, python.version.1),
         platform: platform.clone(),
-        libc: match python.libc {
-            Libc::Glibc(major, minor) => TargetLibc::Glibc(major, minor),
-            Libc::Musl(major, minor) => TargetLibc::Musl(major, minor),
-            Libc::Unknown => oldest,
-        },
+        libc: python.libc,
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::arguments::{names_a_folder, without_secrets};
 use super::error::ResolveError;
 use super::index::{has_userinfo, without_userinfo};
-use super::request::{RequirementText, ResolveRequest, TargetLibc};
+use super::request::{RequirementText, ResolveRequest};
 use super::requirement;
 use crate::oci::Digest;
 use crate::python::lock::Lock;
@@ -75,16 +75,12 @@ fn circumstances(request: &ResolveRequest) -> Option<Value> {
     let mut installed: Vec<(&str, &str)> =
         request.installed.iter().map(|dist| (dist.name.as_str(), dist.version.as_str())).collect();
     installed.sort_unstable();
-    let libc = match request.target.libc {
-        TargetLibc::Glibc(major, minor) => format!("glibc {major}.{minor}"),
-        TargetLibc::Musl(major, minor) => format!("musl {major}.{minor}"),
-    };
     Some(json!({
         "format": FORMAT,
         "constraints": request.constraints.iter().map(clean_lines).collect::<Vec<_>>(),
         "python": request.target.version,
         "platform": request.target.platform.to_string(),
-        "libc": libc,
+        "libc": request.target.libc.to_string(),
         "installed": installed,
         "arguments": without_secrets(&request.arguments),
         "environment": variables,
@@ -135,6 +131,7 @@ fn clean(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::filesystem::Libc;
     use crate::resolver::request::tests::request;
 
     #[test]
@@ -148,7 +145,7 @@ mod tests {
         assert_ne!(key("--index-url https://h.example/s"), key("--index-url https://i.example/s"));
         assert_eq!(key("x @ https://u:p@h.example/x.whl"), key("x @ https://h.example/x.whl"));
         let mut changed = request("a==1\nb");
-        changed.target.libc = TargetLibc::Musl(1, 2);
+        changed.target.libc = Libc::Musl(1, 2);
         assert_ne!(resolution_key(&changed).unwrap(), plain);
         let mut changed = request("a==1\nb");
         changed.arguments.insert("no-cache-dir".into(), None);

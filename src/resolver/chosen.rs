@@ -191,7 +191,6 @@ pub(super) async fn extend(
     let mut lock = chosen.lock.clone();
     lock.packages.extend(found);
     lock.packages.sort_by(|a, b| a.name.cmp(&b.name));
-    lock.mark_requested(&requirement::names(&requirement::direct(&request.requirements)));
     Ok(Some(lock))
 }
 
@@ -236,7 +235,6 @@ mod tests {
             url: format!("https://files.example/{name}-1.0-py3-none-any.whl"),
             sha256: Digest::of(name.as_bytes()),
             size: Some(7),
-            requested: false,
             direct_url: None,
         }
     }
