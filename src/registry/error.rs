@@ -310,7 +310,7 @@ impl Diagnose for RegistryError {
             }
             Self::Keychain { source, .. } => return source.hint(),
             Self::Unauthorized { host, .. } => {
-                format!("log in with `docker login {host}`, or configure a credential helper for it")
+                format!("log in with `lapstrake login {host}`, or configure a credential helper for it")
             }
             Self::Denied { .. } => {
                 "ask for that right on the repository, check that it exists, or log in as somebody else".to_owned()
