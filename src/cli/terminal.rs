@@ -13,10 +13,12 @@ const LINE_CAP: u64 = 64 << 10;
 /// # Errors
 /// Fails when stdin is no terminal, or cannot be read.
 pub(crate) async fn ask(question: &str, echo: bool) -> std::io::Result<String> {
-    let mut err = std::io::stderr().lock();
-    err.write_all(question.as_bytes()).and_then(|()| err.flush())?;
-    drop(err);
+    // Before the question: whoever answers at once is not shown either.
     let silence = if echo { None } else { Some(Silence::begin()?) };
+    {
+        let mut err = std::io::stderr().lock();
+        err.write_all(question.as_bytes()).and_then(|()| err.flush())?;
+    }
     let line = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         std::io::stdin().lock().take(LINE_CAP).read_line(&mut line).map(|_| line)

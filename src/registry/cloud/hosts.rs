@@ -72,6 +72,21 @@ pub(crate) fn cloud_of(domain: &str) -> Option<CloudHost> {
     azure.map(|(_, authority)| CloudHost::Azure { authority }).or_else(|| ecr(&domain).map(CloudHost::Ecr))
 }
 
+/// How to make a repository, `domain/path`, that has to be there before a push.
+pub(crate) fn making_of(repository: &str) -> String {
+    let (domain, path) = repository.split_once('/').unwrap_or((repository, ""));
+    match cloud_of(domain) {
+        Some(CloudHost::Ecr(Ecr { account: Some(_), region, .. })) => format!(
+            "build with `--create-repository`, or run `aws ecr create-repository --region {region} --repository-name {path}`"
+        ),
+        Some(CloudHost::Ecr(_)) => "build with `--create-repository`".to_owned(),
+        Some(CloudHost::Google) => {
+            "make it first with `gcloud artifacts repositories create --repository-format=docker`".to_owned()
+        }
+        _ => "check its name, or make it at the registry first".to_owned(),
+    }
+}
+
 /// Whether `domain` is `suffix` with whole labels in front.
 fn below(domain: &str, suffix: &str) -> bool {
     let labels = domain.strip_suffix(suffix).and_then(|front| front.strip_suffix('.'));
