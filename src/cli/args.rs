@@ -142,7 +142,7 @@ pub(crate) struct BuildArgs {
     /// Use nothing that an earlier build left
     #[arg(long)]
     pub(crate) no_cache: bool,
-    /// Resolve the requirements anew
+    /// Choose all versions anew; else those chosen before stand, also when requirements are added
     #[arg(long)]
     pub(crate) upgrade: bool,
     /// Demand `pylock.toml` in the source root, and install just what it says

@@ -2,7 +2,9 @@
 //!
 //! What is decided is decided in `plan`, what is moved is moved by `registry` and `store`.
 
+mod artifact;
 mod build;
+mod chosen;
 mod earlier;
 mod error;
 mod export;
@@ -24,6 +26,7 @@ mod traffic;
 mod transfer;
 
 pub use build::{Built, BuiltLayer, build};
+pub use chosen::NewChoice;
 pub use error::OpsError;
 pub use inspect::{InspectedLayer, Inspection, inspect};
 pub use login::{LoggedIn, LoginRequest, login, logout};

@@ -9,6 +9,7 @@
 )]
 
 mod build;
+mod build_choice;
 mod build_moves;
 mod build_outputs;
 mod build_reuse;
