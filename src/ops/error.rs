@@ -181,6 +181,8 @@ lifted!(
     crate::python::layering::NoRoom,
     LockError,
     crate::python::write::PlaceError,
+    crate::registry::KeychainError,
+    crate::registry::LoginError,
     crate::registry::RegistryError,
     crate::resolver::FetchError,
     crate::resolver::ResolveError,
