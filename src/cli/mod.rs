@@ -14,11 +14,14 @@ mod environment;
 mod exit;
 mod inspect;
 mod list;
+mod login;
+mod logout;
 mod output;
 mod plan;
 mod progress;
 mod registry;
 mod run;
 mod setup;
+mod terminal;
 
 pub(crate) use run::run;

@@ -2,6 +2,7 @@
 
 mod build;
 mod copy;
+mod ecr;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Case> {
         copy::CASES,
         refusals::CASES,
         registry_refusals::CASES,
+        ecr::CASES,
     ]
     .concat()
 }
