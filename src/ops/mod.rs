@@ -2,12 +2,17 @@
 //!
 //! What is decided is decided in `plan`, what is moved is moved by `registry` and `store`.
 
+mod artifact;
 mod build;
+mod chosen;
+mod copy;
 mod earlier;
 mod error;
 mod export;
 mod facts;
 mod inspect;
+mod list;
+mod login;
 mod make;
 mod means;
 mod overlap;
@@ -16,15 +21,23 @@ mod parent_index;
 mod plan;
 mod publish;
 mod python;
+mod remove;
+mod repositories;
 mod request;
 mod resolution;
 mod traffic;
 mod transfer;
 
 pub use build::{Built, BuiltLayer, build};
+pub use chosen::NewChoice;
+pub use copy::{Copied, CopiedTo, CopyError, CopyRequest, Item, ItemKind, Locator, copy, copy_all_tags};
 pub use error::OpsError;
 pub use inspect::{InspectedLayer, Inspection, inspect};
+pub use list::{Referrers, Tags, referrers, tags};
+pub use login::{LoggedIn, LoginRequest, login, logout};
 pub use means::Means;
 pub use plan::{Course, Planned, plan};
+pub use remove::{KeyTags, RemoveError, key_tags, remove, remove_key_tags};
+pub use repositories::create_repositories;
 pub use request::{BuildRequest, Output};
 pub use traffic::{Moved, Traffic};

@@ -14,6 +14,7 @@ use super::exchange::{Exchange, Host};
 use super::flights::Turn;
 use super::keychain::{Anonymous, Keychain};
 use super::known::Mounting;
+use super::login::{self, Checked, LoginError};
 use super::mount::mount;
 use super::origin::Origin;
 use super::retry::RetryPolicy;
@@ -87,6 +88,14 @@ impl Client {
         let host = Host::new(domain, origin, auth);
         hosts.insert(domain.to_owned(), host.clone());
         Ok(host)
+    }
+
+    /// Checks a user name and password at the registry `domain`, whatever the keychain holds.
+    ///
+    /// # Errors
+    /// Fails when the registry refuses them, cannot be reached, or is none.
+    pub async fn check_login(&self, domain: &str, username: &str, password: &str) -> Result<Checked, LoginError> {
+        login::check(&self.exchange, &*self.host(domain)?, username, password).await
     }
 }
 

@@ -78,14 +78,17 @@ pub(super) async fn read_blob(
 impl Download {
     async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
-            let Some(connection) = &mut self.connection else { return self.end() };
+            let Some(connection) = &mut self.connection else { return Ok(None) };
             match self.exchange.transport.chunk(&mut connection.response, &self.ask.action).await {
                 Ok(Some(chunk)) => {
                     if let Some(fresh) = self.take(chunk)? {
                         return Ok(Some(fresh));
                     }
                 }
-                Ok(None) if self.got == self.blob.size => return self.end(),
+                Ok(None) if self.got == self.blob.size => {
+                    self.connection = None;
+                    return self.verify().map(|()| None);
+                }
                 Ok(None) => {
                     let (expected, actual) = (self.blob.size, self.got);
                     self.resume(RegistryError::WrongLength { what: self.what.clone(), expected, actual }).await?;
@@ -110,6 +113,10 @@ impl Download {
         if let Some(digester) = &mut self.digester {
             digester.update(&chunk);
         }
+        if self.got == self.blob.size {
+            // Before the last bytes are handed on: whoever pushes them has never sent all of a wrong blob.
+            self.verify()?;
+        }
         Ok(Some(chunk))
     }
 
@@ -117,13 +124,12 @@ impl Download {
         RegistryError::WrongLength { what: self.what.clone(), expected: self.blob.size, actual }
     }
 
-    fn end(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        self.connection = None;
+    fn verify(&mut self) -> Result<(), RegistryError> {
         match self.digester.take().map(Digester::finish) {
             Some(actual) if actual != self.blob.digest => {
                 Err(RegistryError::WrongDigest { what: self.what.clone(), actual: Box::new(actual) })
             }
-            _ => Ok(None),
+            _ => Ok(()),
         }
     }
 

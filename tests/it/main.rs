@@ -9,10 +9,18 @@
 )]
 
 mod build;
+mod build_choice;
 mod build_moves;
 mod build_outputs;
 mod build_reuse;
 mod build_runs;
+mod clouds_aws;
+mod clouds_broken;
+mod clouds_google_azure;
+mod copy;
+mod copy_places;
+mod copy_refusals;
+mod credentials;
 mod errors;
 mod errors_usage;
 mod faults_build;
@@ -24,8 +32,10 @@ mod faults_upload;
 mod floors;
 mod full_disk;
 mod layer_readers;
+mod login;
 mod outputs;
 mod registry_client;
+mod registry_commands;
 mod registry_conformance;
 mod resolver;
 mod serve;

@@ -1,6 +1,8 @@
 //! The cases, in the order in which they run: what many need comes first.
 
 mod build;
+mod copy;
+mod ecr;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -22,8 +24,10 @@ pub(crate) fn all() -> Vec<Case> {
         platforms::CASES,
         same::CASES,
         outputs::CASES,
+        copy::CASES,
         refusals::CASES,
         registry_refusals::CASES,
+        ecr::CASES,
     ]
     .concat()
 }

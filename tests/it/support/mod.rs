@@ -1,6 +1,7 @@
 //! What the tests of several capabilities need.
 
 pub(crate) mod calls;
+pub(crate) mod cloud;
 pub(crate) mod fault;
 pub(crate) mod index;
 pub(crate) mod parents;
