@@ -223,7 +223,8 @@ async fn wrong_bytes_of_a_parent_never_reach_the_store() {
         let flags = ["--quiet", "--parent-image", &parent, "--output", &output];
         let ran = yard.run_build("store", &flags);
         assert_ne!(ran.code, 0, "{fault}: {}", ran.stdout);
-        assert!(!yard.path("out").exists(), "{fault}");
+        assert!(!yard.path("out/index.json").exists(), "{fault}");
+        assert!(!yard.path("out/blobs/sha256").join(right.digest.hex()).exists(), "{fault}");
         assert_eq!(Store::open(&yard.path("store")).unwrap().contains(&right.digest), None, "{fault}");
         let first = ran.stderr.lines().next().unwrap_or_default().replace(&server.domain(), "HOST");
         println!("row N8, N9: {fault}: nothing in the store, exit {}: {first}", ran.code);
