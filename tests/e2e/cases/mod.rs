@@ -1,6 +1,7 @@
 //! The cases, in the order in which they run: what many need comes first.
 
 mod build;
+mod copy;
 mod ecr;
 mod outputs;
 mod platforms;
@@ -23,6 +24,7 @@ pub(crate) fn all() -> Vec<Case> {
         platforms::CASES,
         same::CASES,
         outputs::CASES,
+        copy::CASES,
         refusals::CASES,
         registry_refusals::CASES,
         ecr::CASES,
