@@ -159,6 +159,7 @@ async fn a_wrong_password_is_not_kept_nor_shown() {
     error: `HOST` refuses this user name and password with status 401
       hint: nothing was stored; check both, and whether the registry wants a token where you gave a password
     ");
+    println!("row A12: a wrong password that the registry repeats is in no output and in no file");
     assert!(!desk.config().exists());
 }
 
