@@ -2,6 +2,7 @@
 
 mod build;
 mod ecr;
+mod login;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Case> {
         outputs::CASES,
         refusals::CASES,
         registry_refusals::CASES,
+        login::CASES,
         ecr::CASES,
     ]
     .concat()
