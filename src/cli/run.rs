@@ -35,8 +35,10 @@ pub(crate) fn run() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         tokio::select! {
-            outcome = command(&cli, &environment) => Ended::Done(outcome),
+            // In this order: signals are waited for before the command begins.
+            biased;
             code = signal(matches!(cli.command, Command::Registry(_))) => Ended::Signal(code),
+            outcome = command(&cli, &environment) => Ended::Done(outcome),
         }
     });
     let code = match ended {
