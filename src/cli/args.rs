@@ -191,6 +191,12 @@ pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "ADDRESS:PORT")]
     pub(crate) listen: std::net::SocketAddr,
+    /// Admit only the users of this file, made with `htpasswd -B`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) htpasswd: Option<PathBuf>,
+    /// Refuse every push and delete
+    #[arg(long)]
+    pub(crate) read_only: bool,
 }
 
 #[derive(Debug, Subcommand)]

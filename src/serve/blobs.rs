@@ -2,7 +2,6 @@
 //!
 //! A blob is seen only in the repositories that it was pushed to or mounted into.
 
-use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use futures_util::stream;
@@ -76,7 +75,7 @@ pub(super) async fn start(
         }
     } else if let Some(digest) = query.one("digest") {
         let digest = parse_digest(digest)?;
-        let id = registry.uploads.open(&registry.storage, &name, digest.algorithm());
+        let id = registry.uploads.open(&registry.storage, &name, digest.algorithm())?;
         let taken = take(registry, &name, &id, &digest, request).await;
         registry.uploads.close(&id);
         return taken;
@@ -87,7 +86,7 @@ pub(super) async fn start(
         Some("sha384") => Algorithm::Sha384,
         Some(other) => return Err(Code::DigestInvalid.refuse(format!("digest algorithm `{other}` is not known"))),
     };
-    let id = registry.uploads.open(&registry.storage, &name, algorithm);
+    let id = registry.uploads.open(&registry.storage, &name, algorithm)?;
     Ok(progress(StatusCode::ACCEPTED, &name, &id, 0))
 }
 
@@ -168,7 +167,7 @@ async fn receive(
     if let Some(refusal) = length.and_then(differs) {
         return Err(refusal);
     }
-    let held = uploads::receive(held, request.into_body()).await?;
+    let held = uploads::receive(held, request.into_body(), registry.silence).await?;
     match differs(held.size() - before) {
         // The bytes are in the file already, and nobody can say which ones they were.
         Some(refusal) => {
@@ -231,12 +230,8 @@ fn parse_range(text: &str, size: u64) -> Range {
 /// A body with `length` bytes of content, read as fast as it is sent.
 pub(super) fn content(registry: &Registry, digest: &Digest, from: u64, length: u64) -> Result<Body, Refusal> {
     let path = registry.storage.content(digest);
-    let open = || {
-        let mut file = File::open(&path)?;
-        file.seek(SeekFrom::Start(from))?;
-        Ok(file)
-    };
-    let file = open().map_err(|error| StoreError::io("read", &path, error))?;
+    let mut file = registry.storage.open_content(digest)?;
+    file.seek(SeekFrom::Start(from)).map_err(|error| StoreError::io("read", &path, error))?;
     let chunks = stream::try_unfold((file, length), |(mut file, left)| async move {
         if left == 0 {
             return Ok(None);

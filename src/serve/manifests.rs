@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderName, LOCATION};
 use hyper::{Request, StatusCode};
@@ -14,6 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::answer::{Answer, CONTENT_DIGEST, Code, Refusal, empty, header, with_body};
 use super::blobs::content;
+use super::body;
 use super::exchange::Registry;
 use super::route::{Name, Query, Target, parse_tag};
 use super::storage::{Kept, Storage};
@@ -64,8 +64,7 @@ pub(super) async fn put(
     let declared = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let declared = declared.map(|text| text.split(';').next().unwrap_or_default().trim().to_owned());
     let mut tags = query.all("tag").map(parse_tag).collect::<Result<Vec<_>, _>>()?;
-    let collected = Limited::new(request.into_body(), LIMIT).collect().await;
-    let bytes = collected.map_err(|_| Code::TooLarge.refuse(format!("a manifest has up to {LIMIT} bytes")))?.to_bytes();
+    let bytes = body::whole(request.into_body(), LIMIT, registry.silence).await?;
     let digest = match &target {
         Target::Digest(expected) => {
             let mut digester = Digester::new(expected.algorithm());

@@ -1,8 +1,8 @@
 //! The embedded registry server: the OCI distribution API over one folder.
 //!
 //! It answers on loopback unless told otherwise, needs no daemon and no configuration, and keeps its
-//! memory constant by streaming bodies to and from disk. It knows neither users nor TLS: whoever
-//! reaches its port may read and write.
+//! memory constant by streaming bodies to and from disk. It knows no TLS, and no rights beyond these:
+//! whoever reaches its port may read and write, unless it asks for a login or is for reading only.
 //!
 //! # What is on disk
 //! ```text
@@ -20,9 +20,11 @@
 
 mod answer;
 mod blobs;
+mod body;
 mod error;
 mod exchange;
 mod listing;
+mod login;
 mod manifests;
 mod route;
 mod server;
