@@ -36,7 +36,7 @@ pub(crate) fn run() -> ExitCode {
     let ended = runtime.block_on(async {
         tokio::select! {
             outcome = command(&cli, &environment) => Ended::Done(outcome),
-            code = signal(matches!(cli.command, Command::Registry(_))) => Ended::Signal(code),
+            code = signal(matches!(cli.command, Command::Registry(RegistryCommand::Serve(_)))) => Ended::Signal(code),
         }
     });
     let code = match ended {
@@ -60,6 +60,7 @@ async fn command(cli: &Cli, environment: &Environment) -> Outcome {
         Command::Plan(args) => plan::run(args, &cli.shown, environment).await,
         Command::Inspect(args) => inspect::run(args, &cli.shown, environment).await,
         Command::Registry(RegistryCommand::Serve(args)) => registry::serve(args, &cli.shown).await,
+        Command::Registry(RegistryCommand::Prune(args)) => registry::prune(args, &cli.shown),
         Command::Cache(command) => cache::run(command, &cli.shown, environment),
         Command::Demo(args) => demo::run(args, &cli.shown, environment).await,
         Command::Completions { shell } => completions(*shell),

@@ -3,6 +3,7 @@
 //! A blob is seen only in the repositories that it was pushed to or mounted into.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::sync::Arc;
 
 use futures_util::stream;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -16,6 +17,7 @@ use tokio::task::spawn_blocking;
 use super::answer::{Answer, Body, CONTENT_DIGEST, Code, Refusal, empty, header, with_body};
 use super::exchange::Registry;
 use super::route::{Name, Query, parse_digest};
+use super::storage::Source;
 use super::uploads::{self, Held};
 use crate::oci::{Algorithm, Digest};
 use crate::store::StoreError;
@@ -41,6 +43,9 @@ pub(super) fn fetch(
         }
     };
     let is_head = request.method() == Method::HEAD;
+    if is_head && !registry.is_read_only {
+        registry.storage.touch(name, digest);
+    }
     let body = if is_head { None } else { Some(content(registry, digest, from, length)?) };
     let mut answer = with_body(status, length, body);
     if status == StatusCode::PARTIAL_CONTENT {
@@ -69,8 +74,10 @@ pub(super) async fn start(
 ) -> Result<Answer, Refusal> {
     if let Some(digest) = query.one("mount") {
         let digest = parse_digest(digest)?;
-        if let Some(size) = mountable(registry, &name, &digest, query.one("from"))? {
-            registry.storage.link_blob(&name, &digest, size)?;
+        let source = query.one("from").map_or(Source::Any, |from| Source::Named(Name::parse(from)));
+        let (storage, target, wanted) = (Arc::clone(&registry.storage), name.clone(), digest.clone());
+        let mounting = spawn_blocking(move || storage.mount(&target, &wanted, source)).await;
+        if mounting.map_err(|_| Code::UploadInvalid.refuse("the mount was interrupted"))?? {
             return Ok(created(&name, &digest));
         }
     } else if let Some(digest) = query.one("digest") {
@@ -189,16 +196,6 @@ fn chunk_range(headers: &HeaderMap) -> Result<Option<(u64, u64)>, Refusal> {
         (start <= end && end < u64::MAX).then_some((start, end))
     };
     parse().map(Some).ok_or_else(|| Code::UploadInvalid.refuse("Content-Range is not of the form `first-last`"))
-}
-
-fn mountable(registry: &Registry, name: &Name, digest: &Digest, from: Option<&str>) -> Result<Option<u64>, StoreError> {
-    if let Some(size) = registry.storage.blob(name, digest) {
-        return Ok(Some(size));
-    }
-    match from {
-        Some(from) => Ok(Name::parse(from).and_then(|from| registry.storage.blob(&from, digest))),
-        None => registry.storage.blob_anywhere(digest),
-    }
 }
 
 enum Range {

@@ -14,6 +14,7 @@
 //! repositories/<name>/_tags/<tag>                 a digest
 //! uploads/                                        bodies that are arriving
 //! ```
+//! Beside them are the files `lock`, which a server holds, and `sweep`, which keeps pruning and pushing apart.
 //! A path component of a repository's name cannot start with an underscore, so nothing collides.
 //! Every file is written aside and renamed. Blobs are synced to disk when the first manifest refers to
 //! them, manifests and tags before they are answered for; what no manifest names was never promised.
@@ -26,10 +27,12 @@ mod exchange;
 mod listing;
 mod login;
 mod manifests;
+mod prune;
 mod route;
 mod server;
 mod storage;
 mod uploads;
 
 pub use error::ServeError;
+pub use prune::{PruneOptions, Pruned, prune};
 pub use server::{Observer, RequestLine, Running, ServeOptions, Server};

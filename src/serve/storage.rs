@@ -25,7 +25,7 @@ pub(super) struct Storage {
     durable: bool,
     synced: Mutex<BTreeSet<Digest>>,
     /// Held as long as the server runs.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// A manifest as it is kept.
@@ -33,6 +33,14 @@ pub(super) struct Kept {
     pub(super) digest: Digest,
     pub(super) media_type: String,
     pub(super) size: u64,
+}
+
+/// Where a blob may be mounted from.
+pub(super) enum Source {
+    /// This repository; none when its name is not one.
+    Named(Option<Name>),
+    /// Any repository.
+    Any,
 }
 
 impl Storage {
@@ -57,13 +65,43 @@ impl Storage {
             }
             _ => {}
         }
-        let storage = Self { root, durable, synced: Mutex::default(), _lock: lock };
+        let storage = Self { root, durable, synced: Mutex::default(), _lock: Some(lock) };
         folder::create(&storage.uploads())?;
         let in_root = folder::names(&storage.root)?.into_iter().filter(|path| is_temporary(path));
         for remains in folder::names(&storage.uploads())?.into_iter().chain(in_root) {
             folder::remove(&remains)?;
         }
         Ok(storage)
+    }
+
+    /// Opens the folder of a registry that another process may be serving.
+    pub(super) fn attach(root: &Path) -> Result<Self, ServeError> {
+        if !root.join("layout").exists() {
+            return Err(ServeError::Layout { root: root.to_owned(), found: "missing".to_owned() });
+        }
+        let root = std::path::absolute(root).map_err(|error| StoreError::io("resolve", root, error))?;
+        check_layout(&root)?;
+        Ok(Self { root, durable: false, synced: Mutex::default(), _lock: None })
+    }
+
+    /// Keeps what is in the folder from being pruned, until the file is dropped.
+    pub(super) fn writing(&self) -> Result<File, StoreError> {
+        self.locked(File::lock_shared)
+    }
+
+    /// Keeps everybody from writing what refers to something, until the file is dropped.
+    pub(super) fn sweeping(&self) -> Result<File, StoreError> {
+        self.locked(File::lock)
+    }
+
+    fn locked(&self, lock: fn(&File) -> io::Result<()>) -> Result<File, StoreError> {
+        let path = self.root.join("sweep");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|error| StoreError::io("open", &path, error))?;
+        match lock(&file) {
+            Err(error) if error.kind() != io::ErrorKind::Unsupported => Err(StoreError::io("lock", &path, error)),
+            _ => Ok(file),
+        }
     }
 
     /// A file for an upload.
@@ -97,7 +135,8 @@ impl Storage {
         Ok(())
     }
 
-    fn remove(&self, path: &Path) -> Result<(), StoreError> {
+    /// Removes what is at a path inside the folder.
+    pub(super) fn remove(&self, path: &Path) -> Result<(), StoreError> {
         self.check_way(path)?;
         folder::remove(path)
     }
@@ -106,8 +145,31 @@ impl Storage {
     pub(super) fn put_blob(&self, name: &Name, digest: &Digest, file: NamedTempFile) -> Result<(), StoreError> {
         let path = self.content(digest);
         let size = file.as_file().metadata().map_err(|error| StoreError::io("read", &path, error))?.len();
+        let _writing = self.writing()?;
         self.place(digest, file)?;
         self.link_blob(name, digest, size)
+    }
+
+    /// Puts a blob of another repository into this one; false when it is not there.
+    ///
+    /// Without a source it may come from any repository.
+    pub(super) fn mount(&self, name: &Name, digest: &Digest, source: Source) -> Result<bool, StoreError> {
+        let _writing = self.writing()?;
+        let found = match (self.blob(name, digest), source) {
+            (Some(size), _) => Some(size),
+            (None, Source::Named(from)) => from.and_then(|from| self.blob(&from, digest)),
+            (None, Source::Any) => self.blob_anywhere(digest)?,
+        };
+        match found {
+            Some(size) => self.link_blob(name, digest, size).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Notes that somebody asked for the digest, since what will name it may be on its way.
+    pub(super) fn touch(&self, name: &Name, digest: &Digest) {
+        folder::touch_path(&self.blob_link(name, digest));
+        folder::touch_path(&self.manifest_link(name, digest));
     }
 
     /// The size of the blob, when it is in the repository.
@@ -117,13 +179,11 @@ impl Storage {
         self.has_content(digest, size).then_some(size)
     }
 
-    /// The size of the blob, when it is in any repository.
-    pub(super) fn blob_anywhere(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+    fn blob_anywhere(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         Ok(self.names()?.iter().find_map(|name| self.blob(name, digest)))
     }
 
-    /// Puts a blob that another repository has into this one, too.
-    pub(super) fn link_blob(&self, name: &Name, digest: &Digest, size: u64) -> Result<(), StoreError> {
+    fn link_blob(&self, name: &Name, digest: &Digest, size: u64) -> Result<(), StoreError> {
         self.write(&self.blob_link(name, digest), format!("{size}\n").as_bytes(), false)
     }
 
@@ -300,7 +360,13 @@ impl Storage {
         self.root.join("uploads")
     }
 
-    fn repository(&self, name: &Name) -> PathBuf {
+    /// Where everything is.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the repository is or would be.
+    pub(super) fn repository(&self, name: &Name) -> PathBuf {
         self.root.join("repositories").join(name.as_str())
     }
 
@@ -316,7 +382,8 @@ impl Storage {
         self.repository(name).join("_tags")
     }
 
-    fn referrers_folder(&self, name: &Name, subject: &Digest) -> PathBuf {
+    /// Where the descriptors of what refers to `subject` are.
+    pub(super) fn referrers_folder(&self, name: &Name, subject: &Digest) -> PathBuf {
         self.repository(name).join("_referrers").join(subject.algorithm().name()).join(subject.hex())
     }
 
@@ -337,8 +404,9 @@ fn check_layout(root: &Path) -> Result<(), ServeError> {
         return Ok(());
     }
     let names = folder::names(root)?;
-    let is_own =
-        |path: &&PathBuf| path.file_name().is_some_and(|name| name == "layout" || name == "lock" || is_temporary(path));
+    let is_own = |path: &&PathBuf| {
+        path.file_name().is_some_and(|name| name == "layout" || name == "lock" || name == "sweep" || is_temporary(path))
+    };
     if text.is_empty() && names.iter().all(|path| is_own(&path)) {
         return Ok(folder::replace_durably(&path, LAYOUT.as_bytes())?);
     }

@@ -29,6 +29,7 @@ mod serve_hostile;
 mod serve_load;
 mod serve_login;
 mod serve_manifests;
+mod serve_prune;
 mod settings;
 mod store;
 mod support;
