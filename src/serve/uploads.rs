@@ -28,6 +28,10 @@ use crate::store::StoreError;
 const GATHER: usize = 512 * 1024;
 /// How long a session is kept that nobody uses.
 const UNUSED: Duration = Duration::from_secs(60 * 60);
+/// How long, when nothing was sent to it: a mount that was not possible opens one that its asker may not want.
+const UNUSED_EMPTY: Duration = Duration::from_secs(5 * 60);
+/// When to ask again for a session, in seconds.
+const LATER: u64 = 60;
 /// Sessions kept at once; each may hold a file open.
 const LIMIT: usize = 512;
 
@@ -63,14 +67,22 @@ pub(super) type Held = OwnedMutexGuard<Upload>;
 impl Uploads {
     /// Opens a session that expects a digest of `algorithm`; another one costs a second reading.
     ///
-    /// Sessions that nobody used for an hour make room; when that is not enough, no more are opened.
+    /// Sessions that nobody used for long make room; when that is not enough, no more are opened.
     pub(super) fn open(&self, storage: &Arc<Storage>, name: &Name, algorithm: Algorithm) -> Result<String, Refusal> {
+        self.open_at(storage, name, algorithm, Instant::now())
+    }
+
+    fn open_at(
+        &self,
+        storage: &Arc<Storage>,
+        name: &Name,
+        algorithm: Algorithm,
+        now: Instant,
+    ) -> Result<String, Refusal> {
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        // A session in use is held by the exchange that uses it, too.
-        sessions.open.retain(|_, session| session.used + UNUSED > now || Arc::strong_count(&session.upload) > 1);
+        sessions.open.retain(|_, session| !session.is_abandoned(now));
         if sessions.open.len() >= LIMIT {
-            let seconds = UNUSED.as_secs().to_string();
+            let seconds = LATER.to_string();
             return Err(Code::TooMany.refuse(format!("{LIMIT} uploads are open already")).with(RETRY_AFTER, seconds));
         }
         sessions.opened += 1;
@@ -101,6 +113,15 @@ impl Uploads {
     /// Ends the session.
     pub(super) fn close(&self, id: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).open.remove(id);
+    }
+}
+
+impl Session {
+    fn is_abandoned(&self, now: Instant) -> bool {
+        // A session in use is held by the exchange that uses it, too.
+        let Ok(upload) = self.upload.try_lock() else { return false };
+        let patience = if upload.size == 0 { UNUSED_EMPTY } else { UNUSED };
+        Arc::strong_count(&self.upload) == 1 && self.used + patience <= now
     }
 }
 
@@ -228,4 +249,34 @@ fn rehash(file: &mut NamedTempFile, algorithm: Algorithm) -> Result<Digest, Stor
     };
     read().map_err(|error| StoreError::io("read", &path, error))?;
     Ok(digester.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sessions_that_nobody_uses_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Arc::new(Storage::open(folder.path(), false).unwrap());
+        let name = Name::parse("a").unwrap();
+        let uploads = Uploads::default();
+        let start = Instant::now();
+        let open = |after: Duration| uploads.open_at(&storage, &name, Algorithm::Sha256, start + after);
+        let now = Duration::ZERO;
+        let (empty, begun, held) = (open(now).unwrap(), open(now).unwrap(), open(now).unwrap());
+        uploads.hold(&name, &begun).await.unwrap().write(&[Bytes::from_static(b"x")]).unwrap();
+        let in_use = uploads.hold(&name, &held).await.unwrap();
+        for _ in 3..LIMIT {
+            open(now).unwrap();
+        }
+        assert!(open(now).is_err());
+        open(UNUSED_EMPTY).unwrap();
+        assert!(uploads.hold(&name, &empty).await.is_err());
+        assert!(uploads.hold(&name, &begun).await.is_ok(), "what has bytes is kept for longer");
+        open(2 * UNUSED).unwrap();
+        assert!(uploads.hold(&name, &begun).await.is_err());
+        drop(in_use);
+        assert!(uploads.hold(&name, &held).await.is_ok(), "what is in use is kept");
+    }
 }
