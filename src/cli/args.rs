@@ -314,6 +314,8 @@ pub(crate) struct DeleteArgs {
 pub(crate) enum RegistryCommand {
     /// Serve a registry from one folder, until interrupted
     Serve(ServeArgs),
+    /// Remove what no tag leads to, also beside a server that runs
+    Prune(RegistryPruneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -324,6 +326,25 @@ pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "ADDRESS:PORT")]
     pub(crate) listen: std::net::SocketAddr,
+    /// Admit only the users of this file, made with `htpasswd -B`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) htpasswd: Option<PathBuf>,
+    /// Refuse every push and delete
+    #[arg(long)]
+    pub(crate) read_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistryPruneArgs {
+    /// The folder that holds everything
+    #[arg(default_value = "lapstrake-registry")]
+    pub(crate) root: PathBuf,
+    /// Keep what was pushed or asked for by a pusher in so many last hours
+    #[arg(long, default_value_t = 24, value_name = "HOURS")]
+    pub(crate) older_than: u64,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

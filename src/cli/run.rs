@@ -37,7 +37,7 @@ pub(crate) fn run() -> ExitCode {
         tokio::select! {
             // In this order: signals are waited for before the command begins.
             biased;
-            code = signal(matches!(cli.command, Command::Registry(_))) => Ended::Signal(code),
+            code = signal(matches!(cli.command, Command::Registry(RegistryCommand::Serve(_)))) => Ended::Signal(code),
             outcome = command(&cli, &environment) => Ended::Done(outcome),
         }
     });
@@ -68,6 +68,7 @@ async fn command(cli: &Cli, environment: &Environment) -> Outcome {
         Command::Referrers(args) => list::referrers(args, &cli.shown, environment).await,
         Command::Delete(args) => delete::run(args, &cli.shown, environment).await,
         Command::Registry(RegistryCommand::Serve(args)) => registry::serve(args, &cli.shown).await,
+        Command::Registry(RegistryCommand::Prune(args)) => registry::prune(args, &cli.shown),
         Command::Cache(command) => cache::run(command, &cli.shown, environment),
         Command::Demo(args) => demo::run(args, &cli.shown, environment).await,
         Command::Completions { shell } => completions(*shell),
