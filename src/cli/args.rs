@@ -97,6 +97,9 @@ pub(crate) struct Reach {
     /// Speak plain http with this registry (loopback needs no flag); repeatable
     #[arg(long, value_name = "HOST", help_heading = "Reach")]
     pub(crate) insecure_registry: Vec<String>,
+    /// Pull what is at REGISTRY from MIRROR first (`host[:port][/prefix]`); repeatable
+    #[arg(long, value_name = "REGISTRY=MIRROR", help_heading = "Reach")]
+    pub(crate) registry_mirror: Vec<String>,
     /// Connect to nothing that is not on this machine
     #[arg(long, help_heading = "Reach")]
     pub(crate) offline: bool,

@@ -17,5 +17,6 @@ mod progress;
 mod registry;
 mod run;
 mod setup;
+mod user_config;
 
 pub(crate) use run::run;

@@ -11,7 +11,7 @@ use lapstrake::event::{Event, Reporter};
 use lapstrake::oci::Platform;
 use lapstrake::ops::{Means, Traffic};
 use lapstrake::registry::{
-    Chain, Client, ClientConfig, Credential, DockerKeychain, Given, Helpers, Identity, Keychain,
+    Chain, Client, ClientConfig, Credential, DockerKeychain, Given, Helpers, Identity, Keychain, Proxies, check_roots,
 };
 use lapstrake::resolver::child::ChildEnvironment;
 use lapstrake::resolver::{HttpClient, Resolver};
@@ -19,8 +19,8 @@ use lapstrake::store::Store;
 
 use super::args::{Reach, Shown};
 use super::environment::Environment;
-use super::exit::{self, UsageError};
-use super::progress;
+use super::exit;
+use super::{progress, user_config};
 
 type Failure = Box<dyn Diagnose + Send>;
 
@@ -38,15 +38,12 @@ pub(crate) fn means(
 ) -> Result<Means, Failure> {
     let reporter = progress::reporter(shown);
     let store = store(reach, environment, &*reporter)?;
-    let mut config = ClientConfig { offline: reach.offline, ..ClientConfig::default() };
-    config.keychain = keychain(targets, environment);
-    config.insecure = [insecure, &reach.insecure_registry].concat();
-    for file in &reach.ca_file {
-        config.extra_roots.push(read(file)?);
-    }
+    let config = client_config(reach, insecure, targets, &reporter, environment)?;
     let children = ChildEnvironment::new(environment.variables().clone());
     let uv = environment.var("LAPSTRAKE_UV").map(PathBuf::from);
-    let http = HttpClient::new(USER_AGENT, PATIENCE, reach.offline).trusting(config.extra_roots.clone());
+    let http = HttpClient::new(USER_AGENT, PATIENCE, reach.offline)
+        .trusting(config.extra_roots.clone())
+        .through(config.proxies.clone());
     let resolver = Resolver::new(children, http, uv);
     Ok(Means {
         registry: Arc::new(Client::new(config)),
@@ -60,11 +57,30 @@ pub(crate) fn means(
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| {
-        let what = format!("cannot read `{}`: {error}", path.display());
-        exit::fail(UsageError::new(what, "see that the file is there and can be read"))
+/// How registries are reached: flags, the user's configuration, the environment.
+pub(crate) fn client_config(
+    reach: &Reach,
+    insecure: &[String],
+    targets: &[String],
+    reporter: &Arc<dyn Reporter>,
+    environment: &Environment,
+) -> Result<ClientConfig, Failure> {
+    let mut access = user_config::read(environment)?.access;
+    user_config::add_mirrors(&reach.registry_mirror, &mut access)?;
+    Ok(ClientConfig {
+        keychain: keychain(targets, environment),
+        insecure: [insecure, &reach.insecure_registry].concat(),
+        extra_roots: reach.ca_file.iter().map(|file| roots(file)).collect::<Result<_, _>>()?,
+        access,
+        proxies: Proxies::from_variables(environment.variables()),
+        reporter: Arc::clone(reporter),
+        offline: reach.offline,
+        ..ClientConfig::default()
     })
+}
+
+fn roots(file: &Path) -> Result<Vec<u8>, Failure> {
+    user_config::pem(file, "`--ca-file`", |text| check_roots(text).map(|()| text.to_vec()))
 }
 
 /// The store, or one for this run alone when the usual one cannot be had.

@@ -2,17 +2,23 @@
 //!
 //! What is pushed and in which order is decided by the use cases.
 
+mod access;
 mod auth;
 mod challenge;
 mod client;
+mod connections;
 mod contract;
 mod docker_config;
 mod error;
 mod exchange;
+mod failure;
 mod helper_process;
 mod keychain;
 mod memory;
+mod mirrored;
+mod mirrors;
 mod origin;
+mod proxy;
 mod pull;
 mod push;
 mod retry;
@@ -21,13 +27,17 @@ mod transport;
 mod trust;
 mod upload_body;
 
+pub use access::{Access, Mirror, ProxyRule};
 pub use client::{Client, ClientConfig};
+pub(crate) use connections::{Connections, ConnectionsError, Size};
 pub use contract::{BlobBody, BlobStream, Mounted, Pending, Registry, Reopen};
 pub use docker_config::{DockerConfig, DockerKeychain, hostname};
 pub use error::RegistryError;
+pub use failure::TlsFault;
 pub use helper_process::{HelperError, Helpers, server_url};
 pub use keychain::{Anonymous, Chain, Credential, Given, Identity, Keychain, KeychainError, Lookup};
 pub use memory::Memory;
 pub use origin::{Detour, Origin, OriginError, validate_realm, validate_redirect, validate_upload_location};
+pub use proxy::{Proxies, Proxy, ProxyError};
 pub use retry::RetryPolicy;
-pub(crate) use trust::{no_trust, platform_trust};
+pub use trust::{ClientIdentity, PemError, check_certificates, check_roots};

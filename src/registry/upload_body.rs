@@ -17,7 +17,6 @@ use super::error::RegistryError;
 use super::exchange::{Answer, Ask, wants_other_identity};
 use super::origin::place;
 use super::push::Upload;
-use super::transport::classify;
 
 const TICK: Duration = Duration::from_millis(100);
 /// How much longer than for bytes we wait for the commit: some registries copy the whole blob then.
@@ -104,7 +103,7 @@ async fn watched(
     loop {
         match tokio::time::timeout(TICK.min(patience), &mut sending).await {
             Ok(Ok(response)) => return Ok(response),
-            Ok(Err(error)) => return Err(classify(error, place(&ask.url), &ask.action)),
+            Ok(Err(error)) => return Err(upload.exchange.transport.failed(error, &ask.url, &ask.action)),
             Err(_) => {}
         }
         let moved = upload.progress.report(upload.report);

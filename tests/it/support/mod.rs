@@ -5,6 +5,8 @@ pub(crate) mod index;
 pub(crate) mod parents;
 pub(crate) mod readback;
 pub(crate) mod tiny_registry;
+pub(crate) mod tls;
+pub(crate) mod tunnel;
 pub(crate) mod vectors;
 pub(crate) mod wheel_maker;
 pub(crate) mod yard;
