@@ -8,6 +8,7 @@ mod cache;
 mod config;
 mod demo;
 mod demo_project;
+mod doctor;
 mod environment;
 mod exit;
 mod inspect;

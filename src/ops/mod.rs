@@ -3,6 +3,8 @@
 //! What is decided is decided in `plan`, what is moved is moved by `registry` and `store`.
 
 mod build;
+mod doctor;
+mod doctor_report;
 mod earlier;
 mod error;
 mod export;
@@ -22,6 +24,8 @@ mod traffic;
 mod transfer;
 
 pub use build::{Built, BuiltLayer, build};
+pub use doctor::{Subject, doctor};
+pub use doctor_report::{Check, Diagnosis, State};
 pub use error::OpsError;
 pub use inspect::{InspectedLayer, Inspection, inspect};
 pub use means::Means;

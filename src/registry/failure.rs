@@ -144,11 +144,11 @@ impl Seen {
             seen.proxy_login |= text.contains("proxy authorization required");
             seen.tunnel |= text.starts_with("tunnel error");
             let mut inner: &(dyn std::error::Error + 'static) = error;
-            if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            // An error of the connection may be wrapped into several of its own kind, which are no causes of each other.
+            while let Some(io) = inner.downcast_ref::<std::io::Error>() {
                 seen.refused |= io.kind() == std::io::ErrorKind::ConnectionRefused;
-                if let Some(wrapped) = io.get_ref() {
-                    inner = wrapped;
-                }
+                let Some(wrapped) = io.get_ref() else { break };
+                inner = wrapped;
             }
             if let (None, Some(tls)) = (&seen.tls, inner.downcast_ref::<rustls::Error>()) {
                 let no_tls = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);

@@ -13,6 +13,7 @@ mod build_moves;
 mod build_outputs;
 mod build_reuse;
 mod build_runs;
+mod doctor;
 mod errors;
 mod errors_usage;
 mod floors;

@@ -38,7 +38,7 @@ fn client(registry: &FaultServer, mirrors: &[String]) -> (Client, Arc<Recorded>)
 
 fn manifest() -> Vec<u8> {
     let config = Descriptor::of("application/vnd.oci.image.config.v1+json", b"{}");
-    json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": []}).to_string().into_bytes()
+    json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [blob()]}).to_string().into_bytes()
 }
 
 fn blob() -> Descriptor {
@@ -81,7 +81,7 @@ async fn pulls_come_from_the_mirror_below_its_prefix_without_the_registrys_crede
     let (client, reporter) = client(&registry, &[format!("{}/hub", mirror.domain())]);
     let at = Reference::parse(&format!("{}/team/app:1", registry.domain())).unwrap();
     let found = client.resolve(&at).await.unwrap().unwrap();
-    let document = client.manifest(&at.clone().with_digest(found.digest.clone())).await.unwrap().unwrap();
+    let document = client.manifest(&at.clone().with_digest(&found.digest)).await.unwrap().unwrap();
     assert_eq!(*document.digest(), found.digest);
     assert_eq!(client.fetch_blob(&at.repository(), &blob(), 100).await.unwrap(), BLOB);
     let read = client.read_blob(&at.repository(), &blob()).await.unwrap();

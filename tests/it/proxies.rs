@@ -70,7 +70,7 @@ async fn a_build_goes_through_the_proxy_and_nobody_sees_its_password() {
     let refused = run("HTTPS_PROXY", "user:canary%405f1c-and-wrong", &["-vv", "--progress", "json"]);
     assert_eq!(refused.code, 1);
     seen.push_str(&refused.stderr);
-    let broken = run("HTTPS_PROXY", "user:canary@5f1c:x@[", &["-vv"]);
+    let broken = run("HTTPS_PROXY", "user:canary@5f1c:x@[/", &["-vv"]);
     assert_eq!(broken.code, 1);
     seen.push_str(&broken.stderr);
     let short = refused.stderr.replace(&proxy.address().to_string(), "PROXY");
