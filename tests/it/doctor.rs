@@ -54,7 +54,44 @@ async fn a_registry_and_its_repositories_are_examined_and_left_as_they_were() {
     let yard = Yard::new().await;
     let ran = doctor(&yard, &[&yard.domain(), &yard.at("demo/parent"), &yard.at("demo/new:tag")]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
-    insta::assert_snapshot!(report(&yard, &ran.stdout), @"");
+    insta::assert_snapshot!(report(&yard, &ran.stdout), @"
+    HOST
+      ✓ address                 http://HOST, not encrypted
+      ✓ name              N ms  127.0.0.1
+      ✓ connection        N ms  TCP to 127.0.0.1
+      ✓ api               N ms  HTTP/1.1, asks nobody for a login
+      ✓ clock                   as the registry's
+      ✓ identity                anonymous
+      - login                   not tried: the registry asks for none
+
+    HOST/demo/parent
+      ✓ address                 http://HOST, not encrypted
+      ✓ name              N ms  127.0.0.1
+      ✓ connection        N ms  TCP to 127.0.0.1
+      ✓ api               N ms  HTTP/1.1, asks nobody for a login
+      ✓ clock                   as the registry's
+      ✓ identity                anonymous
+      - login                   not tried: the registry asks for none
+      ✓ pull              N ms  yes
+      ✓ push              N ms  yes; the upload session is removed
+      ✓ chunks                  no limit is told
+      - mount                   not tried: a mount that works leaves a blob in the repository
+      ✓ referrers         N ms  by the API
+
+    HOST/demo/new
+      ✓ address                 http://HOST, not encrypted
+      ✓ name              N ms  127.0.0.1
+      ✓ connection        N ms  TCP to 127.0.0.1
+      ✓ api               N ms  HTTP/1.1, asks nobody for a login
+      ✓ clock                   as the registry's
+      ✓ identity                anonymous
+      - login                   not tried: the registry asks for none
+      ✓ pull              N ms  there is no such repository yet
+      ✓ push              N ms  yes; the upload session is removed
+      ✓ chunks                  no limit is told
+      - mount                   not tried: a mount that works leaves a blob in the repository
+      - referrers               not tried: the repository cannot be read
+    ");
     let asked = yard.requests();
     let count = |start: &str| asked.iter().filter(|line| line.starts_with(start)).count();
     assert_eq!((count("POST"), count("DELETE"), count("PUT"), count("PATCH")), (2, 2, 0, 0), "{asked:?}");
@@ -110,7 +147,19 @@ async fn a_refused_login_fails_and_names_the_source_alone() {
     assert_eq!(ran.code, 1);
     let all = format!("{}\n{}", report(&yard, &ran.stdout), ran.stderr).replace(&server.domain(), "PRIVATE");
     assert!(!all.contains("canary") && !all.contains(&auth), "{all}");
-    insta::assert_snapshot!(all, @"");
+    insta::assert_snapshot!(all, @"
+    PRIVATE
+      ✓ address                 http://PRIVATE, not encrypted
+      ✓ name              N ms  127.0.0.1
+      ✓ connection        N ms  TCP to 127.0.0.1
+      ✓ api               N ms  HTTP/1.1, asks who is there
+      - clock                   not tried: the registry does not tell its time
+      ✓ identity                from `DIR/home/.docker/config.json`
+      ✗ login             N ms  `PRIVATE` does not accept the identity from `DIR/home/.docker/config.json` for `login`
+                                hint: log in with `docker login PRIVATE`, or configure a credential helper for it
+    error: 1 of the checks failed
+      hint: each failed check above says what to do
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +185,22 @@ async fn strict_registries_are_described_as_they_are() {
         shown.collect::<Vec<_>>().join(" ")
     };
     let told = told.lines().map(years).collect::<Vec<_>>().join("\n");
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @"
+    STRICT/team/app
+      ✓ address                 http://STRICT, not encrypted
+      ✓ name              N ms  127.0.0.1
+      ✓ connection        N ms  TCP to 127.0.0.1
+      ✓ api               N ms  HTTP/1.1, asks nobody for a login
+      ! clock                   this machine is MANY s ahead of the registry
+                                hint: set this machine's clock: certificates, tokens and signatures depend on it
+      ✓ identity                anonymous
+      - login                   not tried: the registry asks for none
+      ✓ pull              N ms  yes
+      ✓ push              N ms  yes; the upload session ends by itself
+      ✓ chunks                  at least 5242880 bytes
+      - mount                   not tried: a mount that works leaves a blob in the repository
+      ✓ referrers         N ms  by tags, since there is no API
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +243,8 @@ async fn each_step_to_a_registry_can_fail() {
     assert!(check(&ran, "encryption")["hint"].as_str().unwrap().contains("--ca-file FILE"));
     let ran = run(&gone.to_string(), "ca.pem");
     assert_eq!((ran.code, states(&ran).last().map(String::as_str)), (1, Some("connection: failed")));
-    let ran = doctor(&yard, &["--format", "json", "no-such-host.invalid"]);
+    // A label of more than 63 characters is no name that anybody could be asked for.
+    let ran = doctor(&yard, &["--format", "json", &format!("{}.example", "x".repeat(64))]);
     assert_eq!((ran.code, states(&ran).last().map(String::as_str)), (1, Some("name: failed")), "{}", ran.stdout);
 }
 
@@ -201,7 +266,17 @@ async fn proxies_and_mirrors_are_shown_and_tried() {
     assert!(!ran.stdout.contains("canary"));
     let told =
         report(&yard, &ran.stdout).replace(&proxy.address().to_string(), "PROXY").replace(&dead.domain(), "DEAD");
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @"
+    registry.example
+      ✓ address                 https://registry.example
+      ✓ proxy                   http://PROXY from HTTPS_PROXY
+      ✓ api               N ms  HTTP/1.1, asks nobody for a login
+      ✓ clock                   as the registry's
+      ✓ identity                anonymous
+      - login                   not tried: the registry asks for none
+      ✓ mirror            N ms  HOST/hub, anonymous
+      ! mirror            N ms  DEAD answers `GET /v2/` with 500, as no registry does
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,5 +284,8 @@ async fn words_that_name_nothing_are_usage_errors() {
     let yard = Yard::new().await;
     let ran = doctor(&yard, &["https://ghcr.io"]);
     assert_eq!(ran.code, 2);
-    insta::assert_snapshot!(ran.stderr, @"");
+    insta::assert_snapshot!(ran.stderr, @"
+    error: `https://ghcr.io` is neither a registry nor a repository
+      hint: write `ghcr.io`, `localhost:5000` or `ghcr.io/me/app`
+    ");
 }

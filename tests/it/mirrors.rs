@@ -38,7 +38,9 @@ fn client(registry: &FaultServer, mirrors: &[String]) -> (Client, Arc<Recorded>)
 
 fn manifest() -> Vec<u8> {
     let config = Descriptor::of("application/vnd.oci.image.config.v1+json", b"{}");
-    json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [blob()]}).to_string().into_bytes()
+    json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [blob()]})
+        .to_string()
+        .into_bytes()
 }
 
 fn blob() -> Descriptor {

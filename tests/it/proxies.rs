@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::oci::Reference;
-use lapstrake::registry::{Client, ClientConfig, Proxies, Registry, RegistryError, RetryPolicy};
+use lapstrake::registry::{Access, Client, ClientConfig, Proxies, ProxyRule, Registry, RegistryError, RetryPolicy};
 
 use crate::support::fault::{FaultServer, Reply};
 use crate::support::tiny_registry::TinyRegistry;
@@ -154,7 +154,19 @@ async fn a_registry_has_a_proxy_of_its_own_or_none() {
     let ran = run(&format!("http://user:${{PROXY_PASSWORD}}@{}", proxy.address()));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(!proxy.asked().is_empty());
-    let ran = run("none");
-    assert!(ran.code == 1 && !ran.stderr.contains("proxy"), "{}", ran.stderr);
     assert_eq!(other.seen().len(), 0, "the environment's proxy is not asked");
+}
+
+#[test]
+fn a_registry_may_be_reached_past_the_proxy_of_all_others() {
+    let proxies = BTreeMap::from([("ALL_PROXY".to_owned(), format!("http://{LOGIN}@proxy.example:3128"))]);
+    let direct = Access { proxy: Some(ProxyRule::Direct), ..Access::default() };
+    let client = Client::new(ClientConfig {
+        proxies: Proxies::from_variables(&proxies),
+        access: BTreeMap::from([("registry.example".to_owned(), direct)]),
+        ..ClientConfig::default()
+    });
+    assert_eq!(client.way("registry.example:5000").unwrap().proxy, None);
+    let others = client.way("other.example").unwrap().proxy;
+    assert_eq!(others.as_deref(), Some("http://proxy.example:3128 from ALL_PROXY"));
 }

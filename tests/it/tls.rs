@@ -66,7 +66,11 @@ async fn https_where_plain_http_is_asked_for_is_named() {
     let front = TlsFront::start(fleet.yard.domain(), &fleet.authority.issue(&["localhost"]), None).await;
     std::fs::write(fleet.yard.path("config.yaml"), "").unwrap();
     let text = fleet.told(&front.domain(), &fleet.run(&front.domain()));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    error: `HOST` does not answer in plain http
+      because: invalid HTTP version parsed
+      hint: if `HOST` speaks https, take it off the registries that are spoken to by plain http
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +92,24 @@ async fn certificates_that_are_wrong_are_refused_with_reason_and_cure() {
         told.push_str(&format!("{name}\n{}\n", text.join("\n")));
     }
     assert_eq!(fleet.yard.requests(), Vec::<String>::new(), "not one request went through");
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    expired
+    error: no trusted TLS connection to `HOST`: its certificate has expired
+      because: invalid peer certificate: certificate expired
+      hint: whoever runs `HOST` has to renew its certificate; check this machine's clock
+    wrong host
+    error: no trusted TLS connection to `HOST`: its certificate is for another host
+      because: invalid peer certificate: certificate not valid for name "localhost"; certificate is only valid for DnsName("registry.example")
+      hint: use the name that the certificate is for instead of `HOST`
+    self-signed
+    error: no trusted TLS connection to `HOST`: nobody who is trusted here has issued its certificate
+      because: invalid peer certificate: UnknownIssuer
+      hint: if you know the issuer, name its certificate: `--ca-file FILE`, or `registries.HOST.ca_file` in the user configuration
+    unknown issuer
+    error: no trusted TLS connection to `HOST`: nobody who is trusted here has issued its certificate
+      because: invalid peer certificate: UnknownIssuer
+      hint: if you know the issuer, name its certificate: `--ca-file FILE`, or `registries.HOST.ca_file` in the user configuration
+    "#);
     println!("row A8: expired, wrong host, self-signed, unknown issuer: 4 of 4 refused before any request");
 }
 
@@ -143,7 +164,16 @@ async fn a_registry_that_wants_a_certificate_gets_the_one_that_is_configured() {
     std::fs::write(fleet.yard.path("me.pem"), stranger.certificate + &stranger.key).unwrap();
     fleet.configure(&front.domain(), "    ca_file: ca.pem\n    client_certificate: me.pem\n");
     told.push_str(&format!("a stranger's\n{}", fleet.told(&front.domain(), &fleet.run(&front.domain()))));
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @"
+    none
+    error: no trusted TLS connection to `HOST`: it wants a certificate of us
+      because: received fatal alert: CertificateRequired
+      hint: set `client_certificate` and `client_key` below `registries.HOST` in the user configuration
+    a stranger's
+    error: no trusted TLS connection to `HOST`: it does not accept our certificate
+      because: received fatal alert: UnknownCA
+      hint: see that `HOST` knows the issuer of `registries.HOST.client_certificate`
+    ");
     let me = fleet.authority.issue(&["me"]);
     std::fs::write(fleet.yard.path("me.pem"), &me.certificate).unwrap();
     std::fs::write(fleet.yard.path("me.key"), &me.key).unwrap();
@@ -179,5 +209,18 @@ async fn files_of_the_configuration_that_are_wrong_are_named_with_their_key() {
         told.push_str(&ran.stderr.replace(folder.trim_end_matches('/'), "DIR"));
     }
     assert!(!told.contains("canary"));
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @"
+    error: DIR/config.yaml:4:14: `registries.registry.example.ca_file` names `DIR/nowhere.pem`, which cannot be read: No such file or directory (os error 2)
+      hint: see that the file is there and can be read
+    error: DIR/config.yaml:4:14: `registries.registry.example.ca_file` names `DIR/text.pem`, which holds no certificate in PEM
+      hint: a PEM file has lines `-----BEGIN CERTIFICATE-----`; DER becomes PEM by `openssl x509 -inform der -in FILE`
+    error: DIR/config.yaml:4:14: `registries.registry.example.ca_file` names `DIR/broken.pem`, which is not PEM
+      hint: a PEM file has lines `-----BEGIN CERTIFICATE-----`; DER becomes PEM by `openssl x509 -inform der -in FILE`
+    error: DIR/config.yaml:4:25: `registries.registry.example.client_certificate` names `DIR/me.pem`, which holds no private key in PEM that can be read without a password
+      hint: write the key without encryption: `openssl pkey -in KEY -out PLAIN_KEY`
+    error: DIR/config.yaml:5:17: `registries.registry.example.client_key` names `DIR/other.key`, which holds a private key that does not fit the certificate: keys may not be consistent: KeyMismatch
+      hint: name the key that was made with the certificate
+    error: DIR/config.yaml:4:12: `registries.registry.example.proxy` is not the URL of a proxy
+      hint: write `http://[user:password@]host:port`, with special characters percent-encoded; or `none`
+    ");
 }
