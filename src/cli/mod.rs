@@ -12,12 +12,15 @@ mod doctor;
 mod environment;
 mod exit;
 mod inspect;
+mod login;
+mod logout;
 mod output;
 mod plan;
 mod progress;
 mod registry;
 mod run;
 mod setup;
+mod terminal;
 mod user_config;
 
 pub(crate) use run::run;

@@ -16,6 +16,8 @@ pub const PLAN_KEY: &str = "dev.lapstrake.plan.key";
 pub const PLATFORM: &str = "dev.lapstrake.platform";
 /// On a manifest: the resolution key under which its Python layers were chosen.
 pub const RESOLUTION_KEY: &str = "dev.lapstrake.resolution.key";
+/// On a manifest: the digest of the question and of the files that uv chose for it ([`crate::resolver::Chosen`]).
+pub const CHOICE: &str = "dev.lapstrake.choice.digest";
 /// On a manifest: the name of the parent (image-spec, annotations.md).
 pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
 /// On a manifest: the digest of the parent (image-spec, annotations.md).

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -14,6 +15,7 @@ use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
 use crate::plan::{Action, ImagePlan, LayerKind, Place, PlannedLayer, annotate};
 use crate::resolver::WheelFetcher;
 
+use super::chosen::{self, NewChoice};
 use super::error::OpsError;
 use super::export;
 use super::make::{Job, MadeLayer, Shared};
@@ -78,10 +80,10 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
         Course::ParentAsItIs { document, platforms } => {
             publish::parent(means, request, &planned.parent, document, platforms).await?
         }
-        Course::Assemble { images, sources, indexes, requirements } => {
+        Course::Assemble { images, sources, indexes, choices, requirements } => {
             let fetcher = resolution::fetcher(means, request, &requirements).await?;
             let workshop = Workshop::new(means, request, sources, fetcher);
-            assemble_all(&workshop, &planned, images, indexes).await?
+            assemble_all(&workshop, &planned, images, indexes, choices).await?
         }
     };
     let descriptor = done.document.descriptor();
@@ -116,6 +118,7 @@ async fn assemble_all(
     planned: &Planned,
     images: Vec<ImagePlan>,
     indexes: Vec<(Descriptor, Vec<u8>)>,
+    choices: Vec<NewChoice>,
 ) -> Result<Done, OpsError> {
     let (means, request) = (workshop.means, workshop.request);
     let mut finished = Vec::new();
@@ -137,7 +140,9 @@ async fn assemble_all(
                     means.reporter.report(Event::Warning { text });
                 }
             }
-            publish::images(means, request, planned, &finished, &document).await?;
+            let kept = join_all(choices.into_iter().map(|choice| chosen::keep(means, choice, Some(&repository))));
+            let published = publish::images(means, request, planned, &finished, &document);
+            tokio::join!(kept, published).1?;
         }
         None => {
             for plan in &images {
@@ -145,6 +150,7 @@ async fn assemble_all(
                 export::fetch(means, &planned.parent.repository(), layers).await?;
             }
             export::write(means, request, &made, &document).await?;
+            join_all(choices.into_iter().map(|choice| chosen::keep(means, choice, None))).await;
         }
     }
     Ok(Done { document, platforms, layers, reused: false })

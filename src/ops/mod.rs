@@ -2,7 +2,9 @@
 //!
 //! What is decided is decided in `plan`, what is moved is moved by `registry` and `store`.
 
+mod artifact;
 mod build;
+mod chosen;
 mod doctor;
 mod doctor_report;
 mod earlier;
@@ -10,6 +12,7 @@ mod error;
 mod export;
 mod facts;
 mod inspect;
+mod login;
 mod make;
 mod means;
 mod overlap;
@@ -18,17 +21,21 @@ mod parent_index;
 mod plan;
 mod publish;
 mod python;
+mod repositories;
 mod request;
 mod resolution;
 mod traffic;
 mod transfer;
 
 pub use build::{Built, BuiltLayer, build};
+pub use chosen::NewChoice;
 pub use doctor::{Subject, doctor};
 pub use doctor_report::{Check, Diagnosis, State};
 pub use error::OpsError;
 pub use inspect::{InspectedLayer, Inspection, inspect};
+pub use login::{LoggedIn, LoginRequest, login, logout};
 pub use means::Means;
 pub use plan::{Course, Planned, plan};
+pub use repositories::create_repositories;
 pub use request::{BuildRequest, Output};
 pub use traffic::{Moved, Traffic};

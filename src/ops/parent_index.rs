@@ -11,9 +11,10 @@ use crate::event::{Task, Work};
 use crate::image::ParentImage;
 use crate::image::filesystem::{Filesystem, LayerIndex};
 use crate::layer::read::ReadLimits;
-use crate::oci::{Compression, Descriptor, DiffId, Digest, Document, Manifest, Raw, Reference, Repository, media_type};
-use crate::registry::{BlobBody, RegistryError};
+use crate::oci::{Compression, Descriptor, DiffId, Digest, Repository};
+use crate::registry::RegistryError;
 
+use super::artifact::{self, Artifact};
 use super::error::OpsError;
 use super::means::Means;
 
@@ -73,13 +74,7 @@ fn stored(means: &Means, digest: &Digest) -> Result<Option<Filesystem>, OpsError
 
 /// The index that an earlier build pushed; every failure counts as absence, since streaming gives the same.
 async fn published(means: &Means, digest: &Digest, beside: Option<&Repository>) -> Option<Vec<u8>> {
-    let beside = beside?;
-    let at = Reference::tagged(beside, &tag_of(digest)).ok()?;
-    let Some(Document::Manifest(manifest)) = means.registry.manifest(&at).await.ok()? else { return None };
-    let blob = manifest.value().layers.first().filter(|blob| blob.media_type.as_str() == ARTIFACT)?;
-    let bytes = means.registry.fetch_blob(beside, blob, CAP).await.ok()?;
-    means.traffic.downloaded((manifest.bytes().len() + bytes.len()) as u64);
-    Some(bytes)
+    artifact::fetch(means, beside?, ARTIFACT, &tag_of(digest), CAP).await
 }
 
 async fn streamed(means: &Means, parent: &ParentImage, from: &Repository) -> Result<Filesystem, OpsError> {
@@ -154,23 +149,6 @@ pub(super) async fn publish(
     bytes: Vec<u8>,
     beside: &Repository,
 ) -> Result<(), OpsError> {
-    let blob = Descriptor::of(ARTIFACT, &bytes);
-    let empty = Descriptor::of(media_type::OCI_EMPTY, b"{}");
-    for (descriptor, content) in [(&blob, bytes), (&empty, b"{}".to_vec())] {
-        let size = content.len() as u64;
-        means.registry.push_blob(beside, descriptor, BlobBody::Bytes(content.into()), &|_| ()).await?;
-        means.traffic.uploaded(size);
-    }
-    let mut manifest = Manifest::new(empty, vec![blob]);
-    manifest.artifact_type = Some(ARTIFACT.to_owned());
-    manifest.subject = Some(Descriptor { platform: None, ..parent.clone() });
-    let manifest = Raw::of(manifest).map_err(|source| layer_error_of(parent, source))?;
-    let at = Reference::tagged(beside, &tag_of(&parent.digest))?;
-    let media_type = crate::oci::MediaType::new(media_type::OCI_MANIFEST);
-    means.registry.push_manifest(&at, &media_type, manifest.bytes()).await?;
-    Ok(())
-}
-
-fn layer_error_of(parent: &Descriptor, source: crate::oci::DocumentError) -> OpsError {
-    OpsError::ParentDocument { reference: parent.digest.to_string(), source }
+    let tag = tag_of(&parent.digest);
+    artifact::push(means, beside, Artifact { kind: ARTIFACT, tag, bytes, subject: Some(parent) }).await
 }

@@ -17,6 +17,7 @@ use crate::plan::{
     sources_key,
 };
 
+use super::chosen::NewChoice;
 use super::earlier;
 use super::error::OpsError;
 use super::facts::{self, LocalFacts, Wanted};
@@ -69,6 +70,8 @@ pub enum Course {
         sources: Option<Arc<SourceTree>>,
         /// Parent indexes that the target does not have yet.
         indexes: Vec<(Descriptor, Vec<u8>)>,
+        /// What versions were chosen, for the next build.
+        choices: Vec<NewChoice>,
         /// The requirement lines, which name the indexes that wheels come from.
         requirements: RequirementSet,
     },
@@ -100,6 +103,7 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
             images: Vec::new(),
             sources: None,
             indexes: Vec::new(),
+            choices: Vec::new(),
             requirements: RequirementSet::default(),
         },
         reasons: Vec::new(),
@@ -179,6 +183,7 @@ async fn assemble_plan(
     }
     let mut images = Vec::new();
     let mut indexes = Vec::new();
+    let mut choices = Vec::new();
     for platform in wanted {
         let parent = pinned.image(means, platform.as_ref()).await?;
         let mut planning = Planning::new(means, request, &local, pinned.reference.repository(), parent);
@@ -186,13 +191,14 @@ async fn assemble_plan(
         if let Some(ParentIndex { unpublished: Some(bytes), .. }) = planning.index {
             indexes.push((planning.parent.descriptor.clone(), bytes));
         }
+        choices.extend(planning.choice);
         images.push(image);
     }
     let requirements = match local.wanted {
         Some(Wanted::Lines(set)) => set,
         _ => RequirementSet::default(),
     };
-    planned.course = Course::Assemble { images, sources: local.sources, indexes, requirements };
+    planned.course = Course::Assemble { images, sources: local.sources, indexes, choices, requirements };
     Ok(())
 }
 
@@ -205,6 +211,7 @@ pub(super) struct Planning<'a> {
     parent_at: Repository,
     target: Option<Repository>,
     index: Option<ParentIndex>,
+    choice: Option<NewChoice>,
 }
 
 impl<'a> Planning<'a> {
@@ -216,7 +223,7 @@ impl<'a> Planning<'a> {
         parent: ParentImage,
     ) -> Self {
         let target = earlier::target_repository(request);
-        Self { means, request, local, parent, parent_at, target, index: None }
+        Self { means, request, local, parent, parent_at, target, index: None, choice: None }
     }
 
     /// The parent's files.
@@ -239,6 +246,7 @@ impl<'a> Planning<'a> {
         let mut layers = self.parent_layers(known).await?;
         let python = python::plan(self, known, reasons).await?;
         let resolution = python.key.clone();
+        self.choice = python.new_choice;
         for layer in python.layers {
             layers.push(self.located(layer, known)?);
         }
@@ -246,7 +254,7 @@ impl<'a> Planning<'a> {
             layers.push(self.located(source_layer(tree, owner)?, known)?);
         }
         let change = config_change(&self.request.settings, self.request.created.clone());
-        Ok(ImagePlan { platform, parent: self.parent.clone(), layers, change, resolution })
+        Ok(ImagePlan { platform, parent: self.parent.clone(), layers, change, resolution, choice: python.choice })
     }
 
     /// Who owns the sources: the user of the settings, by the parent's own files when it is a name.
@@ -346,6 +354,9 @@ pub(super) fn manifest_annotations(
     ]);
     if let Some(resolution) = &image.resolution {
         annotations.insert(annotation::RESOLUTION_KEY.into(), resolution.to_string());
+    }
+    if let Some(choice) = &image.choice {
+        annotations.insert(annotation::CHOICE.into(), choice.to_string());
     }
     if let Some(created) = &config.created {
         annotations.insert("org.opencontainers.image.created".into(), created.clone());

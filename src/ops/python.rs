@@ -10,22 +10,25 @@ use crate::image::filesystem::{Filesystem, Node};
 use crate::image::users::Owner;
 use crate::inputs::requirements::RequirementSet;
 use crate::layer::{EntryPath, LAYER_FORMAT};
-use crate::oci::Platform;
+use crate::oci::{Digest, Platform};
 use crate::plan::{
-    Action, DirectoryEntry, KeyHasher, Known, LayerKind, Making, Placement, PlannedLayer, ResolutionKey, collapse,
-    removals_key, wheel_layers,
+    Action, DirectoryEntry, KeyHasher, Known, LayerKind, Making, Place, Placement, PlannedLayer, ResolutionKey,
+    collapse, removals_key, wheel_layers,
 };
-use crate::python::environment::{Libc, PythonEnvironment, detect};
+use crate::python::environment::{PythonEnvironment, detect};
 use crate::python::layering::{Budget, OWN_LAYER};
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
-use crate::python::tags::{CompatibleTags, Interpreter, TagLibc};
+use crate::python::tags::{CompatibleTags, Interpreter};
+use crate::resolver::Chosen;
 
+use super::chosen::{self, NewChoice};
 use super::error::OpsError;
 use super::facts::Wanted;
 use super::means::Means;
 use super::plan::Planning;
 use super::request::BuildRequest;
+use super::resolution::Answer;
 use super::{earlier, resolution};
 
 /// Who is named in `INSTALLER`: the files are, byte for byte, those that uv leaves.
@@ -38,6 +41,10 @@ pub(super) struct PythonPlan {
     pub(super) key: Option<ResolutionKey>,
     /// Removals first, then wheels.
     pub(super) layers: Vec<PlannedLayer>,
+    /// The digest of the choice of versions, when uv made one.
+    pub(super) choice: Option<Digest>,
+    /// That choice, when it was made or remembered on this machine.
+    pub(super) new_choice: Option<NewChoice>,
 }
 
 /// Plans the Python layers; none without requirements.
@@ -66,15 +73,22 @@ pub(super) async fn plan(
                 fetch: 0,
                 making: None,
             });
-            return Ok(PythonPlan { key: Some(key), layers: layers.collect() });
+            let choice = chosen.choice.clone();
+            return Ok(PythonPlan { key: Some(key), layers: layers.collect(), choice, new_choice: None });
         }
     }
     let files = planning.files().await?;
     let python = environment(planning, &files)?;
-    let lock = lock(planning, &python).await?;
+    let Answer { lock, chosen, kept } = lock(planning, &python, known).await?;
     let layers = layers(planning, &files, &python, &lock, known)?;
-    reasons.push(format!("{} packages for Python {}.{}", lock.packages.len(), python.version.0, python.version.1));
-    Ok(PythonPlan { key, layers })
+    let kept = kept.map(|kept| format!(", {kept} of them as the last build chose them")).unwrap_or_default();
+    let (major, minor) = python.version;
+    reasons.push(format!("{} packages for Python {major}.{minor}{kept}", lock.packages.len()));
+    let choice = chosen.as_ref().map(Chosen::digest);
+    let last = known.last_choice(&planning.parent.config.platform());
+    let is_published = last.is_some_and(|(last, at)| Some(last) == choice.as_ref() && *at == Place::Target);
+    let new_choice = chosen.map(|chosen| NewChoice { chosen, is_published });
+    Ok(PythonPlan { key, layers, choice, new_choice })
 }
 
 /// Whether what is wanted depends on folders of this machine, which no key covers.
@@ -111,7 +125,7 @@ fn environment(planning: &Planning<'_>, files: &Filesystem) -> Result<PythonEnvi
 }
 
 /// What is to be installed, without what the parent has.
-async fn lock(planning: &Planning<'_>, python: &PythonEnvironment) -> Result<Lock, OpsError> {
+async fn lock(planning: &Planning<'_>, python: &PythonEnvironment, known: &Known) -> Result<Answer, OpsError> {
     let platform = planning.parent.config.platform();
     let tags = CompatibleTags::of(&interpreter(python, &platform));
     match &planning.local.wanted {
@@ -125,15 +139,20 @@ async fn lock(planning: &Planning<'_>, python: &PythonEnvironment) -> Result<Loc
             let mut lock = without_installed(lock, python);
             let fetcher = resolution::fetcher(planning.means, planning.request, &RequirementSet::default()).await?;
             fetcher.add_sizes(&mut lock.packages).await?;
-            Ok(lock)
+            Ok(Answer { lock, ..Answer::default() })
         }
         Some(Wanted::Lines(set)) => {
             let _task = Task::start(&planning.means.reporter, Work::Resolve, "requirements", None);
             let asked = resolution::question(planning.means, planning.request, set, Some((python, &platform)));
             let fetcher = resolution::fetcher(planning.means, planning.request, set).await?;
-            resolution::resolve(planning.means, planning.request, &asked, &tags, &fetcher).await
+            let may_look_back = !planning.request.upgrade && !planning.request.no_cache;
+            let last = match may_look_back {
+                true => chosen::last(planning.means, known, &platform, planning.target()).await?,
+                false => None,
+            };
+            resolution::resolve(planning.means, planning.request, &asked, &tags, &fetcher, last.as_ref()).await
         }
-        None => Ok(Lock::default()),
+        None => Ok(Answer::default()),
     }
 }
 
@@ -142,11 +161,7 @@ fn interpreter(python: &PythonEnvironment, platform: &Platform) -> Interpreter {
         implementation: python.implementation.clone(),
         version: python.version,
         free_threaded: false,
-        libc: match python.libc {
-            Libc::Glibc(major, minor) => TagLibc::Glibc(major, minor),
-            Libc::Musl(major, minor) => TagLibc::Musl(major, minor),
-            Libc::Unknown => TagLibc::Unknown,
-        },
+        libc: python.libc,
         machine: resolution::machine(platform).to_owned(),
     }
 }

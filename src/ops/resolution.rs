@@ -9,8 +9,8 @@ use crate::oci::Platform;
 use crate::python::environment::{Libc, PythonEnvironment};
 use crate::python::lock::Lock;
 use crate::python::tags::CompatibleTags;
-use crate::resolver::request::{ParentDistribution, PythonTarget, RequirementText, ResolveRequest, TargetLibc};
-use crate::resolver::{self, WheelFetcher};
+use crate::resolver::request::{ParentDistribution, PythonTarget, RequirementText, ResolveRequest};
+use crate::resolver::{self, Chosen, WheelFetcher};
 
 use super::error::OpsError;
 use super::means::Means;
@@ -39,7 +39,19 @@ pub(super) fn public_arguments(arguments: &BTreeMap<String, Option<String>>) -> 
     arguments.iter().map(|(name, value)| (name.clone(), value.as_ref().map(words).unwrap_or_default())).collect()
 }
 
-/// The lock for `asked`: from the store when the same was asked before, else from the resolver.
+/// The answer to a question to the resolver.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    /// What is to be installed.
+    pub lock: Lock,
+    /// The same for the next build, unless it depends on folders of this machine.
+    pub chosen: Option<Chosen>,
+    /// How many packages stand as an earlier build chose them, when lines were only added.
+    pub kept: Option<usize>,
+}
+
+/// The lock for `asked`: from the store when the same was asked before; on top of `last` when lines were only added;
+/// else from the resolver.
 ///
 /// # Errors
 /// Fails when the resolver finds no answer, and shows its explanation.
@@ -49,16 +61,32 @@ pub(super) async fn resolve(
     asked: &ResolveRequest,
     tags: &CompatibleTags,
     fetcher: &WheelFetcher,
-) -> Result<Lock, OpsError> {
+    last: Option<&Chosen>,
+) -> Result<Answer, OpsError> {
+    let answer = |lock: Lock, kept: Option<usize>| {
+        let mut chosen = Chosen::of(asked, lock.clone());
+        if let (Some(chosen), Some(last)) = (&mut chosen, last) {
+            chosen.add_metadata_of(last);
+        }
+        Answer { lock, chosen, kept }
+    };
     if !request.no_cache
         && let Some(lock) = resolver::recall(&means.store, asked)?
     {
-        return Ok(lock);
+        return Ok(answer(lock, None));
     }
-    let mut lock = means.resolver.resolve(asked, tags, &means.store, &means.reporter).await?;
+    let extended = match last {
+        Some(last) => means.resolver.extend(last, asked, tags, &means.store, &means.reporter).await?,
+        None => None,
+    };
+    let kept = extended.is_some().then(|| last.map_or(0, |last| last.lock().packages.len()));
+    let mut lock = match extended {
+        Some(lock) => lock,
+        None => means.resolver.resolve(asked, tags, &means.store, &means.reporter).await?,
+    };
     fetcher.add_sizes(&mut lock.packages).await?;
     resolver::remember(&means.store, asked, &lock)?;
-    Ok(lock)
+    Ok(answer(lock, kept))
 }
 
 /// Whether the answer for `set` depends on folders of this machine, so that no key can stand for it.
@@ -90,19 +118,13 @@ pub(super) fn question(
 }
 
 fn target(means: &Means, interpreter: Option<(&PythonEnvironment, &Platform)>) -> PythonTarget {
-    // An image that shows no C library gets the wheels that the oldest supported systems take.
-    let oldest = TargetLibc::Glibc(2, 17);
     let Some((python, platform)) = interpreter else {
-        return PythonTarget { version: "3".into(), platform: means.host_platform.clone(), libc: oldest };
+        return PythonTarget { version: "3".into(), platform: means.host_platform.clone(), libc: Libc::Unknown };
     };
     PythonTarget {
         version: format!("{}.{}", python.version.0, python.version.1),
         platform: platform.clone(),
-        libc: match python.libc {
-            Libc::Glibc(major, minor) => TargetLibc::Glibc(major, minor),
-            Libc::Musl(major, minor) => TargetLibc::Musl(major, minor),
-            Libc::Unknown => oldest,
-        },
+        libc: python.libc,
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::image::users::Owner;
 use crate::image::{ConfigChange, ParentImage};
 use crate::layer::EntryPath;
-use crate::oci::{Descriptor, DiffId, Platform};
+use crate::oci::{Descriptor, DiffId, Digest, Platform};
 use crate::python::lock::LockedWheel;
 
 use super::key::{LayerKey, ResolutionKey};
@@ -99,6 +99,8 @@ pub struct ImagePlan {
     pub change: ConfigChange,
     /// Under which key the Python layers were chosen, when there are requirements.
     pub resolution: Option<ResolutionKey>,
+    /// The digest of the choice of versions, when uv made one.
+    pub choice: Option<Digest>,
 }
 
 impl ImagePlan {

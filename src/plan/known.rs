@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::image::annotation;
-use crate::oci::{Descriptor, DiffId, Digest, Manifest, Repository};
+use crate::oci::{Descriptor, DiffId, Digest, Manifest, Platform, Repository};
 
 use super::key::{LayerKey, ResolutionKey};
 use super::layers::LayerKind;
@@ -58,6 +58,8 @@ impl KnownLayer {
 pub struct ChosenLayers {
     /// Key and layer, lowest first.
     pub layers: Vec<(LayerKey, KnownLayer)>,
+    /// The digest of the choice of versions, when uv made one.
+    pub choice: Option<Digest>,
 }
 
 /// All that is known, from most to least trusted place: the first that names a key wins.
@@ -65,6 +67,7 @@ pub struct ChosenLayers {
 pub struct Known {
     layers: BTreeMap<LayerKey, KnownLayer>,
     chosen: BTreeMap<ResolutionKey, ChosenLayers>,
+    choices: BTreeMap<String, (Digest, Place)>,
     blobs: BTreeMap<Digest, Place>,
 }
 
@@ -80,9 +83,14 @@ impl Known {
             }
             self.add(key, known);
         }
-        let resolution = manifest.annotations.get(annotation::RESOLUTION_KEY).and_then(|text| Digest::parse(text).ok());
+        let annotated = |name: &str| Digest::parse(manifest.annotations.get(name)?).ok();
+        let choice = annotated(annotation::CHOICE);
+        let resolution = annotated(annotation::RESOLUTION_KEY);
         if let Some(key) = resolution {
-            self.chosen.entry(ResolutionKey(key)).or_insert(ChosenLayers { layers: python });
+            self.chosen.entry(ResolutionKey(key)).or_insert(ChosenLayers { layers: python, choice: choice.clone() });
+        }
+        if let (Some(choice), Some(platform)) = (choice, manifest.annotations.get(annotation::PLATFORM)) {
+            self.choices.entry(platform.clone()).or_insert_with(|| (choice, place.clone()));
         }
     }
 
@@ -99,6 +107,11 @@ impl Known {
     /// The Python layers chosen under `key`.
     pub fn chosen(&self, key: &ResolutionKey) -> Option<&ChosenLayers> {
         self.chosen.get(key)
+    }
+
+    /// The digest of the choice that the first image for `platform` that was read was made from, and where that image is.
+    pub fn last_choice(&self, platform: &Platform) -> Option<&(Digest, Place)> {
+        self.choices.get(&platform.to_string())
     }
 
     /// Where a manifest that was read holds the blob, the parent's layers included.

@@ -40,8 +40,6 @@ pub struct LockedWheel {
     pub sha256: Digest,
     /// Bytes of the wheel, when the lock knows.
     pub size: Option<u64>,
-    /// Whether a requirement names the package directly, which installs a `REQUESTED` file.
-    pub requested: bool,
     /// The text of `direct_url.json` (PEP 610) for a requirement that names a URL or path.
     pub direct_url: Option<String>,
 }
@@ -229,13 +227,6 @@ impl Lock {
         }
         text.into_bytes()
     }
-
-    /// Marks the packages that `names` (normalised) hold as requested, and no other.
-    pub fn mark_requested(&mut self, names: &std::collections::BTreeSet<String>) {
-        for package in &mut self.packages {
-            package.requested = names.contains(&package.name);
-        }
-    }
 }
 
 impl LockedWheel {
@@ -248,9 +239,6 @@ impl LockedWheel {
             Some(_) => writeln!(text, "archive = {{ {rest} }}"),
             None => writeln!(text, "wheels = [{{ name = {}, {rest} }}]", quoted(&self.filename)),
         };
-        if self.requested {
-            text.push_str("[packages.tool.lapstrake]\nrequested = true\n");
-        }
     }
 }
 
@@ -286,7 +274,6 @@ mod tests {
             url: format!("https://files.example/{name}-1.0-py3-none-any.whl"),
             sha256: Digest::of(name.as_bytes()),
             size: Some(7),
-            requested: false,
             direct_url: None,
         }
     }
@@ -294,7 +281,6 @@ mod tests {
     #[test]
     fn bytes_are_read_back_and_do_not_depend_on_order() {
         let direct = LockedWheel {
-            requested: true,
             url: "file:///w/b-1.0-py3-none-any.whl".into(),
             direct_url: Some(r#"{"url":"file:///w/b-1.0-py3-none-any.whl","archive_info":{}}"#.into()),
             ..wheel("b")

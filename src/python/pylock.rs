@@ -53,20 +53,6 @@ struct Package {
     archive: Option<File>,
     vcs: Option<IgnoredAny>,
     directory: Option<IgnoredAny>,
-    #[serde(default)]
-    tool: PackageTool,
-}
-
-#[derive(Default, Deserialize)]
-struct PackageTool {
-    #[serde(default)]
-    lapstrake: PackageNotes,
-}
-
-#[derive(Default, Deserialize)]
-struct PackageNotes {
-    #[serde(default)]
-    requested: bool,
 }
 
 #[derive(Deserialize)]
@@ -128,7 +114,6 @@ fn wanted(
 
 fn lock(package: Package, line: usize, folder: &Path, tags: Option<&CompatibleTags>) -> Result<LockedWheel, LockError> {
     let name = normalize_name(package.name.get_ref());
-    let requested = package.tool.lapstrake.requested;
     if let Some(archive) = package.archive {
         let (filename, url) = place(&archive, &name, line, folder)?;
         if !filename.ends_with(".whl") {
@@ -140,7 +125,7 @@ fn lock(package: Package, line: usize, folder: &Path, tags: Option<&CompatibleTa
         }
         let sha256 = hash(&archive, &filename, line)?;
         let direct_url = Some(format!("{{\"url\":{},\"archive_info\":{{}}}}", serde_json::Value::from(url.as_str())));
-        return Ok(LockedWheel { name, version, filename, url, sha256, size: archive.size, requested, direct_url });
+        return Ok(LockedWheel { name, version, filename, url, sha256, size: archive.size, direct_url });
     }
     if package.directory.is_some() {
         return Err(LockError::NotAWheel { name, kind: "folder" });
@@ -168,7 +153,7 @@ fn lock(package: Package, line: usize, folder: &Path, tags: Option<&CompatibleTa
         });
     };
     let sha256 = hash(file, &filename, line)?;
-    Ok(LockedWheel { name, version, filename, url, sha256, size: file.size, requested, direct_url: None })
+    Ok(LockedWheel { name, version, filename, url, sha256, size: file.size, direct_url: None })
 }
 
 /// The file's name and its URL without userinfo and fragment.
@@ -265,7 +250,8 @@ fn no_wheel_fits(name: String, version: String, offered: &[String], tags: Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python::tags::{Interpreter, TagLibc};
+    use crate::image::filesystem::Libc;
+    use crate::python::tags::Interpreter;
 
     const HEAD: &str = "lock-version = \"1.0\"\ncreated-by = \"x\"\n";
     const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -275,7 +261,7 @@ mod tests {
             implementation: "cp".into(),
             version: (3, 11),
             free_threaded: false,
-            libc: TagLibc::Glibc(2, 36),
+            libc: Libc::Glibc(2, 36),
             machine: "x86_64".into(),
         });
         let markers = MarkerEnvironment::linux("3.11", "x86_64");
@@ -299,7 +285,7 @@ mod tests {
         assert_eq!(wheel.name, "foo-bar");
         assert_eq!(wheel.filename, "foo_bar-1+l-cp311-cp311-manylinux_2_17_x86_64.whl");
         assert_eq!(wheel.url, "https://h.example/a%2Bb/foo_bar-1%2Bl-cp311-cp311-manylinux_2_17_x86_64.whl");
-        assert_eq!((wheel.size, wheel.requested, &wheel.direct_url), (Some(3), false, &None));
+        assert_eq!((wheel.size, &wheel.direct_url), (Some(3), &None));
     }
 
     #[test]

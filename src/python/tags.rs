@@ -5,17 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::filename::{Tag, WheelFilename};
-
-/// The C library of an image, with its version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TagLibc {
-    /// GNU libc: manylinux wheels.
-    Glibc(u32, u32),
-    /// musl: musllinux wheels.
-    Musl(u32, u32),
-    /// Neither: only wheels for any platform, and those built on this very system.
-    Unknown,
-}
+use crate::image::filesystem::Libc;
 
 /// What decides which wheels fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +17,7 @@ pub struct Interpreter {
     /// Whether it is a build without the global lock (ABI `cp313t`).
     pub free_threaded: bool,
     /// The C library.
-    pub libc: TagLibc,
+    pub libc: Libc,
     /// The machine in Python's words: `x86_64`, `aarch64`...
     pub machine: String,
 }
@@ -103,11 +93,7 @@ impl CompatibleTags {
         if !self.ordered.iter().any(|own| own.python == tag.python && own.abi == tag.abi) {
             return (2, format!("needs ABI {}, {have}", tag.abi));
         }
-        let libc = match self.interpreter.libc {
-            TagLibc::Glibc(major, minor) => format!("glibc {major}.{minor}"),
-            TagLibc::Musl(major, minor) => format!("musl {major}.{minor}"),
-            TagLibc::Unknown => "an unknown C library".to_owned(),
-        };
+        let libc = self.interpreter.libc;
         if !tag.platform.ends_with(&format!("_{}", self.interpreter.machine)) {
             return (1, format!("needs {}, the image has {} with {libc}", tag.platform, self.interpreter.machine));
         }
@@ -135,7 +121,7 @@ fn platforms(interpreter: &Interpreter) -> Vec<String> {
     let machine = &interpreter.machine;
     let mut platforms = Vec::new();
     match interpreter.libc {
-        TagLibc::Glibc(2, newest) => {
+        Libc::Glibc(2, newest) => {
             let oldest = if matches!(machine.as_str(), "x86_64" | "i686") { 5 } else { 17 };
             for minor in (oldest..=newest).rev() {
                 platforms.push(format!("manylinux_2_{minor}_{machine}"));
@@ -148,10 +134,10 @@ fn platforms(interpreter: &Interpreter) -> Vec<String> {
                 platforms.extend(legacy.map(|name| format!("{name}_{machine}")));
             }
         }
-        TagLibc::Musl(major, newest) => {
+        Libc::Musl(major, newest) => {
             platforms.extend((0..=newest).rev().map(|minor| format!("musllinux_{major}_{minor}_{machine}")));
         }
-        TagLibc::Glibc(..) | TagLibc::Unknown => {}
+        Libc::Glibc(..) | Libc::Unknown => {}
     }
     platforms.push(format!("linux_{machine}"));
     platforms
@@ -166,7 +152,7 @@ mod tests {
             implementation: "cp".into(),
             version: (3, 11),
             free_threaded: false,
-            libc: TagLibc::Glibc(2, 36),
+            libc: Libc::Glibc(2, 36),
             machine: "x86_64".into(),
         }
     }
@@ -231,8 +217,7 @@ mod tests {
 
     #[test]
     fn musl_image_takes_musllinux_up_to_its_version() {
-        let tags =
-            CompatibleTags::of(&Interpreter { libc: TagLibc::Musl(1, 2), machine: "aarch64".into(), ..debian() });
+        let tags = CompatibleTags::of(&Interpreter { libc: Libc::Musl(1, 2), machine: "aarch64".into(), ..debian() });
         assert!(tags.fits(&wheel("cp311-cp311-musllinux_1_1_aarch64")).is_some());
         assert!(tags.fits(&wheel("cp311-cp311-musllinux_1_3_aarch64")).is_none());
         assert!(tags.fits(&wheel("cp311-cp311-manylinux_2_17_aarch64")).is_none());

@@ -2,12 +2,12 @@
 //!
 //! The key covers what was asked, not what an index holds today: asking anew is the caller's wish.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::arguments::{names_a_folder, without_secrets};
 use super::error::ResolveError;
 use super::index::{has_userinfo, without_userinfo};
-use super::request::{RequirementText, ResolveRequest, TargetLibc};
+use super::request::{RequirementText, ResolveRequest};
 use super::requirement;
 use crate::oci::Digest;
 use crate::python::lock::Lock;
@@ -35,12 +35,31 @@ const VARIABLES: [&str; 11] = [
 ///
 /// `None` when the answer depends on a folder or file of this machine, which no key covers.
 pub fn resolution_key(request: &ResolveRequest) -> Option<Digest> {
-    let files = || request.requirements.iter().chain(&request.constraints);
-    let is_local = |file: &RequirementText| {
-        let lines = requirement::logical_lines(&file.text);
-        requirement::direct(std::slice::from_ref(file)).iter().any(requirement::Direct::is_local)
-            || requirement::option_values(&lines, &["--find-links", "-f"]).into_iter().any(requirement::is_local)
-    };
+    let mut question = circumstances(request)?;
+    question["requirements"] = json!(request.requirements.iter().map(clean_lines).collect::<Vec<_>>());
+    Some(Digest::of(question.to_string().as_bytes()))
+}
+
+/// The key of everything that versions are chosen from beside the requirement lines: options, constraints, the
+/// interpreter, what the parent has, arguments and environment; `None` as for [`resolution_key`].
+pub(super) fn circumstances_key(request: &ResolveRequest) -> Option<Digest> {
+    let mut question = circumstances(request)?;
+    let options = |file| clean_lines(file).into_iter().filter(|line| is_option(line)).collect::<Vec<_>>();
+    question["options"] = json!(request.requirements.iter().map(options).collect::<Vec<_>>());
+    Some(Digest::of(question.to_string().as_bytes()))
+}
+
+/// Whether a line of a requirements file is an option of the whole file.
+pub(super) fn is_option(line: &str) -> bool {
+    line.starts_with('-')
+}
+
+/// The lines of a file without userinfo.
+pub(super) fn clean_lines(file: &RequirementText) -> Vec<String> {
+    requirement::logical_lines(&file.text).iter().map(|line| clean(line)).collect()
+}
+
+fn circumstances(request: &ResolveRequest) -> Option<Value> {
     let variables: Vec<(&str, String)> = VARIABLES
         .into_iter()
         .filter_map(|name| Some((name, request.environment.value(name)?)))
@@ -48,34 +67,30 @@ pub fn resolution_key(request: &ResolveRequest) -> Option<Digest> {
         .collect();
     let names_files = ["UV_CONSTRAINT", "UV_FIND_LINKS", "UV_OVERRIDE"];
     if names_a_folder(&request.arguments)
-        || files().any(is_local)
+        || request.requirements.iter().chain(&request.constraints).any(is_local)
         || variables.iter().any(|(name, _)| names_files.contains(name))
     {
         return None;
     }
-    let texts = |files: &[RequirementText]| -> Vec<Vec<String>> {
-        let lines = |file: &RequirementText| requirement::logical_lines(&file.text);
-        files.iter().map(|file| lines(file).iter().map(|line| clean(line)).collect()).collect()
-    };
     let mut installed: Vec<(&str, &str)> =
         request.installed.iter().map(|dist| (dist.name.as_str(), dist.version.as_str())).collect();
     installed.sort_unstable();
-    let libc = match request.target.libc {
-        TargetLibc::Glibc(major, minor) => format!("glibc {major}.{minor}"),
-        TargetLibc::Musl(major, minor) => format!("musl {major}.{minor}"),
-    };
-    let question = json!({
+    Some(json!({
         "format": FORMAT,
-        "requirements": texts(&request.requirements),
-        "constraints": texts(&request.constraints),
+        "constraints": request.constraints.iter().map(clean_lines).collect::<Vec<_>>(),
         "python": request.target.version,
         "platform": request.target.platform.to_string(),
-        "libc": libc,
+        "libc": request.target.libc.to_string(),
         "installed": installed,
         "arguments": without_secrets(&request.arguments),
         "environment": variables,
-    });
-    Some(Digest::of(question.to_string().as_bytes()))
+    }))
+}
+
+fn is_local(file: &RequirementText) -> bool {
+    let lines = requirement::logical_lines(&file.text);
+    requirement::direct(std::slice::from_ref(file)).iter().any(requirement::Direct::is_local)
+        || requirement::option_values(&lines, &["--find-links", "-f"]).into_iter().any(requirement::is_local)
 }
 
 /// The lock that the store remembers for `request`; `None` after `upgrade`, and for what no key covers.
@@ -116,6 +131,7 @@ fn clean(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::filesystem::Libc;
     use crate::resolver::request::tests::request;
 
     #[test]
@@ -129,7 +145,7 @@ mod tests {
         assert_ne!(key("--index-url https://h.example/s"), key("--index-url https://i.example/s"));
         assert_eq!(key("x @ https://u:p@h.example/x.whl"), key("x @ https://h.example/x.whl"));
         let mut changed = request("a==1\nb");
-        changed.target.libc = TargetLibc::Musl(1, 2);
+        changed.target.libc = Libc::Musl(1, 2);
         assert_ne!(resolution_key(&changed).unwrap(), plain);
         let mut changed = request("a==1\nb");
         changed.arguments.insert("no-cache-dir".into(), None);

@@ -6,6 +6,7 @@
 mod arguments;
 mod cache;
 pub mod child;
+mod chosen;
 mod download;
 mod error;
 mod explain;
@@ -22,6 +23,7 @@ mod uv_wheel;
 
 pub use arguments::index_credentials;
 pub use cache::{recall, remember, resolution_key};
+pub use chosen::Chosen;
 pub use download::{FetchError, FetchOptions, WheelFetcher};
 pub use error::ResolveError;
 pub use http::{HttpClient, HttpError};

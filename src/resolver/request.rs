@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::child::ChildEnvironment;
+use crate::image::filesystem::Libc;
 use crate::oci::Platform;
 
 /// The text of one requirements file, without nested `-r` and `-c` lines.
@@ -19,15 +20,6 @@ pub struct RequirementText {
     pub folder: PathBuf,
 }
 
-/// The C library of an image and its version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetLibc {
-    /// glibc of this version.
-    Glibc(u32, u32),
-    /// musl of this version.
-    Musl(u32, u32),
-}
-
 /// The interpreter that the wheels are for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PythonTarget {
@@ -36,7 +28,7 @@ pub struct PythonTarget {
     /// Its platform.
     pub platform: Platform,
     /// Its C library.
-    pub libc: TargetLibc,
+    pub libc: Libc,
 }
 
 /// A distribution that the parent image has.
@@ -91,7 +83,7 @@ pub(super) mod tests {
             target: PythonTarget {
                 version: "3.11".into(),
                 platform: Platform::new("linux", "amd64"),
-                libc: TargetLibc::Glibc(2, 36),
+                libc: Libc::Glibc(2, 36),
             },
             installed: vec![],
             arguments: InstallerArguments::new(),

@@ -2,7 +2,6 @@
 //!
 //! Specifiers and markers are uv's business; they pass through as they are.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::request::RequirementText;
@@ -75,11 +74,6 @@ pub(super) fn direct(files: &[RequirementText]) -> Vec<Direct> {
         }
     }
     found
-}
-
-/// The normalised names of the direct requirements.
-pub(super) fn names(direct: &[Direct]) -> BTreeSet<String> {
-    direct.iter().filter_map(|requirement| requirement.name.clone()).collect()
 }
 
 /// The text with relative paths made absolute, for a file that is written elsewhere.

@@ -11,11 +11,12 @@ use super::child::{Child, Outcome};
 use super::error::ResolveError;
 use super::explain::explain;
 use super::index::IndexCredentials;
-use super::request::{ResolveRequest, TargetLibc};
+use super::request::ResolveRequest;
 use super::requirement::{self, Direct};
 use super::scratch::Scratch;
 use super::uv::Uv;
-use crate::python::lock::{Lock, RemovedDistribution};
+use crate::image::filesystem::Libc;
+use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
 use crate::python::normalize_name;
 use crate::python::tags::CompatibleTags;
@@ -27,22 +28,31 @@ use crate::python::tags::CompatibleTags;
 /// # Errors
 /// Fails when uv cannot be run, or finds no answer, or a package has no wheel that fits.
 pub async fn resolve(request: &ResolveRequest, uv: &Uv, tags: &CompatibleTags) -> Result<Lock, ResolveError> {
-    let direct = requirement::direct(&request.requirements);
-    let arguments = UvArguments::of(request)?;
-    let scratch = Scratch::write(request, &arguments)?;
-    let run = Run {
-        uv,
-        request,
-        platform: platform(request)?,
-        credentials: index_credentials(request),
-        arguments,
-        scratch,
-        direct,
-        tags,
-    };
-    let mut lock = run.lock().await?;
-    lock.mark_requested(&requirement::names(&run.direct));
-    Ok(lock)
+    let run = Run::new(request, uv, tags)?;
+    run.lock().await
+}
+
+/// Resolves `request` on top of distributions that count as installed: `None` when one of `kept` would have to change.
+///
+/// # Errors
+/// As [`resolve`].
+pub(super) async fn resolve_beside(
+    request: &ResolveRequest,
+    kept: &[LockedWheel],
+    uv: &Uv,
+    tags: &CompatibleTags,
+) -> Result<Option<Vec<LockedWheel>>, ResolveError> {
+    let run = Run::new(request, uv, tags)?;
+    let changes = run.changes(Pages::Current).await?;
+    let is_kept = |name: &str| kept.iter().any(|wheel| wheel.name == name);
+    if !changes.removed.is_empty() || changes.installed.iter().any(|(name, ..)| is_kept(name)) {
+        return Ok(None);
+    }
+    if changes.installed.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let pins = run.scratch.write_pins(&pins(&changes))?;
+    Ok(Some(run.compile(&[pins], Pages::JustFetched).await?.packages))
 }
 
 /// One resolution while it runs.
@@ -74,7 +84,21 @@ struct Changes {
     removed: Vec<RemovedDistribution>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(request: &'a ResolveRequest, uv: &'a Uv, tags: &'a CompatibleTags) -> Result<Self, ResolveError> {
+        let arguments = UvArguments::of(request)?;
+        Ok(Self {
+            uv,
+            request,
+            platform: platform(request)?,
+            credentials: index_credentials(request),
+            scratch: Scratch::write(request, &arguments)?,
+            arguments,
+            direct: requirement::direct(&request.requirements),
+            tags,
+        })
+    }
+
     async fn lock(&self) -> Result<Lock, ResolveError> {
         let installed: BTreeSet<&str> = self.request.installed.iter().map(|dist| dist.name.as_str()).collect();
         let is_asked = |dist: &Direct| dist.name.as_deref().is_none_or(|name| installed.contains(name));
@@ -232,12 +256,14 @@ fn platform(request: &ResolveRequest) -> Result<String, ResolveError> {
     };
     match target.libc {
         _ if target.platform.os != "linux" => Err(unknown()),
-        TargetLibc::Musl(..) => Ok(format!("{machine}-unknown-linux-musl")),
-        TargetLibc::Glibc(major, minor) => {
+        Libc::Musl(..) => Ok(format!("{machine}-unknown-linux-musl")),
+        Libc::Glibc(major, minor) => {
             let minor = if major > 2 { u32::MAX } else { minor };
             let known = KNOWN_GLIBC.into_iter().find(|known| *known <= minor).unwrap_or(17);
             Ok(format!("{machine}-manylinux_2_{known}"))
         }
+        // An image that shows no C library gets the wheels that the oldest supported systems take.
+        Libc::Unknown => Ok(format!("{machine}-manylinux_2_17")),
     }
 }
 
@@ -249,12 +275,13 @@ mod tests {
     #[test]
     fn platform_is_the_newest_that_uv_knows_and_the_target_has() {
         for (architecture, libc, expected) in [
-            ("amd64", TargetLibc::Glibc(2, 36), Some("x86_64-manylinux_2_36")),
-            ("amd64", TargetLibc::Glibc(2, 41), Some("x86_64-manylinux_2_40")),
-            ("arm64", TargetLibc::Glibc(2, 30), Some("aarch64-manylinux_2_28")),
-            ("arm64", TargetLibc::Glibc(2, 12), Some("aarch64-manylinux_2_17")),
-            ("amd64", TargetLibc::Musl(1, 2), Some("x86_64-unknown-linux-musl")),
-            ("s390x", TargetLibc::Glibc(2, 36), None),
+            ("amd64", Libc::Glibc(2, 36), Some("x86_64-manylinux_2_36")),
+            ("amd64", Libc::Glibc(2, 41), Some("x86_64-manylinux_2_40")),
+            ("arm64", Libc::Glibc(2, 30), Some("aarch64-manylinux_2_28")),
+            ("arm64", Libc::Glibc(2, 12), Some("aarch64-manylinux_2_17")),
+            ("amd64", Libc::Musl(1, 2), Some("x86_64-unknown-linux-musl")),
+            ("amd64", Libc::Unknown, Some("x86_64-manylinux_2_17")),
+            ("s390x", Libc::Glibc(2, 36), None),
         ] {
             let mut request = request("a");
             request.target.platform.architecture = architecture.into();

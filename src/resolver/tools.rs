@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::arguments::{index_credentials, index_urls};
 use super::child::ChildEnvironment;
+use super::chosen::{Chosen, extend};
 use super::download::{FetchOptions, WheelFetcher};
 use super::error::ResolveError;
 use super::http::HttpClient;
@@ -59,6 +60,29 @@ impl Resolver {
     ) -> Result<Lock, ResolveError> {
         let uv = self.uv.get_or_try_init(|| self.find(request, store, reporter)).await?;
         resolve(request, uv, tags).await
+    }
+
+    /// The lock of `chosen` with what the lines that `request` adds need beside it; `None` when everything has to be
+    /// chosen anew, because something else differs or a version chosen before would have to change.
+    ///
+    /// # Errors
+    /// Fails when there is no uv and none can be fetched.
+    pub async fn extend(
+        &self,
+        chosen: &Chosen,
+        request: &ResolveRequest,
+        tags: &CompatibleTags,
+        store: &Store,
+        reporter: &Arc<dyn Reporter>,
+    ) -> Result<Option<Lock>, ResolveError> {
+        match chosen.lines_added(request) {
+            None => Ok(None),
+            Some(0) => Ok(Some(chosen.lock().clone())),
+            Some(_) => {
+                let uv = self.uv.get_or_try_init(|| self.find(request, store, reporter)).await?;
+                extend(chosen, request, uv, tags).await
+            }
+        }
     }
 
     async fn find(

@@ -130,7 +130,6 @@ fn locked(pin: &Pin, url: &Url) -> Result<LockedWheel, String> {
         url: url.to_string(),
         sha256: Digest::parse(pin.sha256).map_err(|error| error.to_string())?,
         size: Some(pin.size),
-        requested: false,
         direct_url: None,
     })
 }

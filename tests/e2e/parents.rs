@@ -33,7 +33,7 @@ fn cached(world: &World, name: &str, make: impl FnOnce(&Path) -> Result<(), Halt
     std::fs::create_dir_all(&folder)?;
     let file = folder.join(name);
     if !file.is_file() {
-        let unfinished = folder.join(format!("unfinished-{name}"));
+        let unfinished = folder.join(format!("unfinished-{}-{name}", std::process::id()));
         make(&unfinished)?;
         std::fs::rename(&unfinished, &file)?;
     }

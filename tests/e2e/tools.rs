@@ -8,7 +8,7 @@ use crate::harness::Halt;
 use crate::process;
 
 /// Each part, how it says its version, and which word of that is shown from.
-const PARTS: [(&str, &[&str]); 12] = [
+const PARTS: [(&str, &[&str]); 13] = [
     ("docker-registry", &["--version"]),
     ("mmdebstrap", &["--version"]),
     ("crane", &["version"]),
@@ -20,6 +20,7 @@ const PARTS: [(&str, &[&str]); 12] = [
     ("uv", &["--version"]),
     ("python3", &["--version"]),
     ("htpasswd", &[]),
+    ("moto_server", &[]),
     ("unshare", &["--version"]),
 ];
 

@@ -18,7 +18,7 @@ type Once<T> = OnceCell<Result<T, Halt>>;
 pub(crate) struct World {
     /// Kept between runs.
     pub(crate) cache: PathBuf,
-    /// Emptied at the start and the end of each run.
+    /// Of this run alone, and removed at its end.
     pub(crate) work: PathBuf,
     dockerd: Once<Dockerd>,
     registry: Once<DockerRegistry>,
@@ -36,13 +36,25 @@ fn once<T>(cell: &Once<T>, make: impl FnOnce() -> Result<T, Halt>) -> Result<&T,
     cell.get_or_init(make).as_ref().map_err(Clone::clone)
 }
 
+/// Removes the work folders of runs that ended without doing so.
+fn remove_abandoned(cache: &Path) {
+    for entry in std::fs::read_dir(cache).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(id) = name.strip_prefix("work-") else { continue };
+        if !Path::new("/proc").join(id).exists() {
+            let _ = rootfs::remove(&entry.path());
+        }
+    }
+}
+
 impl World {
-    /// Finds the cache, and empties the work folder in it.
+    /// Finds the cache, and makes the work folder in it.
     pub(crate) fn new() -> std::io::Result<Self> {
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = || absolute("HOME").map_or_else(std::env::temp_dir, |home| home.join(".cache"));
         let cache = absolute("XDG_CACHE_HOME").unwrap_or_else(home).join("lapstrake-ci/e2e");
-        let work = cache.join("work");
+        remove_abandoned(&cache);
+        let work = cache.join(format!("work-{}", std::process::id()));
         let world = Self {
             cache,
             work,
@@ -57,7 +69,6 @@ impl World {
             main: OnceCell::new(),
             unpacked: OnceCell::new(),
         };
-        let _ = rootfs::remove(&world.work);
         std::fs::create_dir_all(&world.work)?;
         Ok(world)
     }

@@ -156,7 +156,7 @@ async fn a_refused_login_fails_and_names_the_source_alone() {
       - clock                   not tried: the registry does not tell its time
       ✓ identity                from `DIR/home/.docker/config.json`
       ✗ login             N ms  `PRIVATE` does not accept the identity from `DIR/home/.docker/config.json` for `login`
-                                hint: log in with `docker login PRIVATE`, or configure a credential helper for it
+                                hint: log in with `lapstrake login PRIVATE`, or configure a credential helper for it
     error: 1 of the checks failed
       hint: each failed check above says what to do
     ");

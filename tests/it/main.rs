@@ -9,16 +9,22 @@
 )]
 
 mod build;
+mod build_choice;
 mod build_moves;
 mod build_outputs;
 mod build_reuse;
 mod build_runs;
+mod clouds_aws;
+mod clouds_broken;
+mod clouds_google_azure;
+mod credentials;
 mod doctor;
 mod errors;
 mod errors_usage;
 mod floors;
 mod full_disk;
 mod layer_readers;
+mod login;
 mod mirrors;
 mod outputs;
 mod proxies;

@@ -24,7 +24,7 @@ fn client(registry: &FaultServer, mirrors: &[String]) -> (Client, Arc<Recorded>)
     let reporter = Arc::new(Recorded::default());
     let mirrors = mirrors.iter().map(|text| Mirror::parse(text).unwrap()).collect();
     let credential = Credential::Password { username: "user".into(), password: "canary-5f1c".into() };
-    let identity = Identity { credential, source: "a test's flag".into() };
+    let identity = Identity::new(credential, "a test's flag");
     let client = Client::new(ClientConfig {
         keychain: Arc::new(Given { domain: registry.domain(), identity }),
         access: BTreeMap::from([(registry.domain(), Access { mirrors, ..Access::default() })]),

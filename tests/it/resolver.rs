@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use lapstrake::diagnostic::Diagnose as _;
 use lapstrake::event::{Event, Recorded};
+use lapstrake::image::filesystem::Libc;
 use lapstrake::oci::{Digest, Platform};
 use lapstrake::python::lock::{Lock, LockedWheel};
 use lapstrake::python::marker::MarkerEnvironment;
-use lapstrake::python::tags::{CompatibleTags, Interpreter, TagLibc};
+use lapstrake::python::tags::{CompatibleTags, Interpreter};
 use lapstrake::resolver::child::ChildEnvironment;
 use lapstrake::resolver::index::IndexCredentials;
 use lapstrake::resolver::request::{
-    InstallerArguments, ParentDistribution, PythonTarget, RequirementText, ResolveRequest, TargetLibc,
+    InstallerArguments, ParentDistribution, PythonTarget, RequirementText, ResolveRequest,
 };
 use lapstrake::resolver::{FetchError, FetchOptions, HttpClient, ResolveError, Uv, WheelFetcher, resolve};
 use lapstrake::store::Store;
@@ -34,7 +35,6 @@ fn wheel(name: &str, url: String, bytes: &[u8]) -> LockedWheel {
         url,
         sha256: Digest::of(bytes),
         size: None,
-        requested: false,
         direct_url: None,
     }
 }
@@ -245,7 +245,7 @@ fn tags() -> CompatibleTags {
         implementation: "cp".into(),
         version: (3, 11),
         free_threaded: false,
-        libc: TagLibc::Glibc(2, 36),
+        libc: Libc::Glibc(2, 36),
         machine: "aarch64".into(),
     })
 }
@@ -318,7 +318,7 @@ async fn project(text: &str) -> Option<(Uv, ResolveRequest, TempDir)> {
         target: PythonTarget {
             version: "3.11".into(),
             platform: Platform::new("linux", "arm64"),
-            libc: TargetLibc::Glibc(2, 36),
+            libc: Libc::Glibc(2, 36),
         },
         installed: vec![],
         arguments: InstallerArguments::from([pair("no-index", None), pair("find-links", Some("wheels"))]),
@@ -344,7 +344,6 @@ async fn folder_of_wheels_is_resolved_without_an_index() {
     let Some((uv, request, folder)) = project("aaa").await else { return };
     let lock = ask(&uv, &request).await.unwrap();
     assert_eq!(names(&lock), ["aaa", "bbb"]);
-    assert_eq!(lock.packages.iter().map(|wheel| wheel.requested).collect::<Vec<_>>(), [true, false]);
     let expected = url::Url::from_file_path(folder.path().join("wheels/aaa-1.0-py3-none-any.whl")).unwrap();
     assert_eq!(lock.packages[0].url, expected.as_str());
     Bench::new().fetch(&lock.packages).await.unwrap();

@@ -1,6 +1,7 @@
 //! The cases, in the order in which they run: what many need comes first.
 
 mod build;
+mod ecr;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -24,6 +25,7 @@ pub(crate) fn all() -> Vec<Case> {
         outputs::CASES,
         refusals::CASES,
         registry_refusals::CASES,
+        ecr::CASES,
     ]
     .concat()
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::compare::{self, Node};
 use crate::harness::{Case, Figures, Halt, check, same};
 use crate::image::{self, Unpacked};
+use crate::project::Build;
 use crate::world::World;
 
 pub(super) const CASES: &[Case] = &[
@@ -18,10 +19,15 @@ const AARCH64: u16 = 183;
 const X86_64: u16 = 62;
 const PACKAGES: &str = "usr/local/lib/python3.11/dist-packages";
 
-fn arm64(world: &World) -> Figures {
+/// Builds the project for arm64.
+fn build_arm64(world: &World) -> Result<Build, Halt> {
     let target = format!("{}/app:arm64", world.registry()?.address);
     let parent = &world.arm64()?.reference;
-    let build = world.project()?.build(&["--platform", "linux/arm64", "--parent-image", parent, "--tag", &target])?;
+    world.project()?.build(&["--platform", "linux/arm64", "--parent-image", parent, "--tag", &target])
+}
+
+fn arm64(world: &World) -> Figures {
+    let build = build_arm64(world)?;
     same("the platforms", build.platforms.clone(), vec!["linux/arm64".to_owned()])?;
     let config = image::config(&build.reference)?;
     same("the architecture", config["architecture"].as_str(), Some("arm64"))?;
@@ -71,6 +77,8 @@ fn modules(objects: &BTreeMap<PathBuf, u16>) -> Vec<String> {
 }
 
 fn index(world: &World) -> Figures {
+    world.main()?;
+    build_arm64(world)?;
     let target = format!("{}/app:both", world.registry()?.address);
     let parent = &world.index()?.reference;
     let platforms = ["--platform", "linux/amd64", "--platform", "linux/arm64"];

@@ -1,0 +1,56 @@
+//! Small documents that are kept beside images: one blob in a manifest of its own, under a tag that the next machine knows.
+//!
+//! What they hold is the callers' business; whoever cannot read one makes it again.
+
+use crate::oci::{Descriptor, Document, DocumentError, Manifest, MediaType, Raw, Reference, Repository, media_type};
+use crate::registry::BlobBody;
+
+use super::error::OpsError;
+use super::means::Means;
+
+/// One document on its way.
+pub(super) struct Artifact<'a> {
+    /// The artifact type, and the media type of its one blob.
+    pub kind: &'static str,
+    /// The tag.
+    pub tag: String,
+    /// The content.
+    pub bytes: Vec<u8>,
+    /// What it is about, which makes it a referrer.
+    pub subject: Option<&'a Descriptor>,
+}
+
+/// The document of `kind` under `tag`, at most `cap` bytes; every failure counts as absence.
+pub(super) async fn fetch(means: &Means, at: &Repository, kind: &str, tag: &str, cap: u64) -> Option<Vec<u8>> {
+    let name = Reference::tagged(at, tag).ok()?;
+    let Some(Document::Manifest(manifest)) = means.registry.manifest(&name).await.ok()? else { return None };
+    let blob = manifest.value().layers.first().filter(|blob| blob.media_type.as_str() == kind)?;
+    let bytes = means.registry.fetch_blob(at, blob, cap).await.ok()?;
+    means.traffic.downloaded((manifest.bytes().len() + bytes.len()) as u64);
+    Some(bytes)
+}
+
+/// Pushes a document into `at`.
+///
+/// # Errors
+/// Fails when the registry refuses; some take no artifacts.
+pub(super) async fn push(means: &Means, at: &Repository, artifact: Artifact<'_>) -> Result<(), OpsError> {
+    let blob = Descriptor::of(artifact.kind, &artifact.bytes);
+    let empty = Descriptor::of(media_type::OCI_EMPTY, b"{}");
+    let contents = [(&blob, artifact.bytes), (&empty, b"{}".to_vec())];
+    let pushes = contents.map(|(descriptor, content)| async move {
+        let size = content.len() as u64;
+        means.registry.push_blob(at, descriptor, BlobBody::Bytes(content.into()), &|_| ()).await?;
+        means.traffic.uploaded(size);
+        Ok::<_, OpsError>(())
+    });
+    futures_util::future::try_join_all(pushes).await?;
+    let mut manifest = Manifest::new(empty.clone(), vec![blob.clone()]);
+    manifest.artifact_type = Some(artifact.kind.to_owned());
+    manifest.subject = artifact.subject.map(|subject| Descriptor { platform: None, ..subject.clone() });
+    let unwritable = |source: DocumentError| OpsError::ParentDocument { reference: at.to_string(), source };
+    let manifest = Raw::of(manifest).map_err(unwritable)?;
+    let name = Reference::tagged(at, &artifact.tag)?;
+    means.registry.push_manifest(&name, &MediaType::new(media_type::OCI_MANIFEST), manifest.bytes()).await?;
+    Ok(())
+}
