@@ -76,6 +76,10 @@ pub(crate) enum Command {
     Plan(BuildArgs),
     /// Show what an image holds: layers, packages, files, sizes
     Inspect(InspectArgs),
+    /// Check a user name and password at a registry, and keep them where Docker does
+    Login(LoginArgs),
+    /// Forget what `login` keeps for a registry
+    Logout(LogoutArgs),
     /// Copy an image as it is, between registries, folders and archives; all platforms, same digest
     Copy(CopyArgs),
     /// List the tags of a repository
@@ -84,10 +88,6 @@ pub(crate) enum Command {
     Referrers(ReferrersArgs),
     /// Remove tags or manifests from a registry
     Delete(DeleteArgs),
-    /// Check a user name and password at a registry, and keep them where Docker does
-    Login(LoginArgs),
-    /// Forget what `login` keeps for a registry
-    Logout(LogoutArgs),
     /// The embedded registry
     #[command(subcommand)]
     Registry(RegistryCommand),
@@ -213,14 +213,6 @@ pub(crate) struct LoginArgs {
     pub(crate) reach: Reach,
 }
 
-#[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
-  lapstrake logout ghcr.io")]
-pub(crate) struct LogoutArgs {
-    /// The registry: `HOST` or `HOST:PORT`
-    pub(crate) registry: String,
-}
-
 /// Copies an image byte for byte: the copy has the source's digest. What a target has already stays where it is, so that
 /// a copy that was interrupted goes on where it ended. Nothing touches a disk between two registries.
 #[derive(Debug, Args)]
@@ -252,6 +244,14 @@ pub(crate) struct CopyArgs {
     pub(crate) all_tags: bool,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake logout ghcr.io")]
+pub(crate) struct LogoutArgs {
+    /// The registry: `HOST` or `HOST:PORT`
+    pub(crate) registry: String,
 }
 
 #[derive(Debug, Args)]

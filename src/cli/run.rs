@@ -35,8 +35,10 @@ pub(crate) fn run() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         tokio::select! {
-            outcome = command(&cli, &environment) => Ended::Done(outcome),
+            // In this order: signals are waited for before the command begins.
+            biased;
             code = signal(matches!(cli.command, Command::Registry(_))) => Ended::Signal(code),
+            outcome = command(&cli, &environment) => Ended::Done(outcome),
         }
     });
     let code = match ended {
@@ -59,12 +61,12 @@ async fn command(cli: &Cli, environment: &Environment) -> Outcome {
         Command::Build(args) => build::run(args, &cli.shown, environment).await,
         Command::Plan(args) => plan::run(args, &cli.shown, environment).await,
         Command::Inspect(args) => inspect::run(args, &cli.shown, environment).await,
+        Command::Login(args) => login::run(args, &cli.shown, environment).await,
+        Command::Logout(args) => logout::run(args, &cli.shown, environment).await,
         Command::Copy(args) => copy::run(args, &cli.shown, environment).await,
         Command::Tags(args) => list::tags(args, &cli.shown, environment).await,
         Command::Referrers(args) => list::referrers(args, &cli.shown, environment).await,
         Command::Delete(args) => delete::run(args, &cli.shown, environment).await,
-        Command::Login(args) => login::run(args, &cli.shown, environment).await,
-        Command::Logout(args) => logout::run(args, &cli.shown, environment).await,
         Command::Registry(RegistryCommand::Serve(args)) => registry::serve(args, &cli.shown).await,
         Command::Cache(command) => cache::run(command, &cli.shown, environment),
         Command::Demo(args) => demo::run(args, &cli.shown, environment).await,

@@ -3,6 +3,7 @@
 mod build;
 mod copy;
 mod ecr;
+mod login;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -27,6 +28,7 @@ pub(crate) fn all() -> Vec<Case> {
         copy::CASES,
         refusals::CASES,
         registry_refusals::CASES,
+        login::CASES,
         ecr::CASES,
     ]
     .concat()
