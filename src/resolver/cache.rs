@@ -116,7 +116,7 @@ pub fn remember(store: &Store, request: &ResolveRequest, lock: &Lock) -> Result<
 }
 
 /// A line with its words' userinfo taken out and its spaces made one.
-fn clean(line: &str) -> String {
+pub(super) fn clean(line: &str) -> String {
     let word = |word: &str| {
         if !has_userinfo(word) {
             return word.to_owned();
