@@ -145,15 +145,7 @@ pub(super) async fn parent(
     platforms: Vec<Platform>,
 ) -> Result<Done, OpsError> {
     let from = named.repository();
-    let mut manifests = Vec::new();
-    match &document {
-        Document::Manifest(_) => manifests.push(document.clone()),
-        Document::Index(index) => {
-            for entry in &index.value().manifests {
-                manifests.push(parent::document(means, named, &entry.digest).await?);
-            }
-        }
-    }
+    let manifests = parent::documents(means, named, &document).await?;
     let mut layers = Vec::new();
     for manifest in &manifests {
         let Document::Manifest(manifest) = manifest else { continue };

@@ -310,7 +310,9 @@ impl Diagnose for RegistryError {
             }
             Self::Keychain { source, .. } => return source.hint(),
             Self::Unauthorized { host, .. } => {
-                format!("log in with `docker login {host}`, or configure a credential helper for it")
+                format!(
+                    "log in with `docker login {host}`, or set LAPSTRAKE_USERNAME and LAPSTRAKE_PASSWORD for the target"
+                )
             }
             Self::Denied { .. } => {
                 "ask for that right on the repository, check that it exists, or log in as somebody else".to_owned()
@@ -322,6 +324,9 @@ impl Diagnose for RegistryError {
                 "check repository, tag and digest; some registries say so where a login is needed".to_owned()
             }
             Self::RateLimited { .. } => "log in for a higher limit, or wait".to_owned(),
+            Self::Challenge { host } => {
+                format!("see that `{host}` is a registry, and that no proxy answers in its place")
+            }
             Self::Status { status: 413, .. } => {
                 "the registry or a proxy before it limits the size of a request".to_owned()
             }

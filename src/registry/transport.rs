@@ -150,11 +150,11 @@ pub(super) fn classify(error: reqwest::Error, host: String, action: &str) -> Reg
     while let Some(error) = cause {
         unknown_host |= error.to_string().contains("dns error");
         let mut inner: &(dyn std::error::Error + 'static) = error;
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+        // An `io::Error` hides what it wraps from `source`, and may wrap another one.
+        while let Some(io) = inner.downcast_ref::<std::io::Error>() {
             refused |= io.kind() == std::io::ErrorKind::ConnectionRefused;
-            if let Some(wrapped) = io.get_ref() {
-                inner = wrapped;
-            }
+            let Some(wrapped) = io.get_ref() else { break };
+            inner = wrapped;
         }
         tls = tls.or(inner.downcast_ref::<rustls::Error>());
         cause = inner.source();
@@ -167,5 +167,30 @@ pub(super) fn classify(error: reqwest::Error, host: String, action: &str) -> Reg
         None if unknown_host => RegistryError::UnknownHost { host, source },
         None if refused => RegistryError::Refused { host, source },
         None => RegistryError::Interrupted { host, action: action.to_owned(), tries: 1, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::registry::trust::no_trust;
+
+    #[tokio::test]
+    async fn https_to_a_host_that_speaks_plain_http_is_told_apart() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 64]).await;
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        });
+        let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(no_trust().unwrap()).build();
+        let failed = client.unwrap().get(format!("https://{address}/v2/")).send().await.unwrap_err();
+        let error = classify(failed, address.to_string(), "GET");
+        assert!(matches!(error, RegistryError::PlainHttp { .. }), "{error:?}");
+        assert!(!error.is_transient());
+        server.await.unwrap();
     }
 }

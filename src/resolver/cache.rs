@@ -15,7 +15,7 @@ use crate::store::Store;
 
 const KIND: &str = "resolutions";
 /// Changes when the same question may get another answer.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Variables that change what uv chooses.
 const VARIABLES: [&str; 11] = [
     "UV_CONSTRAINT",

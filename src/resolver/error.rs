@@ -197,7 +197,7 @@ impl Diagnose for ResolveError {
             Self::Answer(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
             Self::Uv { .. } => {
-                "uv's words above say what it met; a line it cannot read, or an index out of reach".into()
+                "uv's words above name it: a line that it cannot read, an index out of reach, a cache folder (UV_CACHE_DIR) that is locked".into()
             }
             Self::Scratch { .. } => "see that there is room, and that the folder can be written".into(),
             Self::Child(_) => return None,

@@ -111,7 +111,7 @@ async fn a_refused_login_names_identity_and_scope_and_no_secret() {
     let text = build_fails(&yard, &["--parent-image", &parent], 1).await.replace(&server.domain(), "PRIVATE");
     insta::assert_snapshot!(text, @"
     error: `PRIVATE` does not accept the identity from `DIR/home/.docker/config.json` for `repository:private/base:pull`
-      hint: log in with `docker login PRIVATE`, or configure a credential helper for it
+      hint: log in with `docker login PRIVATE`, or set LAPSTRAKE_USERNAME and LAPSTRAKE_PASSWORD for the target
     ");
     assert!(!text.contains("canary") && !text.contains(&auth));
     let known = server.seen().iter().filter(|seen| seen.header("authorization").is_some()).count();
@@ -126,7 +126,7 @@ async fn an_anonymous_user_that_is_refused_is_told_to_log_in() {
     let text = build_fails(&yard, &["--parent-image", &parent], 1).await.replace(&server.domain(), "PRIVATE");
     insta::assert_snapshot!(text, @"
     error: `PRIVATE` does not accept an anonymous user for `repository:private/base:pull`
-      hint: log in with `docker login PRIVATE`, or configure a credential helper for it
+      hint: log in with `docker login PRIVATE`, or set LAPSTRAKE_USERNAME and LAPSTRAKE_PASSWORD for the target
     ");
 }
 
