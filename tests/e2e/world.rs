@@ -9,8 +9,9 @@ use crate::harness::Halt;
 use crate::image::Unpacked;
 use crate::parents::{self, Parent};
 use crate::project::{Build, Project};
+use crate::registries::{Door, Maker, Registry};
 use crate::rootfs;
-use crate::servers::{DockerRegistry, Dockerd, EmbeddedRegistry};
+use crate::servers::{Dockerd, EmbeddedRegistry};
 
 type Once<T> = OnceCell<Result<T, Halt>>;
 
@@ -21,7 +22,7 @@ pub(crate) struct World {
     /// Of this run alone, and removed at its end.
     pub(crate) work: PathBuf,
     dockerd: Once<Dockerd>,
-    registry: Once<DockerRegistry>,
+    registry: Once<Registry>,
     embedded: Once<EmbeddedRegistry>,
     plain: Once<Parent>,
     venv: Once<Parent>,
@@ -86,8 +87,8 @@ impl World {
         self.work.join(name)
     }
 
-    pub(crate) fn registry(&self) -> Result<&DockerRegistry, Halt> {
-        once(&self.registry, || DockerRegistry::start(&self.folder("docker-registry"), None))
+    pub(crate) fn registry(&self) -> Result<&Registry, Halt> {
+        once(&self.registry, || Registry::start(Maker::Debian, &self.folder("docker-registry"), &Door::default()))
     }
 
     pub(crate) fn embedded(&self) -> Result<&EmbeddedRegistry, Halt> {

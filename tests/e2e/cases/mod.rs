@@ -4,6 +4,9 @@ mod build;
 mod outputs;
 mod platforms;
 mod refusals;
+mod registries;
+mod registry_access;
+mod registry_faults;
 mod registry_refusals;
 mod replaced;
 mod runtime;
@@ -24,6 +27,9 @@ pub(crate) fn all() -> Vec<Case> {
         outputs::CASES,
         refusals::CASES,
         registry_refusals::CASES,
+        registries::CASES,
+        registry_access::CASES,
+        registry_faults::CASES,
     ]
     .concat()
 }
