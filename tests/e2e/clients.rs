@@ -42,15 +42,6 @@ impl Client {
         self
     }
 
-    /// Runs a program with this knowledge, and gives its stdout.
-    pub(crate) fn done<S: AsRef<std::ffi::OsStr>>(
-        &self,
-        program: &str,
-        arguments: impl IntoIterator<Item = S>,
-    ) -> Result<String, Halt> {
-        Ok(run(command(program, arguments).envs(&self.environment))?.done()?.stdout)
-    }
-
     /// The digest that stands under a name, if one does.
     pub(crate) fn digest(&self, reference: &str) -> Result<Option<String>, Halt> {
         tools::need(&["crane"])?;

@@ -14,7 +14,7 @@ use crate::harness::{Halt, check};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Wire {
-    server: String,
+    server: Mutex<String>,
     /// When the line is free again, and how many bytes it takes a second.
     free_at: Mutex<Instant>,
     rate: AtomicU64,
@@ -35,7 +35,7 @@ impl Line {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?.to_string();
         let wire = Arc::new(Wire {
-            server: server.to_owned(),
+            server: Mutex::new(server.to_owned()),
             free_at: Mutex::new(Instant::now()),
             rate: AtomicU64::new(rate),
             passed: AtomicU64::new(0),
@@ -52,6 +52,11 @@ impl Line {
             }
         });
         Ok(Self { address, wire })
+    }
+
+    /// Leads to another server from now on.
+    pub(crate) fn lead_to(&self, server: &str) {
+        server.clone_into(&mut self.wire.server.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Slows nothing from now on.
@@ -84,7 +89,8 @@ impl Drop for Line {
 
 impl Wire {
     fn connect(&self, caller: TcpStream) {
-        let Ok(server) = TcpStream::connect(&self.server) else { return };
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Ok(server) = TcpStream::connect(server) else { return };
         let (Ok(mut up), Ok(mut into)) = (caller.try_clone(), server.try_clone()) else { return };
         std::thread::scope(|scope| {
             scope.spawn(move || {

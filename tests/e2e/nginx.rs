@@ -2,7 +2,6 @@
 //!
 //! Runs in one process in a folder of its own; nothing of the machine's configuration is read.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -20,8 +19,8 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it before the server at `upstream`; a request's body may have `limit`.
-    pub(crate) fn start(folder: &Path, upstream: &str, limit: &str) -> Result<Self, Halt> {
+    /// Starts it before the server at `upstream`; a request's body may have `limit`; `/token` may lead to `tokens`.
+    pub(crate) fn start(folder: &Path, upstream: &str, limit: &str, tokens: Option<&str>) -> Result<Self, Halt> {
         tools::need(&["nginx"])?;
         std::fs::create_dir_all(folder)?;
         let address = format!("127.0.0.1:{}", free_port()?);
@@ -30,14 +29,23 @@ impl Nginx {
             .map(|kind| format!("  {kind}_temp_path {};\n", name(kind)))
             .concat();
         let (pid, error, requests) = (name("pid"), name("error"), name("requests"));
-        let text = format!(
-            "daemon off;\nmaster_process off;\npid {pid};\nerror_log {error} warn;\nevents {{ worker_connections 256; }}\nhttp {{\n{temporary}  access_log {requests} combined;\n  server {{\n    listen {address};\n    client_max_body_size {limit};\n    location / {{\n      proxy_pass http://{upstream};\n      proxy_set_header Host $http_host;\n      proxy_http_version 1.1;\n      proxy_request_buffering off;\n    }}\n  }}\n}}\n"
+        let log = format!("pid {};\nerror_log {} warn;\n", name("pid"), name("error"));
+        let to = |server: &str| {
+            let kept = "proxy_set_header Host $http_host; proxy_http_version 1.1; proxy_request_buffering off;";
+            format!("{{ proxy_pass http://{server}; {kept} }}")
+        };
+        let server = format!(
+            "    listen {address};\n    client_max_body_size {limit};\n    location / {}\n    location = /token {}\n",
+            to(upstream),
+            to(tokens.unwrap_or(upstream))
         );
+        let http = format!("{temporary}  access_log {} combined;\n  server {{\n{server}  }}\n", name("requests"));
+        let text =
+            format!("daemon off;\nmaster_process off;\n{log}events {{ worker_connections 256; }}\nhttp {{\n{http}}}\n");
         let configuration = name("nginx.conf");
         std::fs::write(&configuration, text)?;
-        let log = folder.join("log");
-        let arguments = ["-p", &name(""), "-e", &error, "-c", &configuration];
-        let mut serving = Serving::start("nginx", &arguments, Stdio::null(), File::create(&log)?, &log)?;
+        let arguments = ["-p", &name(""), "-e", &name("error"), "-c", &configuration];
+        let mut serving = Serving::start("nginx", &arguments, &folder.join("log"), Stdio::null())?;
         serving.wait(|| answers(&address)).map_err(|log| Halt::Failed(format!("nginx did not start\n{log}")))?;
         Ok(Self { _serving: serving, folder: folder.to_owned(), address })
     }

@@ -111,7 +111,6 @@ impl Registry {
     pub(crate) fn restart(&mut self) -> Result<(), Halt> {
         self.serving = None;
         let below = |name: &str| self.folder.join(name);
-        let append = |name: &str| File::options().create(true).append(true).open(below(name));
         let (configuration, data) = (below("config.yml").display().to_string(), below("data").display().to_string());
         let arguments = match self.maker {
             Maker::Debian | Maker::Distribution => vec!["serve", &configuration],
@@ -119,9 +118,12 @@ impl Registry {
         };
         std::fs::create_dir_all(&data)?;
         // What was asked goes to stdout or, with go-containerregistry, to stderr; it is counted.
-        let (requests, log) = (append("requests")?, append("log")?);
-        let (stdout, stderr) = if self.maker == Maker::Google { (log, requests) } else { (requests, log) };
-        let mut serving = Serving::start(self.maker.program(), &arguments, Stdio::from(stdout), stderr, &below("log"))?;
+        let requests = below("requests");
+        let (log, stdout) = match self.maker {
+            Maker::Google => (requests, Stdio::null()),
+            _ => (below("log"), File::options().create(true).append(true).open(requests)?.into()),
+        };
+        let mut serving = Serving::start(self.maker.program(), &arguments, &log, stdout)?;
         let address = &self.address;
         serving
             .wait(|| answers(address))

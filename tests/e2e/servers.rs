@@ -24,14 +24,9 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Starts `program`; what it says last is looked for in `log`.
-    pub(crate) fn start(
-        program: &str,
-        arguments: &[&str],
-        stdout: Stdio,
-        stderr: File,
-        log: &Path,
-    ) -> Result<Self, Halt> {
+    /// Starts `program`; what it says goes into `log`, after what it said there before.
+    pub(crate) fn start(program: &str, arguments: &[&str], log: &Path, stdout: Stdio) -> Result<Self, Halt> {
+        let file = File::options().create(true).append(true).open(log)?;
         let mut command = if tools::find("setpriv").is_some() {
             // The kernel ends the server when the suite dies without dropping it.
             command("setpriv", ["--pdeathsig", "TERM", program].iter().chain(arguments))
@@ -39,7 +34,7 @@ impl Serving {
             command(program, arguments)
         };
         // distribution 3 would tell a collector of traces what it does.
-        let child = command.env("OTEL_TRACES_EXPORTER", "none").stdout(stdout).stderr(stderr).spawn()?;
+        let child = command.env("OTEL_TRACES_EXPORTER", "none").stdout(stdout).stderr(file).spawn()?;
         Ok(Self { child, log: log.to_owned() })
     }
 
@@ -123,8 +118,7 @@ impl EmbeddedRegistry {
         let root = folder.join("data");
         let arguments = ["registry", "serve", &root.to_string_lossy(), "--listen", "127.0.0.1:0"];
         let program = env!("CARGO_BIN_EXE_lapstrake");
-        let log = folder.join("log");
-        let mut serving = Serving::start(program, &arguments, Stdio::piped(), File::create(&log)?, &log)?;
+        let mut serving = Serving::start(program, &arguments, &folder.join("log"), Stdio::piped())?;
         let mut line = String::new();
         if let Some(stdout) = serving.child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
@@ -160,8 +154,7 @@ impl Dockerd {
             &["-p", &pid_file, "--iptables=false", "--ip6tables=false", "--bridge=none"],
         ]
         .concat();
-        let log = folder.join("log");
-        let mut serving = Serving::start("dockerd", &arguments, Stdio::null(), File::create(&log)?, &log)?;
+        let mut serving = Serving::start("dockerd", &arguments, &folder.join("log"), Stdio::null())?;
         let ready = || run(&mut command("docker", ["-H", &socket, "version"])).is_ok_and(|ran| ran.code == Some(0));
         serving.wait(ready).map_err(|log| {
             Halt::Skipped(format!("dockerd does not start here: {}", log.lines().last().unwrap_or("no word")))

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Halt;
 use crate::process::done;
-use crate::registries::SERVICE;
+use crate::registries::{Realm, SERVICE};
 
 /// What distribution adds to a token's life, in case its clock is wrong.
 const GRACE: u64 = 60;
@@ -37,8 +37,8 @@ pub(crate) struct Terms {
 
 /// A token server that lasts as long as the value.
 pub(crate) struct TokenServer {
-    pub(crate) realm: String,
-    address: String,
+    /// `127.0.0.1:PORT`.
+    pub(crate) address: String,
     desk: Arc<Desk>,
 }
 
@@ -73,12 +73,12 @@ impl TokenServer {
                 let _ = serving.serve(caller);
             }
         });
-        Ok(Self { realm: format!("http://{address}/token"), address, desk })
+        Ok(Self { address, desk })
     }
 
-    /// What a registry has to know of it.
-    pub(crate) fn realm(&self) -> crate::registries::Realm<'_> {
-        crate::registries::Realm { url: &self.realm, issuer: ISSUER, certificate: &self.desk.certificate }
+    /// What a registry has to know of it when `url` leads there.
+    pub(crate) fn realm<'a>(&'a self, url: &'a str) -> Realm<'a> {
+        Realm { url, issuer: ISSUER, certificate: &self.desk.certificate }
     }
 
     /// The scopes of each token that was given.

@@ -5,6 +5,7 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
+use crate::clients::Client;
 use crate::harness::Halt;
 use crate::image::Unpacked;
 use crate::parents::{self, Parent};
@@ -28,6 +29,8 @@ pub(crate) struct World {
     venv: Once<Parent>,
     arm64: Once<Parent>,
     index: Once<Parent>,
+    small: Once<Parent>,
+    laden: Once<Parent>,
     project: Once<Project>,
     main: Once<Build>,
     unpacked: Once<Unpacked>,
@@ -66,6 +69,8 @@ impl World {
             venv: OnceCell::new(),
             arm64: OnceCell::new(),
             index: OnceCell::new(),
+            small: OnceCell::new(),
+            laden: OnceCell::new(),
             project: OnceCell::new(),
             main: OnceCell::new(),
             unpacked: OnceCell::new(),
@@ -113,6 +118,16 @@ impl World {
 
     pub(crate) fn index(&self) -> Result<&Parent, Halt> {
         once(&self.index, || parents::index(self))
+    }
+
+    /// The demo's parent in docker-registry.
+    pub(crate) fn small(&self) -> Result<&Parent, Halt> {
+        once(&self.small, || parents::small(self, &Client::default(), &self.registry()?.address, 0))
+    }
+
+    /// The same with ten layers of 300 kB more.
+    pub(crate) fn laden(&self) -> Result<&Parent, Halt> {
+        once(&self.laden, || parents::small(self, &Client::default(), &self.registry()?.address, 10))
     }
 
     /// The project with 46 wheels, in a folder of its own, with the store that all cases share.

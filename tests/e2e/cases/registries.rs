@@ -40,7 +40,9 @@ fn every_day(world: &World, maker: Maker) -> Figures {
 
     let first = project.build(&arguments)?;
     check(!first.reused, || "the first build reused an image".to_owned())?;
-    check(first.mounted > 300_000, || first.figures("the parent's layers are not mounted"))?;
+    // go-containerregistry keeps one heap of blobs for all repositories: what one has, another need not mount.
+    check(first.mounted > 300_000 || maker == Maker::Google, || first.figures("the parent's layers are not mounted"))?;
+    check(first.uploaded < 300_000, || first.figures("the parent's layers are pushed"))?;
     image::accepted(&first.reference)?;
     let mut figures = vec![first.figures("first build, parent in another repository of the registry")];
 

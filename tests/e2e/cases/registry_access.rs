@@ -81,21 +81,28 @@ fn first_line(name: &str, said: &str) -> String {
     format!("{name}: {}", said.lines().find(|line| line.contains("error")).unwrap_or(said))
 }
 
-/// A registry that trusts a token server, with a small parent in another one that asks nobody.
+/// A registry that trusts a token server, both behind one nginx, which is at the end of a slow line.
+///
+/// The token server has to be where the registry is: a password goes to no other port of this machine.
 struct Guarded {
     tokens: TokenServer,
     registry: Registry,
+    _nginx: Nginx,
+    line: Line,
     parent: String,
 }
 
 impl Guarded {
-    fn start(world: &World, maker: Maker, name: &str, terms: Terms) -> Result<Self, Halt> {
+    fn start(world: &World, maker: Maker, name: &str, terms: Terms, rate: u64) -> Result<Self, Halt> {
         let folder = world.fresh(&format!("tokens-{name}-{}", maker.name()))?;
+        let line = Line::to("", rate)?;
         let tokens = TokenServer::start(&folder, terms)?;
-        let door = Door { realm: Some(tokens.realm()), ..Door::default() };
-        let registry = Registry::start(maker, &folder, &door)?;
-        let parent = parents::small(world, &Client::default(), &world.registry()?.address, 10)?.reference;
-        Ok(Self { tokens, registry, parent })
+        let url = format!("http://{}/token", line.address);
+        let door = Door { realm: Some(tokens.realm(&url)), ..Door::default() };
+        let registry = Registry::start(maker, &folder.join("registry"), &door)?;
+        let nginx = Nginx::start(&folder.join("nginx"), &registry.address, "0", Some(&tokens.address))?;
+        line.lead_to(&nginx.address);
+        Ok(Self { tokens, registry, _nginx: nginx, line, parent: world.laden()?.reference.clone() })
     }
 
     fn project(&self, world: &World, name: &str, password: &str) -> Result<Project, Halt> {
@@ -111,9 +118,8 @@ const fn terms(life: u64, told: Option<u64>) -> Terms {
 /// Pushes ten blobs of 300 kB over a line of 600 kB a second.
 fn slow_push(world: &World, maker: Maker, name: &str, terms: Terms) -> Result<Vec<String>, Halt> {
     let told = terms.told;
-    let guarded = Guarded::start(world, maker, name, terms)?;
-    let line = Line::to(&guarded.registry.address, 600_000)?;
-    let target = format!("{}/team/app:1", line.address);
+    let guarded = Guarded::start(world, maker, name, terms, 600_000)?;
+    let target = format!("{}/team/app:1", guarded.line.address);
     let project = guarded.project(world, &format!("tokens-{name}-{}-project", maker.name()), SECRET)?;
     let build = project.build(&["--parent-image", &guarded.parent, "--tag", &target])?;
     check(build.uploaded > 3_000_000, || build.figures("the parent's layers were not pushed"))?;
@@ -151,12 +157,13 @@ fn shorter_than_told(world: &World) -> Figures {
 }
 
 fn read_only(world: &World) -> Figures {
-    let guarded = Guarded::start(world, Maker::Debian, "read", Terms { read_only: true, ..terms(60, Some(60)) })?;
-    let target = format!("{}/team/app:1", guarded.registry.address);
+    let guarded =
+        Guarded::start(world, Maker::Debian, "read", Terms { read_only: true, ..terms(60, Some(60)) }, u64::MAX)?;
+    let target = format!("{}/team/app:1", guarded.line.address);
     let arguments = ["--parent-image", guarded.parent.as_str(), "--tag", &target];
     let (right, wrong) = (guarded.project(world, "read-right", SECRET)?, guarded.project(world, "read-wrong", WRONG)?);
     let scope = "repository:team/app:";
-    let denied = refused(&right, &arguments, &[&guarded.registry.address, "`LAPSTRAKE_USERNAME`", scope, "push"])?;
+    let denied = refused(&right, &arguments, &[&guarded.line.address, "`LAPSTRAKE_USERNAME`", scope, "push"])?;
     let given = guarded.tokens.given().len();
     check(given <= 4, || format!("{given} tokens were asked for: {:?}", guarded.tokens.given()))?;
     let unknown = refused(&wrong, &arguments, &["`LAPSTRAKE_USERNAME`", scope])?;
@@ -178,7 +185,7 @@ fn tls(world: &World) -> Figures {
     let elsewhere = serve("elsewhere", &own.sign("elsewhere", "DNS:elsewhere.test", 2)?)?;
     let by_name = |registry: &Registry| registry.address.replace("127.0.0.1", "localhost");
     let (friend, stranger) = (Client::trusting(&own.certificate()), Client::trusting(&other.certificate()));
-    let parent = parents::small(world, &Client::default(), &world.registry()?.address, 0)?.reference;
+    let parent = world.small()?.reference.clone();
     let build = |name: &str, client: &Client, registry: &Registry| -> Result<(Project, String), Halt> {
         let project = Project::demo(world, &format!("tls-{name}"))?.knowing(client);
         Ok((project, format!("{}/team/app:1", by_name(registry))))
@@ -202,7 +209,7 @@ fn tls(world: &World) -> Figures {
 fn chunks(world: &World) -> Figures {
     let folder = world.fresh("nginx")?;
     let registry = Registry::start(Maker::Debian, &folder.join("registry"), &Door::default())?;
-    let nginx = Nginx::start(&folder.join("nginx"), &registry.address, "2m")?;
+    let nginx = Nginx::start(&folder.join("nginx"), &registry.address, "2m", None)?;
     let parent = parents::small(world, &Client::default(), &registry.address, 0)?.reference;
     let project = Project::demo(world, "nginx-project")?;
     project.load("cargo.bin", 5_000_000, 5)?;

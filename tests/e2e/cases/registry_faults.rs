@@ -42,7 +42,7 @@ impl Scene {
     fn set(world: &World, maker: Maker, name: &str) -> Result<Self, Halt> {
         let name = format!("{name}-{}", maker.name());
         let registry = Registry::start(maker, &world.fresh(&name)?, &Door::default())?;
-        let parent = parents::small(world, &Client::default(), &world.registry()?.address, 0)?.reference;
+        let parent = world.small()?.reference.clone();
         let line = Line::to(&registry.address, 1_000_000)?;
         let target = format!("{}/team/app:1", line.address);
         let calm = loaded(world, &format!("{name}-calm"))?;
