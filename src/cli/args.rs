@@ -76,6 +76,10 @@ pub(crate) enum Command {
     Plan(BuildArgs),
     /// Show what an image holds: layers, packages, files, sizes
     Inspect(InspectArgs),
+    /// Check a user name and password at a registry, and keep them where Docker does
+    Login(LoginArgs),
+    /// Forget what `login` keeps for a registry
+    Logout(LogoutArgs),
     /// The embedded registry
     #[command(subcommand)]
     Registry(RegistryCommand),
@@ -147,6 +151,9 @@ pub(crate) struct BuildArgs {
     /// The folder whose files go into the image [default: the configuration's folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) source_root: Option<PathBuf>,
+    /// Make the targets' repositories first where they are in Amazon ECR; other registries need no such thing
+    #[arg(long)]
+    pub(crate) create_repository: bool,
     /// Instead of the setting `parent_image`
     #[arg(long, value_name = "REF", help_heading = "Settings")]
     pub(crate) parent_image: Option<String>,
@@ -175,6 +182,35 @@ pub(crate) struct InspectArgs {
     pub(crate) files: bool,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake login ghcr.io -u me --password-stdin < token.txt
+  lapstrake login docker.io
+
+The password goes to the credential helper that `$DOCKER_CONFIG/config.json` names for the registry
+(`credHelpers`, `credsStore`), else unencrypted into that file; Docker and podman find it there too.
+Amazon ECR, Google's registries, Azure's and GitHub's need no login where their own credentials are at hand.")]
+pub(crate) struct LoginArgs {
+    /// The registry: `HOST` or `HOST:PORT`
+    pub(crate) registry: String,
+    /// The user name; asked for at a terminal
+    #[arg(short, long, value_name = "USER")]
+    pub(crate) username: Option<String>,
+    /// Read the password from stdin, to its end
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake logout ghcr.io")]
+pub(crate) struct LogoutArgs {
+    /// The registry: `HOST` or `HOST:PORT`
+    pub(crate) registry: String,
 }
 
 #[derive(Debug, Subcommand)]

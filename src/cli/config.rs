@@ -23,6 +23,8 @@ const DEFAULT: &str = "lapstrake.yaml";
 pub(crate) struct Prepared {
     pub(crate) request: BuildRequest,
     pub(crate) means: Means,
+    /// The registries that the settings allow plain http with.
+    pub(crate) insecure: Vec<String>,
 }
 
 /// Reads the configuration and joins it with the flags.
@@ -51,6 +53,7 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
     for warning in &warnings {
         means.reporter.report(lapstrake::event::Event::Warning { text: format!("{}: {}", warning.at, warning.text) });
     }
+    let insecure = native.insecure_registries.clone();
     let platforms = if args.platforms.is_empty() { native.platforms.clone() } else { args.platforms.clone() };
     let mut cache_from = native.cache_from.clone();
     for text in &args.cache_from {
@@ -86,7 +89,7 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
         created,
         variables: environment.variables().clone(),
     };
-    Ok(Prepared { request, means })
+    Ok(Prepared { request, means, insecure })
 }
 
 fn settings(file: Option<&Path>, environment: &Environment) -> Result<(Settings, Vec<Warning>), Failure> {

@@ -11,11 +11,14 @@ mod demo_project;
 mod environment;
 mod exit;
 mod inspect;
+mod login;
+mod logout;
 mod output;
 mod plan;
 mod progress;
 mod registry;
 mod run;
 mod setup;
+mod terminal;
 
 pub(crate) use run::run;

@@ -173,7 +173,8 @@ impl Auth {
     async fn identity(&self, path: &str) -> Result<Option<Identity>, RegistryError> {
         // Held during the lookup: a helper is asked once, however many tasks want to know.
         let mut identities = self.identities.lock().await;
-        if let Some(known) = identities.get(path) {
+        let is_old = |known: &&Option<Identity>| known.as_ref().is_some_and(Identity::is_old);
+        if let Some(known) = identities.get(path).filter(|known| !is_old(known)) {
             return Ok(known.clone());
         }
         let found = self.keychain.identity(&self.domain, path).await;

@@ -12,6 +12,7 @@ use super::contract::{BlobBody, BlobStream, Mounted, Pending, Registry};
 use super::error::RegistryError;
 use super::exchange::{Exchange, Host};
 use super::keychain::{Anonymous, Keychain};
+use super::login::{self, Checked, LoginError};
 use super::origin::Origin;
 use super::pull;
 use super::push::{self, Upload};
@@ -84,6 +85,14 @@ impl Client {
         let host = Host::new(domain, origin, auth);
         hosts.insert(domain.to_owned(), host.clone());
         Ok(host)
+    }
+
+    /// Checks a user name and password at the registry `domain`, whatever the keychain holds.
+    ///
+    /// # Errors
+    /// Fails when the registry refuses them, cannot be reached, or is none.
+    pub async fn check_login(&self, domain: &str, username: &str, password: &str) -> Result<Checked, LoginError> {
+        login::check(&self.exchange, &*self.host(domain)?, username, password).await
     }
 }
 

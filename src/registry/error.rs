@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use super::cloud;
 use super::keychain::KeychainError;
 use super::origin::{Detour, OriginError};
 use crate::diagnostic::Diagnose;
@@ -156,6 +157,14 @@ pub enum RegistryError {
     NotFound {
         /// The reference, or the repository with the digest.
         what: String,
+    },
+    /// The registry makes no repository of itself, and this one is not there.
+    #[error("repository `{repository}` does not exist{detail}")]
+    NoRepository {
+        /// The repository.
+        repository: String,
+        /// What the registry says, with a colon in front.
+        detail: String,
     },
     /// A manifest refers to something that the registry does not have.
     #[error("`{repository}` lacks what the manifest refers to{detail}")]
@@ -310,7 +319,7 @@ impl Diagnose for RegistryError {
             }
             Self::Keychain { source, .. } => return source.hint(),
             Self::Unauthorized { host, .. } => {
-                format!("log in with `docker login {host}`, or configure a credential helper for it")
+                format!("log in with `lapstrake login {host}`, or configure a credential helper for it")
             }
             Self::Denied { .. } => {
                 "ask for that right on the repository, check that it exists, or log in as somebody else".to_owned()
@@ -321,6 +330,7 @@ impl Diagnose for RegistryError {
             Self::NotFound { .. } => {
                 "check repository, tag and digest; some registries say so where a login is needed".to_owned()
             }
+            Self::NoRepository { repository, .. } => cloud::making_of(repository),
             Self::RateLimited { .. } => "log in for a higher limit, or wait".to_owned(),
             Self::Status { status: 413, .. } => {
                 "the registry or a proxy before it limits the size of a request".to_owned()
@@ -345,10 +355,17 @@ pub(super) fn detail(body: &[u8], secrets: &[String]) -> String {
         return String::new();
     }
     let mut text = format!(": {}", said.join("; "));
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret.as_str(), "[secret]");
+    for form in secrets.iter().filter(|secret| !secret.is_empty()).flat_map(|secret| forms(secret)) {
+        text = text.replace(&form, "[secret]");
     }
     sanitize(&text)
+}
+
+/// The forms in which a server may repeat a secret: as it is, in base64, percent-encoded.
+fn forms(secret: &str) -> [String; 3] {
+    let percent = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, secret);
+    [secret.to_owned(), base64, percent]
 }
 
 /// The codes in an error's body.
@@ -394,11 +411,12 @@ mod tests {
             (r#"{"errors":[{"code":"A"},{"message":"b hunter2"}]}"#, ": A; b [secret]"),
             (r#"{"details":"incorrect username or password"}"#, ": incorrect username or password"),
             (r#"{"errors":[{"code":"X","message":"\u202egnp.exe"}]}"#, ": X:  gnp.exe"),
+            (r#"{"message":"c=aHVudGVyMjo and hunter2%3A or hunter2:"}"#, ": c=[secret] and [secret] or [secret]"),
             ("<html>", ""),
             (r#"{"errors":[]}"#, ""),
             ("[1]", ""),
         ] {
-            assert_eq!(detail(body.as_bytes(), &["hunter2".into()]), expected);
+            assert_eq!(detail(body.as_bytes(), &["hunter2:".into(), "hunter2".into()]), expected);
         }
         let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(9000));
         assert_eq!(detail(long.as_bytes(), &[]).chars().count(), 300);

@@ -10,7 +10,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::{Method, Request, Response, StatusCode};
 use url::Url;
 
-use super::auth::{Auth, Authorization, Rights, is_own, lock};
+use super::auth::{Action, Auth, Authorization, Rights, is_own, lock};
 use super::error::{self, RegistryError};
 use super::origin::{Origin, place, validate_redirect};
 use super::push::Sessions;
@@ -217,6 +217,9 @@ impl Exchange {
             }
             _ if has("MANIFEST_BLOB_UNKNOWN") => {
                 RegistryError::MissingParts { repository: format!("{host}/{}", ask.rights.path), detail }
+            }
+            StatusCode::NOT_FOUND if has("NAME_UNKNOWN") && ask.rights.action == Action::Push => {
+                RegistryError::NoRepository { repository: format!("{host}/{}", ask.rights.path), detail }
             }
             StatusCode::NOT_FOUND => RegistryError::NotFound { what: what.to_owned() },
             status => RegistryError::Status {

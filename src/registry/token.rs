@@ -78,7 +78,7 @@ pub(super) async fn fetch(
 }
 
 impl TokenRequest<'_> {
-    fn request(&self, scopes: &[&str]) -> Result<Request, RegistryError> {
+    pub(super) fn request(&self, scopes: &[&str]) -> Result<Request, RegistryError> {
         let mut url = self.realm.clone();
         let broken = || RegistryError::Token { host: place(self.realm) };
         if let Some(Credential::IdentityToken(token)) = &self.credential {
@@ -105,7 +105,7 @@ impl TokenRequest<'_> {
         Ok(request)
     }
 
-    async fn read(
+    pub(super) async fn read(
         &self,
         response: Response,
         scopes: &[&str],

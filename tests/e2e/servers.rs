@@ -130,6 +130,51 @@ impl EmbeddedRegistry {
     }
 }
 
+/// moto: AWS's APIs in memory.
+pub(crate) struct Moto {
+    _serving: Serving,
+    /// `127.0.0.1:PORT`.
+    pub(crate) address: String,
+}
+
+impl Moto {
+    /// Serves with a log in `folder`.
+    pub(crate) fn start(folder: &Path) -> Result<Self, Halt> {
+        tools::need(&["moto_server"])?;
+        std::fs::create_dir_all(folder)?;
+        let port = free_port()?;
+        let arguments = ["-H", "127.0.0.1", "-p", &port.to_string()];
+        let mut serving = Serving::start("moto_server", &arguments, &folder.join("moto.log"), Stdio::null())?;
+        let address = format!("127.0.0.1:{port}");
+        let ready = serving.wait(|| matches!(Self::ask(&address, "DescribeRepositories", "{}"), Ok((200, _))));
+        ready.map_err(|log| Halt::Failed(format!("moto_server did not start\n{log}")))?;
+        Ok(Self { _serving: serving, address })
+    }
+
+    /// Calls an operation of its ECR, and gives status and body.
+    pub(crate) fn call(&self, operation: &str, body: &str) -> Result<(u16, String), Halt> {
+        Ok(Self::ask(&self.address, operation, body)?)
+    }
+
+    /// The same at an address; moto believes every signature.
+    pub(crate) fn ask(address: &str, operation: &str, body: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let length = body.len();
+        let scope = "AKID/20260101/eu-central-1/ecr/aws4_request";
+        write!(
+            stream,
+            "POST / HTTP/1.0\r\nhost: {address}\r\ncontent-type: application/x-amz-json-1.1\r\n\
+             content-length: {length}\r\nx-amz-target: AmazonEC2ContainerRegistry_V20150921.{operation}\r\n\
+             authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n\r\n{body}"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+        Ok((status, answer))
+    }
+}
+
 /// Debian's dockerd on a socket of its own.
 pub(crate) struct Dockerd {
     _serving: Serving,

@@ -8,7 +8,7 @@ use crate::harness::Halt;
 use crate::process;
 
 /// Each part, how it says its version, and which word of that is shown from.
-const PARTS: [(&str, &[&str]); 16] = [
+const PARTS: &[(&str, &[&str])] = &[
     ("docker-registry", &["--version"]),
     ("registry", &["--version"]),
     ("referrers-registry", &[]),
@@ -24,6 +24,7 @@ const PARTS: [(&str, &[&str]); 16] = [
     ("uv", &["--version"]),
     ("python3", &["--version"]),
     ("htpasswd", &[]),
+    ("moto_server", &[]),
     ("unshare", &["--version"]),
 ];
 

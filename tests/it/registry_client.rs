@@ -28,7 +28,7 @@ fn client() -> Client {
 }
 
 fn client_of(domain: &str, credential: Credential) -> Client {
-    let identity = Identity { credential, source: "a test's flag".into() };
+    let identity = Identity::new(credential, "a test's flag");
     Client::new(ClientConfig { keychain: Arc::new(Given { domain: domain.into(), identity }), ..config() })
 }
 

@@ -1,6 +1,7 @@
 //! The cases, in the order in which they run: what many need comes first.
 
 mod build;
+mod ecr;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<Case> {
         registries::CASES,
         registry_access::CASES,
         registry_faults::CASES,
+        ecr::CASES,
     ]
     .concat()
 }

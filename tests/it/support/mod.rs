@@ -1,5 +1,6 @@
 //! What the tests of several capabilities need.
 
+pub(crate) mod cloud;
 pub(crate) mod fault;
 pub(crate) mod index;
 pub(crate) mod parents;
