@@ -28,7 +28,6 @@ impl Nginx {
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("  {kind}_temp_path {};\n", name(kind)))
             .concat();
-        let (pid, error, requests) = (name("pid"), name("error"), name("requests"));
         let log = format!("pid {};\nerror_log {} warn;\n", name("pid"), name("error"));
         let to = |server: &str| {
             let kept = "proxy_set_header Host $http_host; proxy_http_version 1.1; proxy_request_buffering off;";

@@ -78,8 +78,6 @@ pub(crate) struct Realm<'a> {
 pub(crate) struct Door<'a> {
     /// The file of the users who are let in.
     pub(crate) htpasswd: Option<&'a Path>,
-    /// A certificate and its key.
-    pub(crate) tls: Option<(&'a Path, &'a Path)>,
     pub(crate) realm: Option<Realm<'a>>,
 }
 
@@ -162,10 +160,6 @@ fn configuration(folder: &Path, address: &str, door: &Door<'_>) -> String {
         "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n",
         folder.join("data").display()
     );
-    if let Some((certificate, key)) = door.tls {
-        let (certificate, key) = (certificate.display(), key.display());
-        text.push_str(&format!("  tls:\n    certificate: {certificate}\n    key: {key}\n"));
-    }
     if let Some(file) = door.htpasswd {
         text.push_str(&format!("auth:\n  htpasswd:\n    realm: e2e\n    path: {}\n", file.display()));
     }

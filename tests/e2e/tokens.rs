@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -49,6 +49,7 @@ struct Desk {
     work: PathBuf,
     /// The scopes of each token that was given.
     given: Mutex<Vec<String>>,
+    asked: AtomicUsize,
     ended: AtomicBool,
 }
 
@@ -62,8 +63,8 @@ impl TokenServer {
         done("openssl", self_signed.into_iter().chain(["-keyout", &key_name, "-out", &certificate_name]))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?.to_string();
-        let (given, ended) = (Mutex::default(), AtomicBool::new(false));
-        let desk = Arc::new(Desk { terms, key, certificate, work: folder.to_owned(), given, ended });
+        let (given, asked, ended) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        let desk = Arc::new(Desk { terms, key, certificate, work: folder.to_owned(), given, asked, ended });
         let serving = Arc::clone(&desk);
         std::thread::spawn(move || {
             for caller in listener.incoming().flatten() {
@@ -81,6 +82,11 @@ impl TokenServer {
         Realm { url, issuer: ISSUER, certificate: &self.desk.certificate }
     }
 
+    /// How often it was spoken to.
+    pub(crate) fn asked(&self) -> usize {
+        self.desk.asked.load(Ordering::Relaxed)
+    }
+
     /// The scopes of each token that was given.
     pub(crate) fn given(&self) -> Vec<String> {
         self.desk.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -96,6 +102,7 @@ impl Drop for TokenServer {
 
 impl Desk {
     fn serve(&self, mut caller: TcpStream) -> Result<(), Halt> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         caller.set_read_timeout(Some(Duration::from_secs(5)))?;
         let mut lines = BufReader::new(caller.try_clone()?.take(64 << 10)).lines();
         let asked = lines.next().transpose()?.unwrap_or_default();

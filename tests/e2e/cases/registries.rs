@@ -1,5 +1,7 @@
 //! What users do every day, at registries of several makers.
 
+use serde_json::Value;
+
 use crate::clients::Client;
 use crate::harness::{Case, Figures, Halt, check, same};
 use crate::image;
@@ -88,24 +90,32 @@ fn edited_elsewhere(
 fn referrers(registry: &Registry, maker: Maker, parent: &str) -> Result<String, Halt> {
     let digest = Client::default().digest(parent)?;
     let digest = digest.ok_or_else(|| Halt::Failed("the parent is gone".to_owned()))?;
-    let (status, body) = servers::get(&registry.address, &format!("/v2/team/app/referrers/{digest}"))?;
-    let list = if maker.has_referrers() {
-        same("the status of the referrers API", status, 200)?;
-        serde_json::from_str(&body)?
-    } else {
-        same("the status of the referrers API", status, 404)?;
-        image::manifest(&format!("{}/team/app:{}", registry.address, digest.replace(':', "-")))?
-    };
-    let listed = list["manifests"].as_array().into_iter().flatten();
-    let of_ours: Vec<_> = listed.filter(|entry| entry["artifactType"] == INDEX_TYPE).collect();
-    same("the number of parent indexes that refer to the parent", of_ours.len(), 1)?;
-    let named = of_ours[0]["digest"].as_str().unwrap_or_default();
+    let listed = listed(registry, maker, "team/app", &digest)?;
+    same("the number of manifests that refer to the parent", listed.len(), 1)?;
+    let named = listed[0]["digest"].as_str().unwrap_or_default();
     let artifact = image::manifest(&format!("{}/team/app@{named}", registry.address))?;
+    same("the type of what refers to the parent", artifact["artifactType"].as_str(), Some(INDEX_TYPE))?;
     same("what the parent index refers to", artifact["subject"]["digest"].as_str(), Some(digest.as_str()))?;
     let size = artifact["layers"][0]["size"].as_u64().unwrap_or_default();
     let by =
         if maker.has_referrers() { "the referrers API" } else { "the tag `sha256-…`, since the API answers 404" };
     Ok(format!("the parent's index, {}, is listed by {by}", shown(size)))
+}
+
+/// What refers to a manifest, as a registry or its fallback tag lists it.
+pub(super) fn listed(registry: &Registry, maker: Maker, repository: &str, digest: &str) -> Result<Vec<Value>, Halt> {
+    let (status, body) = servers::get(&registry.address, &format!("/v2/{repository}/referrers/{digest}"))?;
+    let mut list: Value = if maker.has_referrers() {
+        same("the status of the referrers API", status, 200)?;
+        serde_json::from_str(&body)?
+    } else {
+        same("the status of the referrers API", status, 404)?;
+        image::manifest(&format!("{}/{repository}:{}", registry.address, digest.replace(':', "-")))?
+    };
+    match list["manifests"].take() {
+        Value::Array(listed) => Ok(listed),
+        _ => Err(Halt::Failed("a list of referrers is no index".to_owned())),
+    }
 }
 
 /// The parent is in one registry, the images go to all.
