@@ -11,13 +11,16 @@ use super::auth::{Auth, lock};
 use super::contract::{BlobBody, BlobStream, Mounted, Pending, Registry};
 use super::error::RegistryError;
 use super::exchange::{Exchange, Host};
+use super::flights::Turn;
 use super::keychain::{Anonymous, Keychain};
+use super::known::Mounting;
 use super::login::{self, Checked, LoginError};
+use super::mount::mount;
 use super::origin::Origin;
-use super::pull;
-use super::push::{self, Upload};
 use super::retry::RetryPolicy;
 use super::transport::Transport;
+use super::upload::Upload;
+use super::{download, pull, push, referrers};
 use crate::oci::{Descriptor, Digest, Document, MediaType, Reference, Repository};
 
 /// How a client behaves.
@@ -110,7 +113,13 @@ impl Registry for Client {
     }
 
     fn read_blob<'a>(&'a self, at: &'a Repository, blob: &'a Descriptor) -> Pending<'a, BlobStream> {
-        Box::pin(async move { pull::read_blob(self.exchange.clone(), self.host(at.registry())?, at, blob).await })
+        self.read_blob_from(at, blob, 0)
+    }
+
+    fn read_blob_from<'a>(&'a self, at: &'a Repository, blob: &'a Descriptor, from: u64) -> Pending<'a, BlobStream> {
+        Box::pin(
+            async move { download::read_blob(self.exchange.clone(), self.host(at.registry())?, at, blob, from).await },
+        )
     }
 
     fn mount<'a>(&'a self, to: &'a Repository, digest: &'a Digest, from: &'a Repository) -> Pending<'a, Mounted> {
@@ -118,7 +127,7 @@ impl Registry for Client {
             if to.registry() != from.registry() || to.path() == from.path() {
                 return Ok(Mounted::No);
             }
-            push::mount(&self.exchange, &*self.host(to.registry())?, to, digest, from).await
+            mount(&self.exchange, &*self.host(to.registry())?, to, digest, from.path()).await
         })
     }
 
@@ -131,6 +140,14 @@ impl Registry for Client {
     ) -> Pending<'a, ()> {
         Box::pin(async move {
             let host = self.host(to.registry())?;
+            let mounting = host.manners.known().mounting;
+            let Turn::Ours(lead) = host.flights.turn(mounting, to.path(), blob).await else { return Ok(()) };
+            if let Some(from) = lead.elsewhere.as_deref().filter(|_| mounting == Mounting::Any)
+                && mount(&self.exchange, &host, to, &blob.digest, from).await? == Mounted::Yes
+            {
+                lead.done();
+                return Ok(());
+            }
             let upload = Upload {
                 exchange: &self.exchange,
                 host: &host,
@@ -140,7 +157,9 @@ impl Registry for Client {
                 progress: Arc::default(),
                 report: progress,
             };
-            upload.push().await
+            upload.push().await?;
+            lead.done();
+            Ok(())
         })
     }
 
@@ -151,7 +170,21 @@ impl Registry for Client {
     }
 
     fn referrers<'a>(&'a self, at: &'a Repository, subject: &'a Digest) -> Pending<'a, Vec<Descriptor>> {
-        Box::pin(async move { pull::referrers(&self.exchange, &*self.host(at.registry())?, at, subject).await })
+        Box::pin(
+            async move { referrers::referrers(&self.exchange, &*self.host(at.registry())?, at, subject, None).await },
+        )
+    }
+
+    fn referrers_of_type<'a>(
+        &'a self,
+        at: &'a Repository,
+        subject: &'a Digest,
+        artifact_type: &'a str,
+    ) -> Pending<'a, Vec<Descriptor>> {
+        Box::pin(async move {
+            let host = self.host(at.registry())?;
+            referrers::referrers(&self.exchange, &host, at, subject, Some(artifact_type)).await
+        })
     }
 
     fn tags<'a>(&'a self, at: &'a Repository) -> Pending<'a, Vec<String>> {

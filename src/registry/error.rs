@@ -2,6 +2,7 @@
 //!
 //! No variant holds a credential, a signed URL's query, or unsanitised text of a server.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use super::cloud;
@@ -279,9 +280,22 @@ impl RegistryError {
     /// Whether the same request may fare better another time.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Interrupted { .. } | Self::Stalled { .. } | Self::RateLimited { .. } | Self::Refused { .. } => true,
+            Self::Stalled { .. } | Self::RateLimited { .. } | Self::Refused { .. } => true,
+            Self::Interrupted { source, .. } => !is_this_machines(source),
+            Self::UnknownHost { source, .. } => has_no_answer_now(source),
             Self::Status { status, .. } => reqwest::StatusCode::from_u16(*status).is_ok_and(super::retry::is_transient),
             _ => false,
+        }
+    }
+
+    /// How often the request was tried, when the error says so.
+    pub(super) fn tries(&self) -> Option<u32> {
+        match self {
+            Self::Interrupted { tries, .. }
+            | Self::Stalled { tries, .. }
+            | Self::RateLimited { tries, .. }
+            | Self::Status { tries, .. } => Some(*tries),
+            _ => None,
         }
     }
 
@@ -297,6 +311,32 @@ impl RegistryError {
         }
         self
     }
+}
+
+/// Whether `holds` for an error or one of its causes; an I/O error hides the one that it wraps.
+fn any_cause(error: &(dyn Error + 'static), holds: &dyn Fn(&(dyn Error + 'static)) -> bool) -> bool {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    holds(error)
+        || wrapped.is_some_and(|wrapped| any_cause(wrapped, holds))
+        || error.source().is_some_and(|source| any_cause(source, holds))
+}
+
+/// Whether a connection failed because this machine refuses or cannot do something: that does not pass.
+fn is_this_machines(error: &(dyn Error + 'static)) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    any_cause(error, &|cause| {
+        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        matches!(kind, Some(PermissionDenied | ReadOnlyFilesystem | StorageFull))
+    })
+}
+
+/// Whether the name server gave no answer (EAI_AGAIN of getaddrinfo), in the words of the C libraries; a name that it
+/// does not know it will not know later.
+fn has_no_answer_now(error: &(dyn Error + 'static)) -> bool {
+    any_cause(error, &|cause| {
+        let text = cause.to_string().to_ascii_lowercase();
+        text.contains("temporary failure in name resolution") || text.ends_with("lookup address information: try again")
+    })
 }
 
 impl Diagnose for RegistryError {
@@ -318,12 +358,18 @@ impl Diagnose for RegistryError {
                 "run again: what was done is kept; behind a proxy, check its limits".to_owned()
             }
             Self::Keychain { source, .. } => return source.hint(),
-            Self::Unauthorized { host, .. } => {
-                format!("log in with `lapstrake login {host}`, or configure a credential helper for it")
+            Self::Unauthorized { host, identity, .. } => {
+                let own = cloud::login_of(host).filter(|_| *identity == super::auth::describe(None));
+                own.unwrap_or_else(|| {
+                    format!("log in with `lapstrake login {host}`, or configure a credential helper for it")
+                })
             }
-            Self::Denied { .. } => {
-                "ask for that right on the repository, check that it exists, or log in as somebody else".to_owned()
-            }
+            Self::Denied { host, .. } => match super::known::of_host(host).cure {
+                Some(cure) => cure.to_owned(),
+                None => {
+                    "ask for that right on the repository, check that it exists, or log in as somebody else".to_owned()
+                }
+            },
             Self::Realm { .. } | Self::Detour { .. } | Self::Redirects { .. } => {
                 "no credential went there; check the registry's own configuration (its external URL)".to_owned()
             }
@@ -420,6 +466,28 @@ mod tests {
         }
         let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(9000));
         assert_eq!(detail(long.as_bytes(), &[]).chars().count(), 300);
+    }
+
+    #[test]
+    fn only_what_may_pass_counts_as_passing() {
+        use std::io::{Error as Io, ErrorKind};
+        let nested = |inner: Io| Io::other(Io::other(inner));
+        for (kind, expected) in [
+            (ErrorKind::PermissionDenied, true),
+            (ErrorKind::StorageFull, true),
+            (ErrorKind::ConnectionReset, false),
+            (ErrorKind::TimedOut, false),
+        ] {
+            assert_eq!(is_this_machines(&nested(Io::from(kind))), expected, "{kind}");
+        }
+        for (text, expected) in [
+            ("failed to lookup address information: Temporary failure in name resolution", true),
+            ("failed to lookup address information: Try again", true),
+            ("failed to lookup address information: Name or service not known", false),
+            ("failed to lookup address information: Name does not resolve", false),
+        ] {
+            assert_eq!(has_no_answer_now(&nested(Io::other(text))), expected, "{text}");
+        }
     }
 
     #[test]
