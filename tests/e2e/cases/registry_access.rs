@@ -1,13 +1,11 @@
 //! Registries that want to know who asks: passwords and tokens.
 
-use std::fs::File;
-
 use crate::clients::{Client, no_secret};
 use crate::harness::{Case, Figures, Halt, check, same};
 use crate::line::Line;
 use crate::nginx::Nginx;
 use crate::parents;
-use crate::process::{Ran, command, done, run};
+use crate::process::{done, run};
 use crate::project::Project;
 use crate::registries::{Door, Maker, Registry, methods};
 use crate::tokens::{Terms, TokenServer};
@@ -18,10 +16,6 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "htpasswd: a wrong password names who and what, the right one builds, neither is shown",
         run: htpasswd,
-    },
-    Case {
-        name: "htpasswd: a login is kept for builds and for crane, a wrong one is not, and a logout ends it",
-        run: login,
     },
     Case { name: "tokens that live 2 s are renewed during a push of 10 blobs", run: short_tokens },
     Case { name: "tokens that end earlier than told are renewed at the registry's 401", run: shorter_than_told },
@@ -79,37 +73,6 @@ fn htpasswd(world: &World) -> Figures {
         figures.push(again.figures(name));
     }
     Ok(figures)
-}
-
-fn login(world: &World) -> Figures {
-    tools::need(&["htpasswd"])?;
-    let folder = world.fresh("login")?;
-    let file = folder.join("htpasswd");
-    done("htpasswd", ["-Bbc", &file.display().to_string(), USER, SECRET])?;
-    let registry = Registry::start(Maker::Debian, &folder, &Door { htpasswd: Some(&file), ..Door::default() })?;
-    let config = folder.join("docker");
-    std::fs::create_dir_all(&config)?;
-    let project = Project::demo(world, "login-project")?.with("DOCKER_CONFIG", &config.display().to_string());
-    let log_in = |password: &str| -> Result<Ran, Halt> {
-        let stdin = folder.join("password");
-        std::fs::write(&stdin, format!("{password}\n"))?;
-        let stdin = File::open(stdin)?;
-        let arguments = ["login", &registry.address, "--username", USER, "--password-stdin"];
-        run(project.lapstrake(&arguments).stdin(stdin))
-    };
-    let wrong = crate::project::refused(log_in(WRONG)?, 1)?;
-    check(!config.join("config.json").exists(), || "a wrong password is kept".to_owned())?;
-    let right = log_in(SECRET)?.done()?.shown();
-    let target = format!("{}/team/app:1", registry.address);
-    let arguments = ["--parent-image", world.small()?.reference.as_str(), "--tag", &target];
-    let build = project.build(&arguments)?;
-    let crane = command("crane", ["validate", "--remote", &target]).env("DOCKER_CONFIG", &config).output()?;
-    check(crane.status.success(), || "crane does not find the login".to_owned())?;
-    run(&mut project.lapstrake(&["logout", &registry.address]))?.done()?;
-    let after = refused(&project, &arguments, &[&registry.address, "an anonymous user"])?;
-    no_secret(SECRET, USER, &[&wrong, &right, &after], &[project.store(), &config])?;
-    no_secret(WRONG, USER, &[&wrong, &right, &after], &[project.store(), &config])?;
-    Ok(vec![first_line("wrong", &wrong), build.figures("after the login"), first_line("after the logout", &after)])
 }
 
 pub(super) fn first_line(name: &str, said: &str) -> String {
