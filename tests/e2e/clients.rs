@@ -32,6 +32,11 @@ impl Client {
             .with("REGISTRY_AUTH_FILE", &file.display().to_string()))
     }
 
+    /// Somebody who trusts the authorities in this file.
+    pub(crate) fn trusting(authorities: &Path) -> Self {
+        Self::default().with("SSL_CERT_FILE", &authorities.display().to_string())
+    }
+
     fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self

@@ -8,6 +8,7 @@
     reason = "the suite starts the real parts, reads what they left on the disk, and reports on stdout"
 )]
 
+mod authority;
 mod cases;
 mod clients;
 mod compare;

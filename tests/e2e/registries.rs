@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
+use crate::authority::Pair;
 use crate::harness::Halt;
 use crate::servers::{Serving, answers, free_port};
 use crate::tools;
@@ -78,6 +79,10 @@ pub(crate) struct Realm<'a> {
 pub(crate) struct Door<'a> {
     /// The file of the users who are let in.
     pub(crate) htpasswd: Option<&'a Path>,
+    /// The server's certificate with its key.
+    pub(crate) tls: Option<&'a Pair>,
+    /// Who signs the certificates of callers, who must have one.
+    pub(crate) callers: Option<&'a Path>,
     pub(crate) realm: Option<Realm<'a>>,
 }
 
@@ -160,6 +165,13 @@ fn configuration(folder: &Path, address: &str, door: &Door<'_>) -> String {
         "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n",
         folder.join("data").display()
     );
+    if let Some(pair) = door.tls {
+        let (certificate, key) = (pair.certificate.display(), pair.key.display());
+        text.push_str(&format!("  tls:\n    certificate: {certificate}\n    key: {key}\n"));
+    }
+    if let Some(authority) = door.callers {
+        text.push_str(&format!("    clientcas:\n      - {}\n", authority.display()));
+    }
     if let Some(file) = door.htpasswd {
         text.push_str(&format!("auth:\n  htpasswd:\n    realm: e2e\n    path: {}\n", file.display()));
     }
