@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Plan(BuildArgs),
     /// Show what an image holds: layers, packages, files, sizes
     Inspect(InspectArgs),
+    /// Try how registries are reached and what they allow, and look at this machine; changes nothing
+    Doctor(DoctorArgs),
     /// Check a user name and password at a registry, and keep them where Docker does
     Login(LoginArgs),
     /// Forget what `login` keeps for a registry
@@ -109,6 +111,9 @@ pub(crate) struct Reach {
     /// Speak plain http with this registry (loopback needs no flag); repeatable
     #[arg(long, value_name = "HOST", help_heading = "Reach")]
     pub(crate) insecure_registry: Vec<String>,
+    /// Pull what is at REGISTRY from MIRROR first (`host[:port][/prefix]`); repeatable
+    #[arg(long, value_name = "REGISTRY=MIRROR", help_heading = "Reach")]
+    pub(crate) registry_mirror: Vec<String>,
     /// Connect to nothing that is not on this machine
     #[arg(long, help_heading = "Reach")]
     pub(crate) offline: bool,
@@ -188,6 +193,24 @@ pub(crate) struct InspectArgs {
     /// Also list the files; reads the image's layers
     #[arg(long)]
     pub(crate) files: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake doctor                   the machine, and the registries of the project in this folder
+  lapstrake doctor ghcr.io           name, connection, TLS, login
+  lapstrake doctor ghcr.io/me/app    and what may be done with the repository
+
+Exit codes: 0 all is well, 1 something failed.")]
+pub(crate) struct DoctorArgs {
+    /// What to try [default: the registries of the project's settings]
+    #[arg(value_name = "REGISTRY|REPOSITORY")]
+    pub(crate) subjects: Vec<String>,
+    /// The project's configuration [default: lapstrake.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }

@@ -145,7 +145,8 @@ mod tests {
         ] {
             assert_eq!(Locator::parse(text, Path::new("/at")).unwrap().to_string(), shown, "{text}");
         }
-        for text in ["oci:", "oci::tag", "oci:out@sha256:12", "docker-archive:", "docker-archive::x", "UPPER/x", ""] {
+        for text in ["oci:", "oci::tag", "oci:out@sha256:12", "docker-archive:", "docker-archive::x", "host/UPPER", ""]
+        {
             assert!(Locator::parse(text, Path::new("/at")).is_err(), "{text}");
         }
     }

@@ -58,7 +58,10 @@ fn index(world: &World) -> Figures {
 fn archived(world: &World, file: &str, config: &str) -> Figures {
     let target = format!("{}/copied/archive:1", world.embedded()?.address);
     let copied = copy(world, &[&format!("docker-archive:{file}"), &target])?;
-    image::accepted(&target)?;
+    // `crane validate` takes every layer for gzip; what reads layers for use does not.
+    done("crane", ["export", &target, "/dev/null"])?;
+    let layout = format!("oci:{}:image", world.fresh("copied-layout")?.display());
+    done("skopeo", ["copy", "--quiet", "--src-tls-verify=false", &format!("docker://{target}"), &layout])?;
     let manifest: Value = serde_json::from_str(&done("crane", ["manifest", &target])?)?;
     let found = manifest["config"]["digest"].as_str().unwrap_or_default();
     same("the image's identifier", found, config)?;
@@ -80,7 +83,7 @@ fn of_skopeo(world: &World) -> Figures {
 }
 
 fn of_docker(world: &World) -> Figures {
-    tools::need(&["crane"])?;
+    tools::need(&["crane", "skopeo"])?;
     let (source, dockerd) = (&world.plain()?.reference, world.dockerd()?);
     let (ours, theirs) = (world.work.join("ours.tar"), world.work.join("theirs.tar"));
     let (ours, theirs) = (ours.display().to_string(), theirs.display().to_string());

@@ -9,6 +9,8 @@ pub(crate) mod parents;
 pub(crate) mod readback;
 pub(crate) mod steps;
 pub(crate) mod tiny_registry;
+pub(crate) mod tls;
+pub(crate) mod tunnel;
 pub(crate) mod vectors;
 pub(crate) mod wheel_maker;
 pub(crate) mod yard;
