@@ -1,9 +1,12 @@
 //! Logins that other tools made, and that other tools read.
 
+use std::path::Path;
+
 use crate::harness::{Case, Figures, Halt, check};
-use crate::process::{command, done, run};
+use crate::process::{Ran, command, done, run};
 use crate::project::Project;
-use crate::servers::{self, DockerRegistry};
+use crate::registries::{Door, Maker, Registry};
+use crate::servers;
 use crate::tools;
 use crate::world::World;
 
@@ -15,12 +18,12 @@ pub(super) const CASES: &[Case] = &[
 const PASSWORD: &str = "canary pass+word/e2e";
 
 /// A registry for one user.
-fn locked(world: &World, name: &str) -> Result<DockerRegistry, Halt> {
+fn locked(world: &World, name: &str) -> Result<Registry, Halt> {
     tools::need(&["htpasswd", "skopeo"])?;
     let folder = world.fresh(name)?;
     let file = folder.join("htpasswd");
     done("htpasswd", ["-Bbc", &file.display().to_string(), "boatswain", PASSWORD])?;
-    DockerRegistry::start(&folder, Some(&file))
+    Registry::start(Maker::Debian, &folder, &Door { htpasswd: Some(&file), ..Door::default() })
 }
 
 fn kept(world: &World) -> Figures {
@@ -28,11 +31,16 @@ fn kept(world: &World) -> Figures {
     let registry = locked(world, "login-registry")?;
     let config = world.fresh("login-config")?;
     let config = config.display().to_string();
-    let secret = world.folder("login-secret");
-    std::fs::write(&secret, format!("{PASSWORD}\n"))?;
-    let mut login = servers::lapstrake();
-    login.args(["login", &registry.address, "-u", "boatswain", "--password-stdin"]).env("DOCKER_CONFIG", &config);
-    let login = run(login.stdin(std::fs::File::open(&secret)?))?.done()?;
+    let log_in = |password: &str| -> Result<Ran, Halt> {
+        let secret = world.folder("login-secret");
+        std::fs::write(&secret, format!("{password}\n"))?;
+        let mut login = servers::lapstrake();
+        login.args(["login", &registry.address, "-u", "boatswain", "--password-stdin"]).env("DOCKER_CONFIG", &config);
+        run(login.stdin(std::fs::File::open(&secret)?))
+    };
+    let wrong = crate::project::refused(log_in("another")?, 1)?;
+    check(!Path::new(&config).join("config.json").exists(), || "a wrong password is kept".to_owned())?;
+    let login = log_in(PASSWORD)?.done()?;
     check(!login.shown().contains(PASSWORD), || "the password is shown".to_owned())?;
 
     let project =
@@ -50,7 +58,7 @@ fn kept(world: &World) -> Figures {
     run(servers::lapstrake().args(["logout", &registry.address]).env("DOCKER_CONFIG", &config))?.done()?;
     let refused = run(servers::lapstrake().args(["inspect", &target]).env("DOCKER_CONFIG", &config))?;
     check(refused.code == Some(1), || "the registry is still open after `logout`".to_owned())?;
-    let lines = [login.stderr, refused.stderr].concat();
+    let lines = [wrong, login.stderr, refused.stderr].concat();
     Ok(lines.lines().map(str::to_owned).collect())
 }
 
