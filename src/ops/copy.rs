@@ -11,6 +11,8 @@ mod registry;
 mod sink;
 mod source;
 
+use std::collections::BTreeSet;
+
 use crate::event::{Task, Work};
 use crate::oci::{Descriptor, Digest, Document, Platform, Reference, Repository};
 use crate::plan::Action;
@@ -208,11 +210,15 @@ pub(super) async fn to_all(
     let stops = stops(targets)?;
     let mut done: Vec<CopiedTo> = Vec::new();
     let mut nearest: Vec<Source> = vec![source.clone()];
+    let mut new = BTreeSet::new();
     for stop in &stops {
         let actions = match &stop.repository {
             Some(repository) => {
                 let from = nearest.iter().find(|from| from.is_of_registry(repository)).unwrap_or(source);
                 let actions = registry::carry(means, from, collection, repository, &stop.names).await?;
+                if actions.get(collection.root.digest()) != Some(&Action::Hit) {
+                    new.insert(repository.clone());
+                }
                 nearest.push(Source::Registry(repository.clone()));
                 actions
             }
@@ -224,7 +230,8 @@ pub(super) async fn to_all(
     for stop in &stops {
         let Some(repository) = &stop.repository else { continue };
         let _task = Task::start(&means.reporter, Work::Publish, &repository.to_string(), None);
-        publish::tag(means, &collection.root, &registry::outdated(means, collection, &stop.names).await?).await?;
+        let due = registry::outdated(means, collection, &stop.names, new.contains(repository)).await?;
+        publish::tag(means, &collection.root, &due).await?;
     }
     Ok(done)
 }
