@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Plan(BuildArgs),
     /// Show what an image holds: layers, packages, files, sizes
     Inspect(InspectArgs),
+    /// Try how registries are reached and what they allow, and look at this machine; changes nothing
+    Doctor(DoctorArgs),
     /// Check a user name and password at a registry, and keep them where Docker does
     Login(LoginArgs),
     /// Forget what `login` keeps for a registry
@@ -109,6 +111,9 @@ pub(crate) struct Reach {
     /// Speak plain http with this registry (loopback needs no flag); repeatable
     #[arg(long, value_name = "HOST", help_heading = "Reach")]
     pub(crate) insecure_registry: Vec<String>,
+    /// Pull what is at REGISTRY from MIRROR first (`host[:port][/prefix]`); repeatable
+    #[arg(long, value_name = "REGISTRY=MIRROR", help_heading = "Reach")]
+    pub(crate) registry_mirror: Vec<String>,
     /// Connect to nothing that is not on this machine
     #[arg(long, help_heading = "Reach")]
     pub(crate) offline: bool,
@@ -188,6 +193,24 @@ pub(crate) struct InspectArgs {
     /// Also list the files; reads the image's layers
     #[arg(long)]
     pub(crate) files: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake doctor                   the machine, and the registries of the project in this folder
+  lapstrake doctor ghcr.io           name, connection, TLS, login
+  lapstrake doctor ghcr.io/me/app    and what may be done with the repository
+
+Exit codes: 0 all is well, 1 something failed.")]
+pub(crate) struct DoctorArgs {
+    /// What to try [default: the registries of the project's settings]
+    #[arg(value_name = "REGISTRY|REPOSITORY")]
+    pub(crate) subjects: Vec<String>,
+    /// The project's configuration [default: lapstrake.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
@@ -314,6 +337,8 @@ pub(crate) struct DeleteArgs {
 pub(crate) enum RegistryCommand {
     /// Serve a registry from one folder, until interrupted
     Serve(ServeArgs),
+    /// Remove what no tag leads to, also beside a server that runs
+    Prune(RegistryPruneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -324,6 +349,25 @@ pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "ADDRESS:PORT")]
     pub(crate) listen: std::net::SocketAddr,
+    /// Admit only the users of this file, made with `htpasswd -B`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) htpasswd: Option<PathBuf>,
+    /// Refuse every push and delete
+    #[arg(long)]
+    pub(crate) read_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistryPruneArgs {
+    /// The folder that holds everything
+    #[arg(default_value = "lapstrake-registry")]
+    pub(crate) root: PathBuf,
+    /// Keep what was pushed or asked for by a pusher in so many last hours
+    #[arg(long, default_value_t = 24, value_name = "HOURS")]
+    pub(crate) older_than: u64,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

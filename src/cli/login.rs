@@ -21,7 +21,7 @@ type Failure = Box<dyn lapstrake::diagnostic::Diagnose + Send>;
 /// Checks a login and keeps it.
 pub(crate) async fn run(args: &LoginArgs, shown: &Shown, environment: &Environment) -> Outcome {
     let store = setup::login_store(environment)?;
-    let client = setup::login_client(&args.reach)?;
+    let client = setup::login_client(&args.reach, environment)?;
     let (username, password) = if args.password_stdin {
         let username = args.username.clone().ok_or_else(|| {
             usage("`--password-stdin` needs `--username`", "write `lapstrake login REGISTRY -u USER --password-stdin`")

@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
+use futures_util::future::try_join_all;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::event::{Task, Work};
@@ -18,16 +19,13 @@ use super::means::Means;
 use super::parent::tagged;
 use super::request::{BuildRequest, Output};
 
-/// How many blobs are fetched at once.
-const STREAMS: usize = 4;
-
 /// Fetches those of `blobs` that the store lacks from `at`.
 ///
 /// # Errors
 /// Fails when one cannot be had or is not what its digest says.
 pub(super) async fn fetch(means: &Means, at: &Repository, blobs: &[Descriptor]) -> Result<(), OpsError> {
     let absent = blobs.iter().filter(|blob| means.store.contains(&blob.digest).is_none());
-    stream::iter(absent).map(|blob| fetch_one(means, at, blob)).buffer_unordered(STREAMS).try_collect().await
+    try_join_all(absent.map(|blob| fetch_one(means, at, blob))).await.map(drop)
 }
 
 async fn fetch_one(means: &Means, at: &Repository, blob: &Descriptor) -> Result<(), OpsError> {

@@ -70,11 +70,9 @@ pub(super) async fn images(
     for target in &request.targets {
         last.push(tagged(target)?);
     }
-    for mirror in mirrors(request) {
-        for (_, image) in finished {
-            bring_image(means, &repository, &mirror, image, matches!(document, Document::Index(_))).await?;
-        }
-    }
+    let mirrors = mirrors(request);
+    let pairs = mirrors.iter().flat_map(|mirror| finished.iter().map(move |(_, image)| (mirror, image)));
+    try_join_all(pairs.map(|(mirror, image)| bring_image(means, &repository, mirror, image, is_index))).await?;
     tag(means, document, &last).await
 }
 
@@ -98,9 +96,8 @@ async fn bring_image(
     with_manifest: bool,
 ) -> Result<(), OpsError> {
     let (manifest, source) = (image.manifest.value(), Source::Registry(from.clone()));
-    for blob in manifest.layers.iter().chain([&manifest.config]) {
-        copy::bring(means, &source, to, blob).await?;
-    }
+    let blobs = manifest.layers.iter().chain([&manifest.config]);
+    try_join_all(blobs.map(|blob| copy::bring(means, &source, to, blob))).await?;
     if with_manifest {
         let at = Reference::pinned(to, image.manifest.digest());
         means.registry.push_manifest(&at, &MediaType::new(media_type::OCI_MANIFEST), image.manifest.bytes()).await?;

@@ -84,7 +84,9 @@ pub(super) async fn push_file(
 /// # Errors
 /// Fails when the store has lost it or the registry refuses.
 pub(super) async fn push_stored(means: &Means, to: &Repository, blob: &Descriptor, name: &str) -> Result<(), OpsError> {
-    match means.store.verified(&blob.digest)? {
+    let (store, digest) = (means.store.clone(), blob.digest.clone());
+    let verified = tokio::task::spawn_blocking(move || store.verified(&digest));
+    match verified.await.map_err(OpsError::Worker)?? {
         Some(path) => push_file(means, to, blob, path, name).await,
         None => Err(OpsError::LostBlob { digest: blob.digest.to_string() }),
     }

@@ -12,7 +12,7 @@ use futures_util::stream;
 use super::auth::lock;
 use super::contract::{BlobBody, BlobStream, Mounted, Pending, Registry, blob_name};
 use super::error::RegistryError;
-use super::push::referrer;
+use super::referrers::referrer;
 use crate::oci::{Descriptor, Digest, Digester, Document, MediaType, Reference, Repository};
 
 const PIECE: usize = 64 * 1024;
