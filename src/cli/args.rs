@@ -82,6 +82,14 @@ pub(crate) enum Command {
     Login(LoginArgs),
     /// Forget what `login` keeps for a registry
     Logout(LogoutArgs),
+    /// Copy an image as it is, between registries, folders and archives; all platforms, same digest
+    Copy(CopyArgs),
+    /// List the tags of a repository
+    Tags(TagsArgs),
+    /// List what refers to an image: signatures, attestations, lists of packages
+    Referrers(ReferrersArgs),
+    /// Remove tags or manifests from a registry
+    Delete(DeleteArgs),
     /// The embedded registry
     #[command(subcommand)]
     Registry(RegistryCommand),
@@ -228,12 +236,101 @@ pub(crate) struct LoginArgs {
     pub(crate) reach: Reach,
 }
 
+/// Copies an image byte for byte: the copy has the source's digest. What a target has already stays where it is, so that
+/// a copy that was interrupted goes on where it ended. Nothing touches a disk between two registries.
+#[derive(Debug, Args)]
+#[command(after_long_help = "A place is `[registry/]name[:tag][@digest]`, `oci:DIR[:tag][@digest]` or \
+`docker-archive:FILE[:name:tag]`.
+LAPSTRAKE_USERNAME and LAPSTRAKE_PASSWORD are sent to the registries of the targets alone.
+
+Examples:
+  lapstrake copy python:3.12-slim ghcr.io/me/python:3.12-slim
+  lapstrake copy localhost:5000/app:1 registry.example/app:1 registry.example/app:latest
+  lapstrake copy --platform linux/arm64 python:3.12-slim docker-archive:python.tar:python:3.12-slim
+  lapstrake copy --referrers ghcr.io/me/app:1 oci:backup:1
+  lapstrake copy --all-tags localhost:5000/app registry.example/app")]
+pub(crate) struct CopyArgs {
+    /// Where the image is
+    #[arg(value_name = "SRC")]
+    pub(crate) source: String,
+    /// Where it goes; several are fine
+    #[arg(value_name = "DST", required = true)]
+    pub(crate) targets: Vec<String>,
+    /// Of an index take this platform's manifest alone; several make an index over theirs
+    #[arg(long = "platform", value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Also copy what refers to the image, and what refers to that
+    #[arg(long)]
+    pub(crate) referrers: bool,
+    /// Copy every tag of the repository SRC to the repository DST
+    #[arg(long)]
+    pub(crate) all_tags: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   lapstrake logout ghcr.io")]
 pub(crate) struct LogoutArgs {
     /// The registry: `HOST` or `HOST:PORT`
     pub(crate) registry: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake tags ghcr.io/me/app
+  lapstrake tags --format json localhost:5000/app")]
+pub(crate) struct TagsArgs {
+    /// The repository
+    pub(crate) repository: String,
+    /// Also show the `lapstrake-…` tags, by which builds find what earlier ones made
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake referrers ghcr.io/me/app:1
+  lapstrake referrers --artifact-type application/spdx+json ghcr.io/me/app:1")]
+pub(crate) struct ReferrersArgs {
+    /// The image
+    pub(crate) reference: String,
+    /// Only those of this type
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) artifact_type: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Removes tags (`name:tag`) or manifests (`name@sha256:…`, with all tags that stand for them). A tag is never removed by
+/// removing its manifest: where a registry does not remove tags alone, that is an error.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Every build leaves a tag `lapstrake-…`, by which the next one finds it. `--key-tags` names those \
+whose image no other tag stands for, and with `--yes` removes them. A registry does not say how old a tag is, so all of \
+them go; the next build of such an image makes it anew.
+
+Examples:
+  lapstrake delete ghcr.io/me/app:old
+  lapstrake delete --yes localhost:5000/app@sha256:0123…
+  lapstrake delete --key-tags localhost:5000/app
+  lapstrake delete --key-tags localhost:5000/app --yes"
+)]
+pub(crate) struct DeleteArgs {
+    /// What is removed: tags, or manifests by digest
+    #[arg(value_name = "REF", required_unless_present = "key_tags")]
+    pub(crate) references: Vec<String>,
+    /// Show the tags that builds left in this repository and nobody needs; with `--yes`, remove them
+    #[arg(long, value_name = "REPOSITORY", conflicts_with = "references")]
+    pub(crate) key_tags: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 #[derive(Debug, Subcommand)]

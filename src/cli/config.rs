@@ -123,7 +123,8 @@ fn settings(file: Option<&Path>, environment: &Environment) -> Result<(Settings,
     Settings::parse(&text, &file.display().to_string(), &substitution).map_err(exit::fail)
 }
 
-fn working_folder() -> Result<PathBuf, Failure> {
+/// The folder that relative paths of the command line start from.
+pub(crate) fn working_folder() -> Result<PathBuf, Failure> {
     std::env::current_dir().map_err(|error| {
         exit::fail(UsageError::new(
             format!("the working folder cannot be told: {error}"),

@@ -6,8 +6,9 @@ use std::io::{IsTerminal as _, Read as _};
 
 use lapstrake::ops::{self, LoginRequest};
 use lapstrake::registry::{Checked, Keeper};
+use serde_json::json;
 
-use super::args::{LoginArgs, Shown};
+use super::args::{Format, LoginArgs, Shown};
 use super::environment::Environment;
 use super::exit::{self, Outcome, UsageError};
 use super::{output, setup, terminal};
@@ -44,6 +45,12 @@ pub(crate) async fn run(args: &LoginArgs, shown: &Shown, environment: &Environme
             "warning: the password is kept unencrypted in `{}`\n  hint: a credential helper, named as `credsStore` in that file, keeps it safe",
             path.display()
         ));
+    }
+    if shown.format == Format::Json {
+        let is_checked = done.checked == Checked::Accepted;
+        let keeper = done.keeper.to_string();
+        let told = json!({"schemaVersion": 1, "registry": done.registry, "checked": is_checked, "keptBy": keeper});
+        return output::to_stdout(&told.to_string()).map_err(exit::fail);
     }
     if !shown.quiet {
         output::to_stderr(&format!("logged in to {}; kept by {}", done.registry, done.keeper));

@@ -186,7 +186,10 @@ lifted!(
     crate::registry::RegistryError,
     crate::resolver::FetchError,
     crate::resolver::ResolveError,
+    crate::store::ArchiveError,
     crate::store::SinkError,
+    super::copy::CopyError,
+    super::remove::RemoveError,
     crate::store::StoreError,
 );
 

@@ -63,21 +63,8 @@ pub(super) async fn write(
     for image in images {
         means.store.put(image.config.bytes())?;
     }
-    let manifests = images.iter().map(|image| Document::Manifest(image.manifest.clone())).collect();
-    write_documents(means, request, manifests, document.clone()).await
-}
-
-/// Writes `manifests` and the document over them; all blobs are in the store.
-///
-/// # Errors
-/// Fails when the output cannot be written.
-pub(super) async fn write_documents(
-    means: &Means,
-    request: &BuildRequest,
-    manifests: Vec<Document>,
-    root: Document,
-) -> Result<(), OpsError> {
-    let (means, request) = (means.clone(), request.clone());
+    let manifests: Vec<Document> = images.iter().map(|image| Document::Manifest(image.manifest.clone())).collect();
+    let (means, request, root) = (means.clone(), request.clone(), document.clone());
     let work = move || {
         let (mut sink, path) = sink(&request)?;
         let _task = Task::start(&means.reporter, Work::Publish, &path.display().to_string(), None);

@@ -363,8 +363,11 @@ impl Diagnose for RegistryError {
                 "run again: what was done is kept; behind a proxy, check its limits".to_owned()
             }
             Self::Keychain { source, .. } => return source.hint(),
-            Self::Unauthorized { host, .. } => {
-                format!("log in with `lapstrake login {host}`, or configure a credential helper for it")
+            Self::Unauthorized { host, identity, .. } => {
+                let own = cloud::login_of(host).filter(|_| *identity == super::auth::describe(None));
+                own.unwrap_or_else(|| {
+                    format!("log in with `lapstrake login {host}`, or configure a credential helper for it")
+                })
             }
             Self::Denied { .. } => {
                 "ask for that right on the repository, check that it exists, or log in as somebody else".to_owned()

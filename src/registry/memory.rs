@@ -103,7 +103,7 @@ impl Memory {
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), RegistryError> {
         let what = blob_name(to, &blob.digest);
-        let mut stream = body.open().await?;
+        let mut stream = body.open(0).await?;
         let mut bytes = Vec::new();
         let mut digester = Digester::new(blob.digest.algorithm());
         while let Some(chunk) = stream.next().await {

@@ -180,7 +180,7 @@ impl Download {
                         return Ok(Some(fresh));
                     }
                 }
-                Ok(None) if self.got == self.blob.size => return self.end(),
+                Ok(None) if self.got == self.blob.size => return self.verify().map(|()| None),
                 Ok(None) => {
                     let (expected, actual) = (self.blob.size, self.got);
                     self.resume(RegistryError::WrongLength { what: self.what.clone(), expected, actual }).await?;
@@ -206,15 +206,19 @@ impl Download {
         if let Some(digester) = &mut self.digester {
             digester.update(&chunk);
         }
+        if self.got == self.blob.size {
+            // Before the last bytes are handed on: whoever pushes them has never sent all of a wrong blob.
+            self.verify()?;
+        }
         Ok(Some(chunk))
     }
 
-    fn end(&mut self) -> Result<Option<Bytes>, RegistryError> {
+    fn verify(&mut self) -> Result<(), RegistryError> {
         match self.digester.take().map(Digester::finish) {
             Some(actual) if actual != self.blob.digest => {
                 Err(RegistryError::WrongDigest { what: self.what.clone(), actual: Box::new(actual) })
             }
-            _ => Ok(None),
+            _ => Ok(()),
         }
     }
 

@@ -77,7 +77,7 @@ pub(super) async fn send(upload: &Upload<'_>, ask: &Ask) -> Result<Sent, Registr
     let client = exchange.transport.ready(&request, ask.size)?;
     let broken = Broken::default();
     upload.progress.start();
-    let bytes = counted(upload, upload.body.open().await?, broken.clone());
+    let bytes = counted(upload, upload.body.open(0).await?, broken.clone());
     *request.body_mut() = Some(Body::wrap_stream(bytes));
     let response = match watched(upload, ask, client.execute(request)).await {
         Ok(response) => response,

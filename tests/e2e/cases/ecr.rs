@@ -14,7 +14,7 @@ use crate::world::World;
 pub(super) const CASES: &[Case] = &[
     Case { name: "ECR: a missing repository is named, is made on demand, and takes the image", run: push },
     Case { name: "ECR: a web identity becomes a role that pushes", run: web_identity },
-    Case { name: "ECR: keys that moto does not know of never reach an output", run: canary },
+    Case { name: "ECR: with its API gone, the source is named and the secret is nowhere", run: canary },
 ];
 
 const HOST: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";

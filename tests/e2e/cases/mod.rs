@@ -1,7 +1,9 @@
 //! The cases, in the order in which they run: what many need comes first.
 
 mod build;
+mod copy;
 mod ecr;
+mod login;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -23,8 +25,10 @@ pub(crate) fn all() -> Vec<Case> {
         platforms::CASES,
         same::CASES,
         outputs::CASES,
+        copy::CASES,
         refusals::CASES,
         registry_refusals::CASES,
+        login::CASES,
         ecr::CASES,
     ]
     .concat()
