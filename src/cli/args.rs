@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lapstrake::oci::Platform;
 
@@ -76,6 +77,12 @@ pub(crate) enum Command {
     Plan(BuildArgs),
     /// Show what an image holds: layers, packages, files, sizes
     Inspect(InspectArgs),
+    /// Try how registries are reached and what they allow, and look at this machine; changes nothing
+    Doctor(DoctorArgs),
+    /// Check a user name and password at a registry, and keep them where Docker does
+    Login(LoginArgs),
+    /// Forget what `login` keeps for a registry
+    Logout(LogoutArgs),
     /// Copy an image as it is, between registries, folders and archives; all platforms, same digest
     Copy(CopyArgs),
     /// List the tags of a repository
@@ -84,10 +91,6 @@ pub(crate) enum Command {
     Referrers(ReferrersArgs),
     /// Remove tags or manifests from a registry
     Delete(DeleteArgs),
-    /// Check a user name and password at a registry, and keep them where Docker does
-    Login(LoginArgs),
-    /// Forget what `login` keeps for a registry
-    Logout(LogoutArgs),
     /// The embedded registry
     #[command(subcommand)]
     Registry(RegistryCommand),
@@ -109,6 +112,9 @@ pub(crate) struct Reach {
     /// Speak plain http with this registry (loopback needs no flag); repeatable
     #[arg(long, value_name = "HOST", help_heading = "Reach")]
     pub(crate) insecure_registry: Vec<String>,
+    /// Pull what is at REGISTRY from MIRROR first (`host[:port][/prefix]`); repeatable
+    #[arg(long, value_name = "REGISTRY=MIRROR", help_heading = "Reach")]
+    pub(crate) registry_mirror: Vec<String>,
     /// Connect to nothing that is not on this machine
     #[arg(long, help_heading = "Reach")]
     pub(crate) offline: bool,
@@ -116,7 +122,7 @@ pub(crate) struct Reach {
     #[arg(long, value_name = "FILE", help_heading = "Reach")]
     pub(crate) ca_file: Vec<PathBuf>,
     /// The folder of the local store
-    #[arg(long, value_name = "DIR", env = "LAPSTRAKE_STORE", help_heading = "Reach")]
+    #[arg(long, value_name = "DIR", env = "LAPSTRAKE_STORE", help_heading = "Reach", value_parser = folder())]
     pub(crate) store: Option<PathBuf>,
 }
 
@@ -194,6 +200,24 @@ pub(crate) struct InspectArgs {
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
+  lapstrake doctor                   the machine, and the registries of the project in this folder
+  lapstrake doctor ghcr.io           name, connection, TLS, login
+  lapstrake doctor ghcr.io/me/app    and what may be done with the repository
+
+Exit codes: 0 all is well, 1 something failed.")]
+pub(crate) struct DoctorArgs {
+    /// What to try [default: the registries of the project's settings]
+    #[arg(value_name = "REGISTRY|REPOSITORY")]
+    pub(crate) subjects: Vec<String>,
+    /// The project's configuration [default: lapstrake.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
   lapstrake login ghcr.io -u me --password-stdin < token.txt
   lapstrake login docker.io
 
@@ -211,14 +235,6 @@ pub(crate) struct LoginArgs {
     pub(crate) password_stdin: bool,
     #[command(flatten)]
     pub(crate) reach: Reach,
-}
-
-#[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
-  lapstrake logout ghcr.io")]
-pub(crate) struct LogoutArgs {
-    /// The registry: `HOST` or `HOST:PORT`
-    pub(crate) registry: String,
 }
 
 /// Copies an image byte for byte: the copy has the source's digest. What a target has already stays where it is, so that
@@ -252,6 +268,14 @@ pub(crate) struct CopyArgs {
     pub(crate) all_tags: bool,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake logout ghcr.io")]
+pub(crate) struct LogoutArgs {
+    /// The registry: `HOST` or `HOST:PORT`
+    pub(crate) registry: String,
 }
 
 #[derive(Debug, Args)]
@@ -314,6 +338,8 @@ pub(crate) struct DeleteArgs {
 pub(crate) enum RegistryCommand {
     /// Serve a registry from one folder, until interrupted
     Serve(ServeArgs),
+    /// Remove what no tag leads to, also beside a server that runs
+    Prune(RegistryPruneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -324,6 +350,25 @@ pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "ADDRESS:PORT")]
     pub(crate) listen: std::net::SocketAddr,
+    /// Admit only the users of this file, made with `htpasswd -B`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) htpasswd: Option<PathBuf>,
+    /// Refuse every push and delete
+    #[arg(long)]
+    pub(crate) read_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistryPruneArgs {
+    /// The folder that holds everything
+    #[arg(default_value = "lapstrake-registry")]
+    pub(crate) root: PathBuf,
+    /// Keep what was pushed or asked for by a pusher in so many last hours
+    #[arg(long, default_value_t = 24, value_name = "HOURS")]
+    pub(crate) older_than: u64,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -339,7 +384,7 @@ pub(crate) enum CacheCommand {
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
     /// The folder of the local store
-    #[arg(long, value_name = "DIR", env = "LAPSTRAKE_STORE")]
+    #[arg(long, value_name = "DIR", env = "LAPSTRAKE_STORE", value_parser = folder())]
     pub(crate) store: Option<PathBuf>,
 }
 
@@ -372,4 +417,9 @@ pub(crate) struct DemoArgs {
     /// Keep the demo's folder and say where it is
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+/// A folder; an empty variable is taken as one that is not set.
+fn folder() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }

@@ -92,11 +92,36 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
     Ok(Prepared { request, means, insecure })
 }
 
+/// What a project's settings say of registries.
+pub(crate) struct Project {
+    /// The settings' file; `None` when there is none.
+    pub(crate) file: Option<PathBuf>,
+    /// The names to publish under.
+    pub(crate) targets: Vec<Reference>,
+    /// The image to build upon.
+    pub(crate) parent: Option<Reference>,
+    /// Registries that are spoken to by plain http.
+    pub(crate) insecure: Vec<String>,
+}
+
+/// Reads the settings that are named, or those of the working folder, if there are any.
+pub(crate) fn project(named: Option<&Path>, environment: &Environment) -> Result<Project, Failure> {
+    let file = named.map(Path::to_path_buf).or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()));
+    let (settings, _) = settings(file.as_deref(), environment)?;
+    let targets = targets(&BuildArgs::default(), &settings)?;
+    let insecure = settings.lapstrake.insecure_registries.clone();
+    Ok(Project { file, targets, parent: settings.docker.parent_image, insecure })
+}
+
 fn settings(file: Option<&Path>, environment: &Environment) -> Result<(Settings, Vec<Warning>), Failure> {
     let Some(file) = file else { return Ok((Settings::default(), Vec::new())) };
     let text = std::fs::read_to_string(file).map_err(|error| {
         let what = format!("cannot read the configuration `{}`: {error}", file.display());
-        exit::fail(UsageError::new(what, "see that the file is there, or pass `--config FILE`"))
+        let cure = match error.kind() {
+            std::io::ErrorKind::InvalidData => "save it as UTF-8",
+            _ => "see that the file is there, or pass `--config FILE`",
+        };
+        exit::fail(UsageError::new(what, cure))
     })?;
     let substitution = Substitution::new(environment.variables().clone());
     Settings::parse(&text, &file.display().to_string(), &substitution).map_err(exit::fail)

@@ -6,8 +6,9 @@ use std::io::{IsTerminal as _, Read as _};
 
 use lapstrake::ops::{self, LoginRequest};
 use lapstrake::registry::{Checked, Keeper};
+use serde_json::json;
 
-use super::args::{LoginArgs, Shown};
+use super::args::{Format, LoginArgs, Shown};
 use super::environment::Environment;
 use super::exit::{self, Outcome, UsageError};
 use super::{output, setup, terminal};
@@ -20,7 +21,7 @@ type Failure = Box<dyn lapstrake::diagnostic::Diagnose + Send>;
 /// Checks a login and keeps it.
 pub(crate) async fn run(args: &LoginArgs, shown: &Shown, environment: &Environment) -> Outcome {
     let store = setup::login_store(environment)?;
-    let client = setup::login_client(&args.reach)?;
+    let client = setup::login_client(&args.reach, environment)?;
     let (username, password) = if args.password_stdin {
         let username = args.username.clone().ok_or_else(|| {
             usage("`--password-stdin` needs `--username`", "write `lapstrake login REGISTRY -u USER --password-stdin`")
@@ -44,6 +45,12 @@ pub(crate) async fn run(args: &LoginArgs, shown: &Shown, environment: &Environme
             "warning: the password is kept unencrypted in `{}`\n  hint: a credential helper, named as `credsStore` in that file, keeps it safe",
             path.display()
         ));
+    }
+    if shown.format == Format::Json {
+        let is_checked = done.checked == Checked::Accepted;
+        let keeper = done.keeper.to_string();
+        let told = json!({"schemaVersion": 1, "registry": done.registry, "checked": is_checked, "keptBy": keeper});
+        return output::to_stdout(&told.to_string()).map_err(exit::fail);
     }
     if !shown.quiet {
         output::to_stderr(&format!("logged in to {}; kept by {}", done.registry, done.keeper));

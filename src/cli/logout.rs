@@ -3,8 +3,9 @@
 //! What is forgotten, and where, is the library's.
 
 use lapstrake::ops;
+use serde_json::json;
 
-use super::args::{LogoutArgs, Shown};
+use super::args::{Format, LogoutArgs, Shown};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
 use super::{output, setup};
@@ -13,6 +14,11 @@ use super::{output, setup};
 pub(crate) async fn run(args: &LogoutArgs, shown: &Shown, environment: &Environment) -> Outcome {
     let store = setup::login_store(environment)?;
     let (registry, forgot) = ops::logout(&store, &args.registry).await.map_err(exit::fail)?;
+    if shown.format == Format::Json {
+        let keepers: Vec<String> = forgot.iter().map(ToString::to_string).collect();
+        let told = json!({"schemaVersion": 1, "registry": registry, "forgottenBy": keepers});
+        return output::to_stdout(&told.to_string()).map_err(exit::fail);
+    }
     if shown.quiet {
         return Ok(());
     }

@@ -10,6 +10,7 @@ mod copy;
 mod delete;
 mod demo;
 mod demo_project;
+mod doctor;
 mod environment;
 mod exit;
 mod inspect;
@@ -23,5 +24,6 @@ mod registry;
 mod run;
 mod setup;
 mod terminal;
+mod user_config;
 
 pub(crate) use run::run;

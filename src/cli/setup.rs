@@ -12,7 +12,7 @@ use lapstrake::oci::Platform;
 use lapstrake::ops::{Means, Traffic};
 use lapstrake::registry::{
     Chain, Client, ClientConfig, Clouds, Credential, DockerKeychain, Facts, Given, Helpers, Identity, Keychain,
-    LoginStore, registry_name,
+    LoginStore, Proxies, check_roots, registry_name,
 };
 use lapstrake::resolver::child::ChildEnvironment;
 use lapstrake::resolver::{HttpClient, Resolver};
@@ -21,7 +21,7 @@ use lapstrake::store::Store;
 use super::args::{Reach, Shown};
 use super::environment::Environment;
 use super::exit::{self, UsageError};
-use super::progress;
+use super::{progress, user_config};
 
 type Failure = Box<dyn Diagnose + Send>;
 
@@ -39,13 +39,12 @@ pub(crate) fn means(
 ) -> Result<Means, Failure> {
     let reporter = progress::reporter(shown);
     let store = store(reach, environment, &*reporter)?;
-    let mut config = ClientConfig { offline: reach.offline, ..ClientConfig::default() };
-    config.keychain = keychain(targets, reach, insecure, environment, &*reporter)?;
-    config.insecure = [insecure, &reach.insecure_registry].concat();
-    config.extra_roots = extra_roots(reach)?;
+    let config = client_config(reach, insecure, targets, &reporter, environment)?;
     let children = ChildEnvironment::new(environment.variables().clone());
     let uv = environment.var("LAPSTRAKE_UV").map(PathBuf::from);
-    let http = HttpClient::new(USER_AGENT, PATIENCE, reach.offline).trusting(config.extra_roots.clone());
+    let http = HttpClient::new(USER_AGENT, PATIENCE, reach.offline)
+        .trusting(config.extra_roots.clone())
+        .through(config.proxies.clone());
     let resolver = Resolver::new(children, http, uv);
     Ok(Means {
         registry: Arc::new(Client::new(config)),
@@ -59,16 +58,38 @@ pub(crate) fn means(
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| {
-        let what = format!("cannot read `{}`: {error}", path.display());
-        exit::fail(UsageError::new(what, "see that the file is there and can be read"))
+/// How registries are reached, and who we are there.
+pub(crate) fn client_config(
+    reach: &Reach,
+    insecure: &[String],
+    targets: &[String],
+    reporter: &Arc<dyn Reporter>,
+    environment: &Environment,
+) -> Result<ClientConfig, Failure> {
+    let config = anonymous_config(reach, insecure, environment)?;
+    let plain = config.access.iter().filter(|(_, access)| access.plain_http == Some(true));
+    let insecure: Vec<String> = insecure.iter().chain(plain.map(|(domain, _)| domain)).cloned().collect();
+    let keychain = keychain(targets, reach, &insecure, environment, &**reporter)?;
+    Ok(ClientConfig { keychain, reporter: Arc::clone(reporter), ..config })
+}
+
+/// How registries are reached: flags, the user's configuration, the environment.
+fn anonymous_config(reach: &Reach, insecure: &[String], environment: &Environment) -> Result<ClientConfig, Failure> {
+    let mut access = user_config::read(environment)?.access;
+    user_config::add_mirrors(&reach.registry_mirror, &mut access)?;
+    Ok(ClientConfig {
+        insecure: [insecure, &reach.insecure_registry].concat(),
+        extra_roots: extra_roots(reach)?,
+        access,
+        proxies: Proxies::from_variables(environment.variables()),
+        offline: reach.offline,
+        ..ClientConfig::default()
     })
 }
 
 /// The store, or one for this run alone when the usual one cannot be had.
 fn store(reach: &Reach, environment: &Environment, reporter: &dyn Reporter) -> Result<Store, Failure> {
-    let root = reach.store.clone().or_else(|| environment.default_store());
+    let root = reach.store.clone().filter(|path| !path.as_os_str().is_empty()).or_else(|| environment.default_store());
     let Some(root) = root else { return temporary(environment) };
     match Store::open(&root) {
         Ok(store) => Ok(store),
@@ -88,15 +109,14 @@ fn temporary(environment: &Environment) -> Result<Store, Failure> {
 }
 
 /// The client that checks a login: it knows nobody else.
-pub(crate) fn login_client(reach: &Reach) -> Result<Client, Failure> {
-    let insecure = reach.insecure_registry.clone();
-    let config = ClientConfig { offline: reach.offline, insecure, ..ClientConfig::default() };
-    Ok(Client::new(ClientConfig { extra_roots: extra_roots(reach)?, ..config }))
+pub(crate) fn login_client(reach: &Reach, environment: &Environment) -> Result<Client, Failure> {
+    Ok(Client::new(anonymous_config(reach, &[], environment)?))
 }
 
 /// The certificates of `--ca-file`.
 fn extra_roots(reach: &Reach) -> Result<Vec<Vec<u8>>, Failure> {
-    reach.ca_file.iter().map(|file| read(file)).collect()
+    let roots = |file| user_config::pem(file, "`--ca-file`", |text| check_roots(text).map(|()| text.to_vec()));
+    reach.ca_file.iter().map(PathBuf::as_path).map(roots).collect()
 }
 
 /// The logins of Docker's configuration.

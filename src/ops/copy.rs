@@ -114,6 +114,7 @@ impl ItemKind {
 /// stands where it stood.
 pub async fn copy(means: &Means, request: &CopyRequest) -> Result<Copied, OpsError> {
     let before = means.traffic.moved();
+    expect_pushes(means, request);
     let (source, root) = source::open(means, &request.source).await?;
     let whole = root.digest().clone();
     let root = narrow::narrowed(means, &request.source, &source, root, &request.platforms).await?;
@@ -132,6 +133,15 @@ pub async fn copy(means: &Means, request: &CopyRequest) -> Result<Copied, OpsErr
     Ok(Copied { source: named, descriptor: collection.root.descriptor(), platforms, targets, moved })
 }
 
+/// Targets are read from their registries themselves, and from no mirror.
+fn expect_pushes(means: &Means, request: &CopyRequest) {
+    for target in &request.targets {
+        if let Locator::Registry(target) = target {
+            means.registry.expect_push(&target.repository());
+        }
+    }
+}
+
 /// Copies every tag of a repository; each target is a repository or a folder, where the tags keep their names.
 ///
 /// # Errors
@@ -143,6 +153,7 @@ pub async fn copy_all_tags(means: &Means, request: &CopyRequest) -> Result<Vec<C
     if source.tag().is_some() || source.digest().is_some() {
         return Err(CopyError::AllTagsOf(request.source.to_string()).into());
     }
+    expect_pushes(means, request);
     let repository = source.repository();
     let tags = means.registry.tags(&repository).await?;
     if tags.is_empty() {

@@ -95,9 +95,9 @@ async fn bring_image(
     image: &Image,
     with_manifest: bool,
 ) -> Result<(), OpsError> {
-    let (manifest, source) = (image.manifest.value(), &Source::Registry(from.clone()));
+    let (manifest, source) = (image.manifest.value(), Source::Registry(from.clone()));
     let blobs = manifest.layers.iter().chain([&manifest.config]);
-    try_join_all(blobs.map(|blob| copy::bring(means, source, to, blob))).await?;
+    try_join_all(blobs.map(|blob| copy::bring(means, &source, to, blob))).await?;
     if with_manifest {
         let at = Reference::pinned(to, image.manifest.digest());
         means.registry.push_manifest(&at, &MediaType::new(media_type::OCI_MANIFEST), image.manifest.bytes()).await?;

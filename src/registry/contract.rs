@@ -88,6 +88,10 @@ fn skipping(stream: BlobStream, offset: u64) -> BlobStream {
 
 /// A registry, or several behind one client: every reference names its own.
 pub trait Registry: Send + Sync {
+    /// Says that `to` is going to be written to. From now on it is read from the registry itself: what a mirror says of
+    /// it may be old.
+    fn expect_push(&self, _to: &Repository) {}
+
     /// What a tag or digest points at now; `None` when it is absent.
     fn resolve<'a>(&'a self, at: &'a Reference) -> Pending<'a, Option<Descriptor>>;
 

@@ -6,8 +6,10 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use super::cloud;
+use super::failure::TlsFault;
 use super::keychain::KeychainError;
 use super::origin::{Detour, OriginError};
+use super::proxy::ProxyError;
 use crate::diagnostic::Diagnose;
 use crate::oci::{Digest, DigestError, DocumentError};
 
@@ -45,10 +47,12 @@ pub enum RegistryError {
         source: reqwest::Error,
     },
     /// The host's certificate is not accepted, or the handshake fails.
-    #[error("no trusted TLS connection to `{host}`")]
+    #[error("no trusted TLS connection to `{host}`: {fault}")]
     Tls {
         /// The host.
         host: String,
+        /// What is wrong.
+        fault: TlsFault,
         /// Why.
         #[source]
         source: reqwest::Error,
@@ -56,6 +60,37 @@ pub enum RegistryError {
     /// The host speaks plain http where https is asked for.
     #[error("`{host}` does not speak https")]
     PlainHttp {
+        /// The host.
+        host: String,
+    },
+    /// The host speaks something else where plain http is asked for.
+    #[error("`{host}` does not answer in plain http")]
+    NotHttp {
+        /// The host.
+        host: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The proxy on the way to the host cannot be used.
+    #[error(transparent)]
+    ProxyForm(ProxyError),
+    /// The proxy on the way to the host cannot be reached, or makes no connection to it.
+    #[error("no way to `{host}` through the proxy {proxy}")]
+    Proxy {
+        /// The proxy and who names it.
+        proxy: String,
+        /// The host.
+        host: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The proxy on the way to the host wants to know who we are, or does not know us.
+    #[error("the proxy {proxy} wants another login on the way to `{host}`")]
+    ProxyLogin {
+        /// The proxy and who names it.
+        proxy: String,
         /// The host.
         host: String,
     },
@@ -280,7 +315,7 @@ impl RegistryError {
     /// Whether the same request may fare better another time.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Stalled { .. } | Self::RateLimited { .. } | Self::Refused { .. } => true,
+            Self::Stalled { .. } | Self::RateLimited { .. } | Self::Refused { .. } | Self::Proxy { .. } => true,
             Self::Interrupted { source, .. } => !is_this_machines(source),
             Self::UnknownHost { source, .. } => has_no_answer_now(source),
             Self::Status { status, .. } => reqwest::StatusCode::from_u16(*status).is_ok_and(super::retry::is_transient),
@@ -348,8 +383,17 @@ impl Diagnose for RegistryError {
             }
             Self::Refused { .. } => "check the host and port, and that the registry runs".to_owned(),
             Self::Setup(_) => "check that the platform's CA certificates or SSL_CERT_FILE can be read".to_owned(),
-            Self::Tls { .. } => {
-                "if the registry's CA is your own, give its certificate, or set SSL_CERT_FILE".to_owned()
+            Self::Tls { host, fault, .. } => fault.cure(host),
+            Self::NotHttp { host, .. } => {
+                format!("if `{host}` speaks https, take it off the registries that are spoken to by plain http")
+            }
+            Self::ProxyForm(source) => return source.hint(),
+            Self::Proxy { .. } => {
+                "check the proxy's URL, or name hosts that need no proxy in NO_PROXY, separated by commas".to_owned()
+            }
+            Self::ProxyLogin { .. } => {
+                "put user and password into the proxy's URL, percent-encoded: `http://user:password@host:port`"
+                    .to_owned()
             }
             Self::PlainHttp { host } => {
                 format!("if the network between is yours, allow it with `--insecure-registry {host}`")
@@ -358,8 +402,11 @@ impl Diagnose for RegistryError {
                 "run again: what was done is kept; behind a proxy, check its limits".to_owned()
             }
             Self::Keychain { source, .. } => return source.hint(),
-            Self::Unauthorized { host, .. } => {
-                format!("log in with `lapstrake login {host}`, or configure a credential helper for it")
+            Self::Unauthorized { host, identity, .. } => {
+                let own = cloud::login_of(host).filter(|_| *identity == super::auth::describe(None));
+                own.unwrap_or_else(|| {
+                    format!("log in with `lapstrake login {host}`, or configure a credential helper for it")
+                })
             }
             Self::Denied { host, .. } => match super::known::of_host(host).cure {
                 Some(cure) => cure.to_owned(),
@@ -375,6 +422,9 @@ impl Diagnose for RegistryError {
             }
             Self::NoRepository { repository, .. } => cloud::making_of(repository),
             Self::RateLimited { .. } => "log in for a higher limit, or wait".to_owned(),
+            Self::Challenge { host } => {
+                format!("see that `{host}` is a registry, and that no proxy answers in its place")
+            }
             Self::Status { status: 413, .. } => {
                 "the registry or a proxy before it limits the size of a request".to_owned()
             }

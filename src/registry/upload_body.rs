@@ -16,7 +16,6 @@ use super::contract::{BlobBody, BlobStream, blob_name};
 use super::error::RegistryError;
 use super::exchange::{Answer, Ask, wants_other_identity};
 use super::origin::place;
-use super::transport::classify;
 use super::upload::Upload;
 use crate::oci::{Descriptor, Repository};
 
@@ -190,7 +189,7 @@ async fn watched(
     loop {
         match tokio::time::timeout(TICK.min(patience), &mut sending).await {
             Ok(Ok(response)) => return Ok(response),
-            Ok(Err(error)) => return Err(classify(error, place(&ask.url), &ask.action)),
+            Ok(Err(error)) => return Err(upload.exchange.transport.failed(error, &ask.url, &ask.action)),
             Err(_) => {}
         }
         let moved = upload.progress.report(upload.report);

@@ -8,8 +8,12 @@ use crate::harness::Halt;
 use crate::process;
 
 /// Each part, how it says its version, and which word of that is shown from.
-const PARTS: [(&str, &[&str]); 13] = [
+const PARTS: &[(&str, &[&str])] = &[
     ("docker-registry", &["--version"]),
+    ("registry", &["--version"]),
+    ("referrers-registry", &[]),
+    ("nginx", &["-v"]),
+    ("openssl", &["version"]),
     ("mmdebstrap", &["--version"]),
     ("crane", &["version"]),
     ("skopeo", &["--version"]),

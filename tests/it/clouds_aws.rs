@@ -1,6 +1,7 @@
 //! Amazon ECR: identities from every place that AWS's tools know, against services on loopback.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -176,7 +177,18 @@ async fn without_any_source_the_user_is_anonymous() {
     assert_eq!(ran.code, 1);
     let expected = format!("error: `{HOST}` does not accept an anonymous user for `repository:team/app:pull`");
     assert!(ran.stderr.starts_with(&expected), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: set AWS_PROFILE, AWS_ACCESS_KEY_ID or another source"), "{}", ran.stderr);
     assert_eq!((cloud.told().len(), cloud.asked().len()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_metadata_service_that_says_nothing_does_not_hold_up() {
+    let cloud = Cloud::start(HOST, |_| Reply::status(200).delay(Duration::from_secs(600))).await;
+    let started = Instant::now();
+    let ran = cloud.look(&[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &cloud.server.url(""))]);
+    assert!(started.elapsed() < Duration::from_secs(60));
+    assert!(ran.stderr.contains("does not accept an anonymous user"), "{}", ran.stderr);
+    assert_eq!(cloud.asked().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -185,6 +185,6 @@ async fn a_refusal_by_the_cloud_is_told_with_its_code() {
     error: cannot find out who we are to `123456789012.dkr.ecr.eu-central-1.amazonaws.com`
       because: the credential from `AWS_ACCESS_KEY_ID` cannot be had
       because: `API` answers 400 (AccessDeniedException)
-      hint: ask who runs the account for the right, or take the source away and log in with `lapstrake login`
+      hint: ask who runs the account for the right; LAPSTRAKE_CLOUD_CREDENTIALS=off does without this credential
     ");
 }

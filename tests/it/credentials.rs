@@ -1,13 +1,20 @@
 //! Where a credential is looked for, in which order, and to whom it goes.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lapstrake::diagnostic::Diagnose as _;
-use lapstrake::registry::{Credential, DockerKeychain, Helpers, Keychain as _, KeychainError};
+use lapstrake::oci::Reference;
+use lapstrake::registry::{
+    Client, ClientConfig, Clouds, Credential, DockerKeychain, Facts, Helpers, Identity, Keychain, KeychainError,
+    Lookup, Registry as _,
+};
 use serde_json::json;
 
 use crate::support::cloud::{Cloud, unseen};
@@ -110,11 +117,8 @@ async fn a_configuration_is_read_in_all_its_shapes() {
             Credential::Password { username, .. } => Some(username),
             _ => None,
         });
-        assert_eq!(
-            user.as_ref().map(Option::as_deref).map_err(|()| ()),
-            expected.as_ref().map(|user| *user).map_err(|()| ()),
-            "{docker_text} {podman_text}"
-        );
+        let user = user.as_ref().map(Option::as_deref);
+        assert_eq!(user, expected.as_ref().map(|user| *user), "{docker_text} {podman_text}");
         count += 1;
     }
     println!("row A11: {count} shapes of config.json and auth.json, read or refused as documented");
@@ -168,4 +172,63 @@ async fn a_login_comes_before_the_clouds_own_credentials() {
     assert_eq!(cloud.told(), ["me:file"]);
     cloud.look(&[("GITHUB_TOKEN", "token"), ("LAPSTRAKE_USERNAME", "me"), ("LAPSTRAKE_PASSWORD", "environment")]);
     assert_eq!(cloud.told().last().map(String::as_str), Some("me:environment"));
+}
+
+fn facts(variables: &[(&str, &str)]) -> Facts {
+    Facts {
+        variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        home: None,
+        clock: Arc::new(|| 1_700_000_000),
+        insecure: Vec::new(),
+        extra_roots: Vec::new(),
+        user_agent: "test".into(),
+        offline: false,
+    }
+}
+
+/// A metadata service of Google's whose tokens live for `seconds` and are numbered.
+async fn numbered_tokens(seconds: u64) -> FaultServer {
+    let script = move |_: &Seen, nth: usize| {
+        let body = json!({"access_token": format!("token-{nth}"), "expires_in": seconds});
+        Reply::ok(body.to_string()).header("metadata-flavor", "Google")
+    };
+    FaultServer::start(script).await
+}
+
+#[tokio::test]
+async fn a_clouds_token_is_kept_until_shortly_before_its_end() {
+    for (seconds, expected) in [(3600, 1), (0, 3)] {
+        let server = numbered_tokens(seconds).await;
+        let clouds = Clouds::new(facts(&[("GCE_METADATA_HOST", &server.domain())]));
+        for _ in 0..3 {
+            assert!(clouds.identity("gcr.io", "x").await.unwrap().is_some());
+        }
+        assert_eq!(server.seen().len(), expected);
+    }
+}
+
+/// A keychain whose identities end at once, and are numbered.
+#[derive(Default)]
+struct Fleeting(AtomicUsize);
+
+impl Keychain for Fleeting {
+    fn identity<'a>(&'a self, _domain: &'a str, _path: &'a str) -> Lookup<'a> {
+        let password = format!("p{}", self.0.fetch_add(1, Ordering::SeqCst));
+        let credential = Credential::Password { username: "me".into(), password };
+        let renew_at = Some(Instant::now());
+        Box::pin(std::future::ready(Ok(Some(Identity { renew_at, ..Identity::new(credential, "a test") }))))
+    }
+}
+
+#[tokio::test]
+async fn an_identity_that_ended_is_looked_up_anew_in_mid_run() {
+    let server = FaultServer::start(|seen, _| asks(seen)).await;
+    let client = Client::new(ClientConfig { keychain: Arc::new(Fleeting::default()), ..ClientConfig::default() });
+    let reference = Reference::parse(&format!("{}/app:1", server.domain())).unwrap();
+    for _ in 0..2 {
+        assert_eq!(client.resolve(&reference).await.unwrap(), None);
+    }
+    let seen = server.seen();
+    let told: BTreeSet<&str> = seen.iter().filter_map(|seen| seen.header("authorization")).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
 }

@@ -159,6 +159,7 @@ async fn a_wrong_password_is_not_kept_nor_shown() {
     error: `HOST` refuses this user name and password with status 401
       hint: nothing was stored; check both, and whether the registry wants a token where you gave a password
     ");
+    println!("row A12: a wrong password that the registry repeats is in no output and in no file");
     assert!(!desk.config().exists());
 }
 
@@ -188,6 +189,15 @@ async fn a_registry_that_lets_everybody_in_is_told_of() {
     let ran = desk.login(&server.domain());
     assert_eq!(ran.code, 0);
     assert!(ran.stderr.contains("lets everybody in, so the password was not checked"), "{}", ran.stderr);
+    let host = server.domain();
+    let arguments = ["--format", "json", "login", &host, "-u", "me", "--password-stdin"];
+    let ran = desk.run(&arguments, PASSWORD);
+    let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let expected = json!({"schemaVersion": 1, "registry": host, "checked": false, "keptBy": desk.config()});
+    assert_eq!(told, expected);
+    let ran = desk.run(&["--format", "json", "logout", &host], "");
+    let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(told, json!({"schemaVersion": 1, "registry": host, "forgottenBy": [desk.config()]}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

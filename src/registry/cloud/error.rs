@@ -135,7 +135,7 @@ impl Diagnose for CloudError {
                 "check the secret, and that this machine's clock is right".to_owned()
             }
             Self::Refused { status: 400..=499, .. } => {
-                "ask who runs the account for the right, or take the source away and log in with `lapstrake login`"
+                "ask who runs the account for the right; LAPSTRAKE_CLOUD_CREDENTIALS=off does without this credential"
                     .to_owned()
             }
             Self::SessionEnded(profile) => format!("run `aws sso login --profile {profile}`"),

@@ -87,6 +87,19 @@ pub(crate) fn making_of(repository: &str) -> String {
     }
 }
 
+/// How to become somebody at the registry `domain`, for whom nothing was found there.
+pub(crate) fn login_of(domain: &str) -> Option<String> {
+    let own = match cloud_of(domain)? {
+        CloudHost::Ecr(_) => "set AWS_PROFILE, AWS_ACCESS_KEY_ID or another source of an AWS identity",
+        CloudHost::Google => "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS",
+        CloudHost::Azure { .. } => {
+            "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or use a managed identity"
+        }
+        CloudHost::GitHub => "set GITHUB_TOKEN to a token that may do so",
+    };
+    Some(format!("{own}; or log in with `lapstrake login {domain}`"))
+}
+
 /// Whether `domain` is `suffix` with whole labels in front.
 fn below(domain: &str, suffix: &str) -> bool {
     let labels = domain.strip_suffix(suffix).and_then(|front| front.strip_suffix('.'));

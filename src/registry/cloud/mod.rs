@@ -16,5 +16,5 @@ mod web;
 
 pub use error::{CloudError, WebError};
 pub use facts::Facts;
-pub(crate) use hosts::making_of;
+pub(crate) use hosts::{login_of, making_of};
 pub use keychain::Clouds;

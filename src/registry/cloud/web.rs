@@ -2,7 +2,6 @@
 //!
 //! Follows no redirect, and keeps nothing.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -11,15 +10,18 @@ use serde::de::DeserializeOwned;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
+use super::super::connections::{Connections, Size};
 use super::super::origin::{Origin, place};
+use super::super::proxy::Proxies;
 use super::super::retry::{RetryPolicy, is_transient};
-use super::super::trust::{no_trust, platform_trust};
 use super::codes;
 use super::error::{CloudError, WebError};
 use super::facts::Facts;
 
 const ANSWER_CAP: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a token service may take to be connected to.
+const FAR_CONNECT: Duration = Duration::from_secs(10);
 /// How long a metadata service may take to be connected to: it is next door, or not there.
 const NEAR_CONNECT: Duration = Duration::from_secs(1);
 const TRIES: u32 = 3;
@@ -56,21 +58,20 @@ impl Answer {
     }
 }
 
-/// The connections, made when first needed.
+/// The connections: those that may go through a proxy, and those to next door.
 pub(crate) struct Web {
-    user_agent: String,
-    extra_roots: Vec<Vec<u8>>,
-    far: OnceLock<Client>,
-    near: OnceLock<Client>,
+    far: Connections,
+    near: Connections,
 }
 
 impl Web {
     pub(crate) fn new(facts: &Facts) -> Self {
+        let connections = |patience| Connections::new(facts.user_agent.clone(), patience);
         Self {
-            user_agent: facts.user_agent.clone(),
-            extra_roots: facts.extra_roots.clone(),
-            far: OnceLock::new(),
-            near: OnceLock::new(),
+            far: connections(FAR_CONNECT)
+                .trusting(facts.extra_roots.clone())
+                .through(Proxies::from_variables(&facts.variables)),
+            near: connections(NEAR_CONNECT),
         }
     }
 
@@ -78,13 +79,13 @@ impl Web {
     pub(crate) async fn ask(&self, request: Request) -> Result<Answer, WebError> {
         let retry = RetryPolicy { first_wait: Duration::from_millis(200), ..RetryPolicy::default() };
         let is_near = is_on_this_machine(request.url());
-        let client = if is_near { self.near()? } else { self.far()? };
+        let client = if is_near { self.near(request.url())? } else { self.far(request.url())? };
         let mut failures = 0;
         loop {
             let again = request.try_clone();
             let url = request.url().as_str();
-            let Some(copy) = again else { return send(client, request, PATIENCE).await };
-            let sent = send(client, copy, PATIENCE).await;
+            let Some(copy) = again else { return send(&client, request, PATIENCE).await };
+            let sent = send(&client, copy, PATIENCE).await;
             failures += 1;
             let passing = match &sent {
                 Ok(answer) => is_transient(answer.status),
@@ -99,41 +100,19 @@ impl Web {
 
     /// Asks a metadata service; `None` when there is nobody who answers.
     pub(crate) async fn ask_near(&self, request: Request, patience: Duration) -> Result<Option<Answer>, WebError> {
-        match send(self.near()?, request, patience).await {
+        match send(&self.near(request.url())?, request, patience).await {
             Ok(answer) => Ok(Some(answer)),
             Err(WebError::Lost { .. } | WebError::Silent { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn far(&self) -> Result<&Client, WebError> {
-        if let Some(client) = self.far.get() {
-            return Ok(client);
-        }
-        let mut tls = platform_trust(&self.extra_roots).map_err(WebError::Setup)?;
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let builder = self.builder(tls).connect_timeout(Duration::from_secs(10));
-        let client = builder.build().map_err(|error| WebError::Setup(Box::new(error)))?;
-        Ok(self.far.get_or_init(|| client))
+    fn far(&self, url: &Url) -> Result<Client, WebError> {
+        self.far.client(url, Size::Bulk).map_err(|error| WebError::Setup(Box::new(error)))
     }
 
-    fn near(&self) -> Result<&Client, WebError> {
-        if let Some(client) = self.near.get() {
-            return Ok(client);
-        }
-        let tls = no_trust().map_err(WebError::Setup)?;
-        let builder = self.builder(tls).connect_timeout(NEAR_CONNECT).no_proxy();
-        let client = builder.build().map_err(|error| WebError::Setup(Box::new(error)))?;
-        Ok(self.near.get_or_init(|| client))
-    }
-
-    fn builder(&self, tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
-        Client::builder()
-            .user_agent(&self.user_agent)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .http1_only()
-            .tls_backend_preconfigured(tls)
+    fn near(&self, url: &Url) -> Result<Client, WebError> {
+        self.near.client(url, Size::Bulk).map_err(|error| WebError::Setup(Box::new(error)))
     }
 }
 

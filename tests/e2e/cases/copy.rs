@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// `lapstrake copy`, which has to succeed; gives its only image of `--format json`.
-fn copy(world: &World, arguments: &[&str]) -> Result<Value, Halt> {
+pub(super) fn copy(world: &World, arguments: &[&str]) -> Result<Value, Halt> {
     let mut command = lapstrake();
     command.args(["copy", "--format", "json", "--progress", "none"]).args(arguments);
     let ran = run(command.env("LAPSTRAKE_STORE", world.folder("store")))?.done()?;
@@ -25,7 +25,7 @@ fn copy(world: &World, arguments: &[&str]) -> Result<Value, Halt> {
     Ok(printed["images"][0].take())
 }
 
-fn moved(copied: &Value) -> String {
+pub(super) fn moved(copied: &Value) -> String {
     let bytes = |name: &str| crate::project::shown(copied["bytes"][name].as_u64().unwrap_or_default());
     format!("{} down, {} up", bytes("downloaded"), bytes("uploaded"))
 }

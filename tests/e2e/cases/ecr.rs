@@ -7,14 +7,15 @@ use std::path::Path;
 use crate::harness::{Case, Figures, Halt, check, same};
 use crate::process::{command, done};
 use crate::project::Project;
-use crate::servers::{DockerRegistry, Moto};
+use crate::registries::{Door, Maker, Registry};
+use crate::servers::Moto;
 use crate::tools;
 use crate::world::World;
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "ECR: a missing repository is named, is made on demand, and takes the image", run: push },
     Case { name: "ECR: a web identity becomes a role that pushes", run: web_identity },
-    Case { name: "ECR: keys that moto does not know of never reach an output", run: canary },
+    Case { name: "ECR: with its API gone, the source is named and the secret is nowhere", run: canary },
 ];
 
 const HOST: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
@@ -23,7 +24,7 @@ const CANARY: &str = "canary/e2e+secret==";
 /// The API, and a registry that takes only what ECR's password opens, behind a front that knows the repositories.
 struct Ecr {
     moto: Moto,
-    registry: DockerRegistry,
+    registry: Registry,
     /// `127.0.0.1:PORT`, which the binary takes for its proxy.
     front: String,
 }
@@ -35,7 +36,7 @@ impl Ecr {
         let file = folder.join("htpasswd");
         // moto's GetAuthorizationToken always gives this password.
         done("htpasswd", ["-Bbc", &file.display().to_string(), "AWS", "123456789012-auth-token"])?;
-        let registry = DockerRegistry::start(folder, Some(&file))?;
+        let registry = Registry::start(Maker::Debian, folder, &Door { htpasswd: Some(&file), ..Door::default() })?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let front = listener.local_addr()?.to_string();
         let (api, behind) = (moto.address.clone(), registry.address.clone());

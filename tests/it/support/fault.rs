@@ -341,8 +341,10 @@ async fn answer(stream: &mut TcpStream, seen: &Seen, reply: &Reply) -> io::Resul
     stream.write_all(head.as_bytes()).await?;
     let body = if seen.method == "HEAD" { &[] } else { &reply.body[..] };
     let body = &body[..reply.cut_after.unwrap_or(body.len()).min(body.len())];
-    while reply.endless {
-        stream.write_all(body).await?;
+    if reply.endless {
+        loop {
+            stream.write_all(body).await?;
+        }
     }
     match reply.drip {
         Some(pause) => {

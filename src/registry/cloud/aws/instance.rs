@@ -17,6 +17,8 @@ use super::sign::Keys;
 
 /// How long the metadata of an instance may take: it answers at once, or it is not there.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same of a container, whose environment says that it is there.
+const CONTAINER_PATIENCE: Duration = Duration::from_secs(10);
 const CONTAINER_HOSTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
 
 #[derive(Deserialize)]
@@ -54,7 +56,7 @@ pub(crate) async fn container(facts: &Facts, web: &Web) -> Result<Option<Keys>, 
         web.ask(get(url, &headers)).await?
     } else {
         let host = url.host_str().unwrap_or_default().to_owned();
-        web.ask_near(get(url, &headers), PATIENCE).await?.ok_or(CloudError::Junk { host })?
+        web.ask_near(get(url, &headers), CONTAINER_PATIENCE).await?.ok_or(CloudError::Junk { host })?
     };
     read(answer, source).map(Some)
 }
