@@ -8,6 +8,7 @@ use lapstrake::registry::Registry as _;
 use serde_json::{Value, json};
 
 use crate::support::fault::{FaultServer, Reply};
+use crate::support::parents::gzip;
 use crate::support::readback::document;
 use crate::support::tiny_registry::TinyRegistry;
 use crate::support::yard::{Ran, Yard, changed_config, parent_config, parent_layer};
@@ -338,4 +339,20 @@ async fn the_output_is_a_table_for_people_and_a_line_for_scripts() {
     ");
     let quiet = from.run(&["copy", "--quiet", &from.at("demo/many:1"), &target]);
     assert_eq!((quiet.stdout, quiet.stderr), (ran.stdout, String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_under_a_tag_asks_only_for_what_is_new() {
+    let (from, to) = (Yard::new().await, Yard::new().await);
+    let layers: Vec<Vec<u8>> = (0..31_u8).map(|number| gzip(&[number; 2048])).collect();
+    let all: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
+    from.push_image("demo/app:1", &all[..30], &parent_config()).await;
+    let changed = changed_config(|config| config["config"]["Env"] = json!(["VERSION=2"]));
+    from.push_image("demo/app:2", &all[1..], &changed).await;
+    copy(&from, &[&from.at("demo/app:1"), &to.at("team/app:latest")]);
+    to.requests();
+    copy(&from, &[&from.at("demo/app:2"), &to.at("team/app:latest")]);
+    let requests = to.requests();
+    assert_eq!(requests.len(), 9, "of 30 layers 29 are there: {requests:#?}");
+    println!("row N2: a push of which 29 of 30 layers are there: {} requests", requests.len());
 }
