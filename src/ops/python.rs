@@ -205,6 +205,15 @@ fn layers(
         budget.soft = taken + usize::try_from(limit).unwrap_or(budget.hard);
     }
     layers.extend(wheel_layers(&lock.packages, &placement, budget, known)?);
+    for layer in &mut layers {
+        if let Some(Making::Wheels { wheels, .. }) = &layer.making {
+            // What is in folders of this machine or in the store is not fetched.
+            let store = &planning.means.store;
+            let is_coming =
+                |wheel: &&LockedWheel| !wheel.url.starts_with("file:") && store.contains(&wheel.sha256).is_none();
+            layer.fetch = wheels.iter().filter(is_coming).filter_map(|wheel| wheel.size).sum();
+        }
+    }
     Ok(layers)
 }
 
