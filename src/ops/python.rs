@@ -83,7 +83,8 @@ pub(super) async fn plan(
     let layers = layers(planning, &files, &python, &lock, known)?;
     let kept = kept.map(|kept| format!(", {kept} of them as the last build chose them")).unwrap_or_default();
     let (major, minor) = python.version;
-    reasons.push(format!("{} packages for Python {major}.{minor}{kept}", lock.packages.len()));
+    let (count, word) = (lock.packages.len(), if lock.packages.len() == 1 { "package" } else { "packages" });
+    reasons.push(format!("{count} {word} for Python {major}.{minor}{kept}"));
     let choice = chosen.as_ref().map(Chosen::digest);
     let last = known.last_choice(&planning.parent.config.platform());
     let is_published = last.is_some_and(|(last, at)| Some(last) == choice.as_ref() && *at == Place::Target);
