@@ -77,6 +77,20 @@ pub(crate) enum Command {
     Plan(BuildArgs),
     /// Show what an image holds: layers, packages, files, sizes
     Inspect(InspectArgs),
+    /// Try how registries are reached and what they allow, and look at this machine; changes nothing
+    Doctor(DoctorArgs),
+    /// Check a user name and password at a registry, and keep them where Docker does
+    Login(LoginArgs),
+    /// Forget what `login` keeps for a registry
+    Logout(LogoutArgs),
+    /// Copy an image as it is, between registries, folders and archives; all platforms, same digest
+    Copy(CopyArgs),
+    /// List the tags of a repository
+    Tags(TagsArgs),
+    /// List what refers to an image: signatures, attestations, lists of packages
+    Referrers(ReferrersArgs),
+    /// Remove tags or manifests from a registry
+    Delete(DeleteArgs),
     /// The embedded registry
     #[command(subcommand)]
     Registry(RegistryCommand),
@@ -98,6 +112,9 @@ pub(crate) struct Reach {
     /// Speak plain http with this registry (loopback needs no flag); repeatable
     #[arg(long, value_name = "HOST", help_heading = "Reach")]
     pub(crate) insecure_registry: Vec<String>,
+    /// Pull what is at REGISTRY from MIRROR first (`host[:port][/prefix]`); repeatable
+    #[arg(long, value_name = "REGISTRY=MIRROR", help_heading = "Reach")]
+    pub(crate) registry_mirror: Vec<String>,
     /// Connect to nothing that is not on this machine
     #[arg(long, help_heading = "Reach")]
     pub(crate) offline: bool,
@@ -148,6 +165,9 @@ pub(crate) struct BuildArgs {
     /// The folder whose files go into the image [default: the configuration's folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) source_root: Option<PathBuf>,
+    /// Make the targets' repositories first where they are in Amazon ECR; other registries need no such thing
+    #[arg(long)]
+    pub(crate) create_repository: bool,
     /// Instead of the setting `parent_image`
     #[arg(long, value_name = "REF", help_heading = "Settings")]
     pub(crate) parent_image: Option<String>,
@@ -178,10 +198,148 @@ pub(crate) struct InspectArgs {
     pub(crate) reach: Reach,
 }
 
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake doctor                   the machine, and the registries of the project in this folder
+  lapstrake doctor ghcr.io           name, connection, TLS, login
+  lapstrake doctor ghcr.io/me/app    and what may be done with the repository
+
+Exit codes: 0 all is well, 1 something failed.")]
+pub(crate) struct DoctorArgs {
+    /// What to try [default: the registries of the project's settings]
+    #[arg(value_name = "REGISTRY|REPOSITORY")]
+    pub(crate) subjects: Vec<String>,
+    /// The project's configuration [default: lapstrake.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake login ghcr.io -u me --password-stdin < token.txt
+  lapstrake login docker.io
+
+The password goes to the credential helper that `$DOCKER_CONFIG/config.json` names for the registry
+(`credHelpers`, `credsStore`), else unencrypted into that file; Docker and podman find it there too.
+Amazon ECR, Google's registries, Azure's and GitHub's need no login where their own credentials are at hand.")]
+pub(crate) struct LoginArgs {
+    /// The registry: `HOST` or `HOST:PORT`
+    pub(crate) registry: String,
+    /// The user name; asked for at a terminal
+    #[arg(short, long, value_name = "USER")]
+    pub(crate) username: Option<String>,
+    /// Read the password from stdin, to its end
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Copies an image byte for byte: the copy has the source's digest. What a target has already stays where it is, so that
+/// a copy that was interrupted goes on where it ended. Nothing touches a disk between two registries.
+#[derive(Debug, Args)]
+#[command(after_long_help = "A place is `[registry/]name[:tag][@digest]`, `oci:DIR[:tag][@digest]` or \
+`docker-archive:FILE[:name:tag]`.
+LAPSTRAKE_USERNAME and LAPSTRAKE_PASSWORD are sent to the registries of the targets alone.
+
+Examples:
+  lapstrake copy python:3.12-slim ghcr.io/me/python:3.12-slim
+  lapstrake copy localhost:5000/app:1 registry.example/app:1 registry.example/app:latest
+  lapstrake copy --platform linux/arm64 python:3.12-slim docker-archive:python.tar:python:3.12-slim
+  lapstrake copy --referrers ghcr.io/me/app:1 oci:backup:1
+  lapstrake copy --all-tags localhost:5000/app registry.example/app")]
+pub(crate) struct CopyArgs {
+    /// Where the image is
+    #[arg(value_name = "SRC")]
+    pub(crate) source: String,
+    /// Where it goes; several are fine
+    #[arg(value_name = "DST", required = true)]
+    pub(crate) targets: Vec<String>,
+    /// Of an index take this platform's manifest alone; several make an index over theirs
+    #[arg(long = "platform", value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Also copy what refers to the image, and what refers to that
+    #[arg(long)]
+    pub(crate) referrers: bool,
+    /// Copy every tag of the repository SRC to the repository DST
+    #[arg(long)]
+    pub(crate) all_tags: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake logout ghcr.io")]
+pub(crate) struct LogoutArgs {
+    /// The registry: `HOST` or `HOST:PORT`
+    pub(crate) registry: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake tags ghcr.io/me/app
+  lapstrake tags --format json localhost:5000/app")]
+pub(crate) struct TagsArgs {
+    /// The repository
+    pub(crate) repository: String,
+    /// Also show the `lapstrake-…` tags, by which builds find what earlier ones made
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake referrers ghcr.io/me/app:1
+  lapstrake referrers --artifact-type application/spdx+json ghcr.io/me/app:1")]
+pub(crate) struct ReferrersArgs {
+    /// The image
+    pub(crate) reference: String,
+    /// Only those of this type
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) artifact_type: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Removes tags (`name:tag`) or manifests (`name@sha256:…`, with all tags that stand for them). A tag is never removed by
+/// removing its manifest: where a registry does not remove tags alone, that is an error.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Every build leaves a tag `lapstrake-…`, by which the next one finds it. `--key-tags` names those \
+whose image no other tag stands for, and with `--yes` removes them. A registry does not say how old a tag is, so all of \
+them go; the next build of such an image makes it anew.
+
+Examples:
+  lapstrake delete ghcr.io/me/app:old
+  lapstrake delete --yes localhost:5000/app@sha256:0123…
+  lapstrake delete --key-tags localhost:5000/app
+  lapstrake delete --key-tags localhost:5000/app --yes"
+)]
+pub(crate) struct DeleteArgs {
+    /// What is removed: tags, or manifests by digest
+    #[arg(value_name = "REF", required_unless_present = "key_tags")]
+    pub(crate) references: Vec<String>,
+    /// Show the tags that builds left in this repository and nobody needs; with `--yes`, remove them
+    #[arg(long, value_name = "REPOSITORY", conflicts_with = "references")]
+    pub(crate) key_tags: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum RegistryCommand {
     /// Serve a registry from one folder, until interrupted
     Serve(ServeArgs),
+    /// Remove what no tag leads to, also beside a server that runs
+    Prune(RegistryPruneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -192,6 +350,25 @@ pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "ADDRESS:PORT")]
     pub(crate) listen: std::net::SocketAddr,
+    /// Admit only the users of this file, made with `htpasswd -B`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) htpasswd: Option<PathBuf>,
+    /// Refuse every push and delete
+    #[arg(long)]
+    pub(crate) read_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistryPruneArgs {
+    /// The folder that holds everything
+    #[arg(default_value = "lapstrake-registry")]
+    pub(crate) root: PathBuf,
+    /// Keep what was pushed or asked for by a pusher in so many last hours
+    #[arg(long, default_value_t = 24, value_name = "HOURS")]
+    pub(crate) older_than: u64,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,13 +5,13 @@
 use std::time::Instant;
 
 use lapstrake::event::Event;
-use lapstrake::ops::{self, Built};
+use lapstrake::ops::{self, Built, Output};
 use serde_json::{Value, json};
 
 use super::args::{BuildArgs, Format, Shown};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{config, output};
+use super::{config, output, setup};
 
 /// The key of the only image that a build without steps makes (ZenML's name for it).
 pub(crate) const IMAGE_KEY: &str = "orchestrator";
@@ -20,6 +20,12 @@ pub(crate) const IMAGE_KEY: &str = "orchestrator";
 pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Outcome {
     let started = Instant::now();
     let prepared = config::prepare(args, shown, environment)?;
+    if args.create_repository && prepared.request.output == Output::Registry {
+        let clouds = setup::clouds(&args.reach, &prepared.insecure, environment)?;
+        for name in ops::create_repositories(&clouds, &prepared.request.targets).await.map_err(exit::fail)? {
+            prepared.means.reporter.report(Event::Note { text: format!("made the repository {name}") });
+        }
+    }
     let built = ops::build(&prepared.means, &prepared.request).await.map_err(exit::fail)?;
     let seconds = started.elapsed().as_secs_f64();
     prepared.means.reporter.report(Event::Note { text: summary(&built, seconds) });

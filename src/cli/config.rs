@@ -23,6 +23,8 @@ const DEFAULT: &str = "lapstrake.yaml";
 pub(crate) struct Prepared {
     pub(crate) request: BuildRequest,
     pub(crate) means: Means,
+    /// The registries that the settings allow plain http with.
+    pub(crate) insecure: Vec<String>,
 }
 
 /// Reads the configuration and joins it with the flags.
@@ -51,6 +53,7 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
     for warning in &warnings {
         means.reporter.report(lapstrake::event::Event::Warning { text: format!("{}: {}", warning.at, warning.text) });
     }
+    let insecure = native.insecure_registries.clone();
     let platforms = if args.platforms.is_empty() { native.platforms.clone() } else { args.platforms.clone() };
     let mut cache_from = native.cache_from.clone();
     for text in &args.cache_from {
@@ -86,7 +89,28 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
         created,
         variables: environment.variables().clone(),
     };
-    Ok(Prepared { request, means })
+    Ok(Prepared { request, means, insecure })
+}
+
+/// What a project's settings say of registries.
+pub(crate) struct Project {
+    /// The settings' file; `None` when there is none.
+    pub(crate) file: Option<PathBuf>,
+    /// The names to publish under.
+    pub(crate) targets: Vec<Reference>,
+    /// The image to build upon.
+    pub(crate) parent: Option<Reference>,
+    /// Registries that are spoken to by plain http.
+    pub(crate) insecure: Vec<String>,
+}
+
+/// Reads the settings that are named, or those of the working folder, if there are any.
+pub(crate) fn project(named: Option<&Path>, environment: &Environment) -> Result<Project, Failure> {
+    let file = named.map(Path::to_path_buf).or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()));
+    let (settings, _) = settings(file.as_deref(), environment)?;
+    let targets = targets(&BuildArgs::default(), &settings)?;
+    let insecure = settings.lapstrake.insecure_registries.clone();
+    Ok(Project { file, targets, parent: settings.docker.parent_image, insecure })
 }
 
 fn settings(file: Option<&Path>, environment: &Environment) -> Result<(Settings, Vec<Warning>), Failure> {
@@ -103,7 +127,8 @@ fn settings(file: Option<&Path>, environment: &Environment) -> Result<(Settings,
     Settings::parse(&text, &file.display().to_string(), &substitution).map_err(exit::fail)
 }
 
-fn working_folder() -> Result<PathBuf, Failure> {
+/// The folder that relative paths of the command line start from.
+pub(crate) fn working_folder() -> Result<PathBuf, Failure> {
     std::env::current_dir().map_err(|error| {
         exit::fail(UsageError::new(
             format!("the working folder cannot be told: {error}"),

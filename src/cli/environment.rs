@@ -41,6 +41,12 @@ impl Environment {
         Some(cache.or_else(|| Some(self.home()?.join(".cache")))?.join("lapstrake"))
     }
 
+    /// The user's configuration: `$XDG_CONFIG_HOME/lapstrake/config.yaml`, else `~/.config/lapstrake/config.yaml`.
+    pub(crate) fn default_config(&self) -> Option<PathBuf> {
+        let config = self.var("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        Some(config.or_else(|| Some(self.home()?.join(".config")))?.join("lapstrake/config.yaml"))
+    }
+
     /// `created` for images: `SOURCE_DATE_EPOCH` in seconds, as RFC 3339.
     pub(crate) fn source_date(&self) -> Result<Option<String>, String> {
         let Some(text) = self.var("SOURCE_DATE_EPOCH") else { return Ok(None) };

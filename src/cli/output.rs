@@ -96,6 +96,15 @@ pub(crate) fn shortened(title: &str, limit: usize) -> String {
     format!("{head}{tail}")
 }
 
+/// A text in at most `limit` characters; a cut one ends in an ellipsis.
+pub(crate) fn clipped(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(limit.saturating_sub(1)).collect();
+    format!("{head}…")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

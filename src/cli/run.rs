@@ -10,7 +10,7 @@ use clap::{CommandFactory, Parser};
 use super::args::{Cli, Command, RegistryCommand};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{build, cache, demo, inspect, output, plan, registry};
+use super::{build, cache, copy, delete, demo, doctor, inspect, list, login, logout, output, plan, registry};
 
 /// How long threads that write may go on after the end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -35,8 +35,10 @@ pub(crate) fn run() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         tokio::select! {
+            // In this order: signals are waited for before the command begins.
+            biased;
+            code = signal(matches!(cli.command, Command::Registry(RegistryCommand::Serve(_)))) => Ended::Signal(code),
             outcome = command(&cli, &environment) => Ended::Done(outcome),
-            code = signal(matches!(cli.command, Command::Registry(_))) => Ended::Signal(code),
         }
     });
     let code = match ended {
@@ -59,7 +61,15 @@ async fn command(cli: &Cli, environment: &Environment) -> Outcome {
         Command::Build(args) => build::run(args, &cli.shown, environment).await,
         Command::Plan(args) => plan::run(args, &cli.shown, environment).await,
         Command::Inspect(args) => inspect::run(args, &cli.shown, environment).await,
+        Command::Doctor(args) => doctor::run(args, &cli.shown, environment).await,
+        Command::Login(args) => login::run(args, &cli.shown, environment).await,
+        Command::Logout(args) => logout::run(args, &cli.shown, environment).await,
+        Command::Copy(args) => copy::run(args, &cli.shown, environment).await,
+        Command::Tags(args) => list::tags(args, &cli.shown, environment).await,
+        Command::Referrers(args) => list::referrers(args, &cli.shown, environment).await,
+        Command::Delete(args) => delete::run(args, &cli.shown, environment).await,
         Command::Registry(RegistryCommand::Serve(args)) => registry::serve(args, &cli.shown).await,
+        Command::Registry(RegistryCommand::Prune(args)) => registry::prune(args, &cli.shown),
         Command::Cache(command) => cache::run(command, &cli.shown, environment),
         Command::Demo(args) => demo::run(args, &cli.shown, environment).await,
         Command::Completions { shell } => completions(*shell),

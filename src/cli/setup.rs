@@ -11,7 +11,8 @@ use lapstrake::event::{Event, Reporter};
 use lapstrake::oci::Platform;
 use lapstrake::ops::{Means, Traffic};
 use lapstrake::registry::{
-    Chain, Client, ClientConfig, Credential, DockerKeychain, Given, Helpers, Identity, Keychain,
+    Chain, Client, ClientConfig, Clouds, Credential, DockerKeychain, Facts, Given, Helpers, Identity, Keychain,
+    LoginStore, Proxies, check_roots, registry_name,
 };
 use lapstrake::resolver::child::ChildEnvironment;
 use lapstrake::resolver::{HttpClient, Resolver};
@@ -20,7 +21,7 @@ use lapstrake::store::Store;
 use super::args::{Reach, Shown};
 use super::environment::Environment;
 use super::exit::{self, UsageError};
-use super::progress;
+use super::{progress, user_config};
 
 type Failure = Box<dyn Diagnose + Send>;
 
@@ -38,19 +39,16 @@ pub(crate) fn means(
 ) -> Result<Means, Failure> {
     let reporter = progress::reporter(shown);
     let (store, is_lasting) = store(reach, environment, &*reporter)?;
-    let mut config = ClientConfig { offline: reach.offline, ..ClientConfig::default() };
-    config.keychain = keychain(targets, environment);
-    config.insecure = [insecure, &reach.insecure_registry].concat();
-    for file in &reach.ca_file {
-        config.extra_roots.push(read(file)?);
-    }
+    let config = client_config(reach, insecure, targets, &reporter, environment)?;
     let mut children = ChildEnvironment::new(environment.variables().clone());
     if !is_lasting && environment.var("UV_CACHE_DIR").is_none() {
         // Where there is no place for our store there may be none for uv's cache.
         children = children.with("UV_CACHE_DIR", store.root().join("uv").display().to_string());
     }
     let uv = environment.var("LAPSTRAKE_UV").map(PathBuf::from);
-    let http = HttpClient::new(USER_AGENT, PATIENCE, reach.offline).trusting(config.extra_roots.clone());
+    let http = HttpClient::new(USER_AGENT, PATIENCE, reach.offline)
+        .trusting(config.extra_roots.clone())
+        .through(config.proxies.clone());
     let resolver = Resolver::new(children, http, uv);
     Ok(Means {
         registry: Arc::new(Client::new(config)),
@@ -64,10 +62,32 @@ pub(crate) fn means(
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| {
-        let what = format!("cannot read `{}`: {error}", path.display());
-        exit::fail(UsageError::new(what, "see that the file is there and can be read"))
+/// How registries are reached, and who we are there.
+pub(crate) fn client_config(
+    reach: &Reach,
+    insecure: &[String],
+    targets: &[String],
+    reporter: &Arc<dyn Reporter>,
+    environment: &Environment,
+) -> Result<ClientConfig, Failure> {
+    let config = anonymous_config(reach, insecure, environment)?;
+    let plain = config.access.iter().filter(|(_, access)| access.plain_http == Some(true));
+    let insecure: Vec<String> = insecure.iter().chain(plain.map(|(domain, _)| domain)).cloned().collect();
+    let keychain = keychain(targets, reach, &insecure, environment, &**reporter)?;
+    Ok(ClientConfig { keychain, reporter: Arc::clone(reporter), ..config })
+}
+
+/// How registries are reached: flags, the user's configuration, the environment.
+fn anonymous_config(reach: &Reach, insecure: &[String], environment: &Environment) -> Result<ClientConfig, Failure> {
+    let mut access = user_config::read(environment)?.access;
+    user_config::add_mirrors(&reach.registry_mirror, &mut access)?;
+    Ok(ClientConfig {
+        insecure: [insecure, &reach.insecure_registry].concat(),
+        extra_roots: extra_roots(reach)?,
+        access,
+        proxies: Proxies::from_variables(environment.variables()),
+        offline: reach.offline,
+        ..ClientConfig::default()
     })
 }
 
@@ -92,26 +112,96 @@ fn temporary(environment: &Environment) -> Result<Store, Failure> {
     Store::temporary(&folder).map_err(exit::fail)
 }
 
-/// Identities: the environment's for the targets, then Docker's configuration, then podman's.
-fn keychain(targets: &[String], environment: &Environment) -> Arc<dyn Keychain> {
-    let mut chain: Vec<Arc<dyn Keychain>> = Vec::new();
-    if let (Some(user), Some(password)) = (environment.var("LAPSTRAKE_USERNAME"), environment.var("LAPSTRAKE_PASSWORD"))
-    {
-        for domain in targets {
-            let credential = Credential::Password { username: user.to_owned(), password: password.to_owned() };
-            let source = "LAPSTRAKE_USERNAME".to_owned();
-            chain.push(Arc::new(Given { domain: domain.clone(), identity: Identity { credential, source } }));
-        }
-    }
-    let docker = environment.var("DOCKER_CONFIG").map(PathBuf::from);
-    let docker = docker.or_else(|| Some(environment.home()?.join(".docker")));
-    let mut files: Vec<PathBuf> = docker.map(|folder| folder.join("config.json")).into_iter().collect();
+/// The client that checks a login: it knows nobody else.
+pub(crate) fn login_client(reach: &Reach, environment: &Environment) -> Result<Client, Failure> {
+    Ok(Client::new(anonymous_config(reach, &[], environment)?))
+}
+
+/// The certificates of `--ca-file`.
+fn extra_roots(reach: &Reach) -> Result<Vec<Vec<u8>>, Failure> {
+    let roots = |file| user_config::pem(file, "`--ca-file`", |text| check_roots(text).map(|()| text.to_vec()));
+    reach.ca_file.iter().map(PathBuf::as_path).map(roots).collect()
+}
+
+/// The logins of Docker's configuration.
+pub(crate) fn login_store(environment: &Environment) -> Result<LoginStore, Failure> {
+    let file = docker_config(environment).ok_or_else(|| {
+        let what = "neither `DOCKER_CONFIG` nor `HOME` says where logins are kept";
+        exit::fail(UsageError::new(what, "set `DOCKER_CONFIG` to a folder"))
+    })?;
+    Ok(LoginStore::new(file, credential_programs(environment)))
+}
+
+/// Docker's `config.json`: in `$DOCKER_CONFIG`, else in `~/.docker`.
+fn docker_config(environment: &Environment) -> Option<PathBuf> {
+    let folder = environment.var("DOCKER_CONFIG").map(PathBuf::from);
+    Some(folder.or_else(|| Some(environment.home()?.join(".docker")))?.join("config.json"))
+}
+
+fn credential_programs(environment: &Environment) -> Helpers {
+    Helpers { path: environment.var("PATH").map(Into::into), ..Helpers::default() }
+}
+
+/// The clouds' own credentials.
+pub(crate) fn clouds(reach: &Reach, insecure: &[String], environment: &Environment) -> Result<Clouds, Failure> {
+    Ok(Clouds::new(Facts {
+        variables: environment.variables().clone(),
+        home: environment.home(),
+        clock: Arc::new(seconds_since_1970),
+        insecure: [insecure, &reach.insecure_registry].concat(),
+        extra_roots: extra_roots(reach)?,
+        user_agent: USER_AGENT.to_owned(),
+        offline: reach.offline,
+    }))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clouds sign with the time of day")]
+fn seconds_since_1970() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Identities: the environment's for the targets, then Docker's configuration, then podman's, then the clouds' own.
+fn keychain(
+    targets: &[String],
+    reach: &Reach,
+    insecure: &[String],
+    environment: &Environment,
+    reporter: &dyn Reporter,
+) -> Result<Arc<dyn Keychain>, Failure> {
+    let mut chain = given(targets, environment, reporter)?;
+    let mut files: Vec<PathBuf> = docker_config(environment).into_iter().collect();
     files.extend(environment.var("REGISTRY_AUTH_FILE").map(PathBuf::from));
     files.extend(environment.var("XDG_RUNTIME_DIR").map(|folder| Path::new(folder).join("containers/auth.json")));
     files.extend(environment.home().map(|home| home.join(".config/containers/auth.json")));
-    let helpers = Helpers { path: environment.var("PATH").map(Into::into), ..Helpers::default() };
-    chain.push(Arc::new(DockerKeychain::new(files, helpers)));
-    Arc::new(Chain(chain))
+    chain.push(Arc::new(DockerKeychain::new(files, credential_programs(environment))));
+    chain.push(Arc::new(clouds(reach, insecure, environment)?));
+    Ok(Arc::new(Chain(chain)))
+}
+
+/// The identity of `LAPSTRAKE_USERNAME` and `LAPSTRAKE_PASSWORD`: for the registry that `LAPSTRAKE_REGISTRY` names,
+/// else for those that the command writes to or asks about.
+fn given(
+    targets: &[String],
+    environment: &Environment,
+    reporter: &dyn Reporter,
+) -> Result<Vec<Arc<dyn Keychain>>, Failure> {
+    let (username, password) = match ["LAPSTRAKE_USERNAME", "LAPSTRAKE_PASSWORD"].map(|name| environment.var(name)) {
+        [Some(username), Some(password)] => (username.to_owned(), password.to_owned()),
+        [None, None] => return Ok(Vec::new()),
+        _ => {
+            let text = "only one of `LAPSTRAKE_USERNAME` and `LAPSTRAKE_PASSWORD` is set, and is not used".to_owned();
+            reporter.report(Event::Warning { text });
+            return Ok(Vec::new());
+        }
+    };
+    let domains = match environment.var("LAPSTRAKE_REGISTRY") {
+        Some(name) => vec![registry_name(name).map_err(exit::fail)?],
+        None => targets.to_vec(),
+    };
+    let credential = Credential::Password { username, password };
+    let identity = Identity::new(credential, "LAPSTRAKE_USERNAME");
+    let keychain = |domain| -> Arc<dyn Keychain> { Arc::new(Given { domain, identity: identity.clone() }) };
+    Ok(domains.into_iter().map(keychain).collect())
 }
 
 /// The netrc file: `$NETRC`, else `~/.netrc`; one that cannot be read counts as absent, as it does for curl.

@@ -1,7 +1,7 @@
 //! Inflates raw DEFLATE streams (RFC 1951) that come with a size and a CRC-32, and believes neither.
 //!
 //! A stream is good when it ends exactly at its last byte, inflates to exactly the size and has the
-//! CRC-32. It holds no more than [`WHOLE_MAX`] inflated bytes at a time, whatever a stream claims or
+//! CRC-32. It holds no more than [`WHOLE_INFLATED`] bytes at a time, whatever a stream claims or
 //! does. It does not decide where the bytes go.
 
 use flate2::{Decompress, FlushDecompress, Status};
@@ -9,10 +9,14 @@ use libdeflater::Decompressor;
 
 use super::gzip::{FOOTER, HEADER};
 
-/// The largest stream, in bytes on either side, that is inflated in one piece by libdeflate; larger ones go
-/// through zlib-rs, which is slower but needs a window only. A tenth of what wheels hold lies between 2 and 4 MiB: at
-/// 4 MiB a build takes hardly less time and 6 MiB more.
-pub(super) const WHOLE_MAX: u64 = 2 << 20;
+/// The most bytes that a stream may have which is inflated in one piece, by libdeflate.
+///
+/// Others go through zlib-rs, which takes half as long again but needs a window only.
+pub(super) const WHOLE_DEFLATED: u64 = 1 << 20;
+
+/// The most bytes that such a stream may come to. A tenth of what wheels hold are files of 2 to 4 MiB, and few of those
+/// have more DEFLATE than [`WHOLE_DEFLATED`].
+pub(super) const WHOLE_INFLATED: u64 = 4 << 20;
 
 /// Bytes of output buffer of the streaming inflater.
 const CHUNK: usize = 256 << 10;
@@ -68,7 +72,7 @@ pub(super) struct Inflater {
 }
 
 impl Inflater {
-    /// Inflaters without a buffer yet; it grows to [`WHOLE_MAX`] at most.
+    /// Inflaters without a buffer yet; it grows to [`WHOLE_INFLATED`] at most.
     pub(super) fn new() -> Self {
         Self { whole: Decompressor::new(), streaming: Decompress::new(false), out: Vec::new() }
     }

@@ -5,6 +5,7 @@
 mod entry;
 mod error;
 mod gzip;
+mod headers;
 mod inflate;
 pub mod read;
 mod sink;

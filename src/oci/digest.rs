@@ -165,6 +165,16 @@ enum State {
     Sha512(sha2::Sha512),
 }
 
+impl State {
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(state) => state.update(bytes),
+            Self::Sha384(state) => state.update(bytes),
+            Self::Sha512(state) => state.update(bytes),
+        }
+    }
+}
+
 impl Digester {
     /// Starts a hash with `algorithm`.
     pub fn new(algorithm: Algorithm) -> Self {
@@ -182,23 +192,31 @@ impl Digester {
 
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        match &mut self.0 {
-            State::Sha256(state) => state.update(bytes),
-            State::Sha384(state) => state.update(bytes),
-            State::Sha512(state) => state.update(bytes),
-        }
+        self.0.update(bytes);
     }
 
-    /// Takes the next bytes of both hashes; in one pass, which costs little more than one hash, when both are SHA-256
-    /// and the bytes taken so far differ by a multiple of 64.
+    /// Takes `bytes` and lets `twin` take them too, while `other` takes `others`. In one pass, as far as both reach,
+    /// that costs little more than one hash when all are SHA-256 and what `self` and `twin` took so far differs by a
+    /// multiple of 64 bytes.
     ///
     /// That is so for a file's content in a tar and alone, because content begins at a multiple of 512 there.
-    pub fn update_pair(&mut self, other: &mut Self, bytes: &[u8]) {
+    pub fn update_beside(&mut self, twin: Option<&mut Self>, bytes: &[u8], other: &mut Self, others: &[u8]) {
+        let twin = match twin.map(|twin| &mut twin.0) {
+            Some(State::Sha256(twin)) => Some(twin),
+            Some(twin) => {
+                twin.update(bytes);
+                None
+            }
+            None => None,
+        };
         match (&mut self.0, &mut other.0) {
-            (State::Sha256(one), State::Sha256(two)) => one.update_pair(two, bytes),
-            _ => {
-                self.update(bytes);
-                other.update(bytes);
+            (State::Sha256(one), State::Sha256(other)) => one.update_beside(twin, bytes, other, others),
+            (one, other) => {
+                one.update(bytes);
+                if let Some(twin) = twin {
+                    twin.update(bytes);
+                }
+                other.update(others);
             }
         }
     }

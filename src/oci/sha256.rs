@@ -1,4 +1,4 @@
-//! SHA-256 (FIPS 180-4) whose state is at hand, so that two hashes can take the same bytes in one pass.
+//! SHA-256 (FIPS 180-4) whose state is at hand, so that several hashes can take their bytes in one pass.
 //!
 //! It does not compress a single stream's blocks itself; the `sha2` crate does. The decision is in
 //! `docs/adr/0008-pair-hashing.md`.
@@ -6,18 +6,21 @@
 use sha2::block_api::compress256;
 
 /// The state before the first block (section 5.3.3).
-const START: [u32; 8] =
+const START: State =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 /// Bytes of a block.
 const BLOCK: usize = 64;
 
+type State = [u32; 8];
+type Block = [u8; BLOCK];
+
 /// A running SHA-256.
 #[derive(Clone)]
 pub(super) struct Sha256 {
-    state: [u32; 8],
+    state: State,
     /// The bytes behind the last whole block; how many they are follows from `length`.
-    rest: [u8; BLOCK],
+    rest: Block,
     /// Bytes taken so far.
     length: u64,
 }
@@ -35,18 +38,38 @@ impl Sha256 {
         self.keep(blocks.len(), rest);
     }
 
-    /// Takes the next bytes of both hashes; in one pass when both stand at the same place of a block.
-    pub(super) fn update_pair(&mut self, other: &mut Self, bytes: &[u8]) {
-        if self.filled() != other.filled() {
-            self.update(bytes);
-            return other.update(bytes);
+    /// Takes `bytes` and lets `twin` take them too, while `other` takes `others`: in one pass as far as both reach.
+    ///
+    /// A twin that stands at another place of a block takes its bytes apart.
+    pub(super) fn update_beside(&mut self, twin: Option<&mut Self>, bytes: &[u8], other: &mut Self, others: &[u8]) {
+        let mut twin = match twin {
+            Some(twin) if twin.filled() != self.filled() => {
+                twin.update(bytes);
+                None
+            }
+            twin => twin,
+        };
+        if let Some(twin) = &mut twin {
+            twin.fill(bytes);
         }
-        other.fill(bytes);
-        let bytes = self.fill(bytes);
-        let (blocks, rest) = bytes.as_chunks();
-        compress_pair(&mut self.state, &mut other.state, blocks);
+        let (blocks, rest) = self.fill(bytes).as_chunks();
+        let (own_blocks, own_rest) = other.fill(others).as_chunks();
+        let (both, alone) = blocks.split_at(blocks.len().min(own_blocks.len()));
+        let (own_both, own_alone) = own_blocks.split_at(both.len());
+        let mut twin_state = twin.as_mut().map(|twin| &mut twin.state);
+        compress(Pass {
+            one: &mut self.state,
+            twin: twin_state.as_deref_mut(),
+            blocks: both,
+            beside: Some((&mut other.state, own_both)),
+        });
+        compress(Pass { one: &mut self.state, twin: twin_state, blocks: alone, beside: None });
+        compress256(&mut other.state, own_alone);
+        if let Some(twin) = twin {
+            twin.keep(blocks.len(), rest);
+        }
         self.keep(blocks.len(), rest);
-        other.keep(blocks.len(), rest);
+        other.keep(own_blocks.len(), own_rest);
     }
 
     /// Ends the hash.
@@ -91,23 +114,39 @@ impl Sha256 {
     }
 }
 
-/// Compresses the same blocks into two states.
-fn compress_pair(one: &mut [u32; 8], other: &mut [u32; 8], blocks: &[[u8; BLOCK]]) {
+/// What is compressed in one pass.
+struct Pass<'a> {
+    one: &'a mut State,
+    /// Takes the same blocks as `one`.
+    twin: Option<&'a mut State>,
+    blocks: &'a [Block],
+    /// Takes blocks of its own, as many.
+    beside: Option<(&'a mut State, &'a [Block])>,
+}
+
+fn compress(pass: Pass<'_>) {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("sha")
-        && std::arch::is_x86_feature_detected!("ssse3")
-        && std::arch::is_x86_feature_detected!("sse4.1")
-    {
+    if std::arch::is_x86_feature_detected!("sha") && std::arch::is_x86_feature_detected!("avx") {
         #[expect(unsafe_code, reason = "a function with target features is called once they are detected")]
-        // SAFETY: the processor has the features that `sha_ni::compress_pair` enables, as was just asked; SSE2 is in
-        // every x86_64. The function asks for nothing else.
+        // SAFETY: the processor has the features that `sha_ni::compress` enables, as was just asked. The function asks
+        // for nothing else.
         unsafe {
-            sha_ni::compress_pair(one, other, blocks);
+            sha_ni::compress(pass);
         }
         return;
     }
+    compress_in_turn(pass);
+}
+
+/// The pass without the kernel: one state after the other.
+fn compress_in_turn(Pass { one, twin, blocks, beside }: Pass<'_>) {
     compress256(one, blocks);
-    compress256(other, blocks);
+    if let Some(twin) = twin {
+        compress256(twin, blocks);
+    }
+    if let Some((other, own)) = beside {
+        compress256(other, own);
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

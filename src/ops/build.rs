@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -26,9 +26,6 @@ use super::publish;
 use super::request::{BuildRequest, Output};
 use super::traffic::Moved;
 use super::{earlier, resolution, transfer};
-
-/// How many blobs are moved at once.
-const TRANSFERS: usize = 8;
 
 /// What a build left.
 #[derive(Clone, Debug)]
@@ -124,8 +121,9 @@ async fn assemble_all(
     let (means, request) = (workshop.means, workshop.request);
     let mut finished = Vec::new();
     let mut layers = Vec::new();
-    for plan in &images {
-        let (image, built) = workshop.image(planned, plan).await?;
+    // How many requests are under way at once is decided at each registry, by what it bears.
+    let made = try_join_all(images.iter().map(|plan| workshop.image(planned, plan))).await?;
+    for (plan, (image, built)) in images.iter().zip(made) {
         layers.extend(built);
         finished.push((plan.resolution.clone(), image));
     }
@@ -164,7 +162,6 @@ struct Workshop<'a> {
     sources: Option<Arc<SourceTree>>,
     fetcher: WheelFetcher,
     cores: Arc<Semaphore>,
-    transfers: Arc<Semaphore>,
     target: Option<Repository>,
     /// Layers made for an earlier image of this build.
     made: Mutex<BTreeMap<LayerKey, Vec<MadeLayer>>>,
@@ -183,7 +180,6 @@ impl<'a> Workshop<'a> {
             sources,
             fetcher,
             cores: Arc::new(Semaphore::new(means.threads.max(1))),
-            transfers: Arc::new(Semaphore::new(TRANSFERS)),
             target: earlier::target_repository(request),
             made: Mutex::default(),
         }
@@ -255,10 +251,9 @@ impl<'a> Workshop<'a> {
 
     fn spawn_move(&self, moves: &mut JoinSet<Result<(), OpsError>>, layer: &PlannedLayer, blob: Descriptor) {
         let Some(target) = self.target.clone() else { return };
-        let (means, transfers) = (self.means.clone(), Arc::clone(&self.transfers));
+        let means = self.means.clone();
         let (action, place, title) = (layer.action.clone(), layer.place.clone(), layer.title.clone());
         moves.spawn(async move {
-            let _permit = transfers.acquire().await;
             match (action, place) {
                 (Action::Mount, Some(Place::Repository(from))) => {
                     transfer::mount(&means, &target, &blob, &from, &title).await
@@ -274,11 +269,8 @@ impl<'a> Workshop<'a> {
 
     fn spawn_push(&self, moves: &mut JoinSet<Result<(), OpsError>>, layer: &MadeLayer) {
         let Some(target) = self.target.clone() else { return };
-        let (means, transfers, layer) = (self.means.clone(), Arc::clone(&self.transfers), layer.clone());
-        moves.spawn(async move {
-            let _permit = transfers.acquire().await;
-            transfer::push_stored(&means, &target, &layer.descriptor, &layer.title).await
-        });
+        let (means, layer) = (self.means.clone(), layer.clone());
+        moves.spawn(async move { transfer::push_stored(&means, &target, &layer.descriptor, &layer.title).await });
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
@@ -18,8 +18,6 @@ use super::parent::tagged;
 use super::request::{BuildRequest, Output};
 
 const LAYERS: &str = "layers";
-/// How many requests ask for blobs at once.
-const ASKING: usize = 8;
 
 /// The repository that images are published to; `None` for outputs that are no registry.
 pub(super) fn target_repository(request: &BuildRequest) -> Option<Repository> {
@@ -160,11 +158,11 @@ pub(super) async fn absent_blobs(
     let Some(target) = target else { return Ok(layers.iter().map(|layer| layer.digest.clone()).collect()) };
     let unknown = layers.iter().filter(|layer| known.blob(&layer.digest) != Some(&Place::Target));
     let digests: BTreeSet<Digest> = unknown.map(|layer| layer.digest.clone()).collect();
-    let asked = stream::iter(digests).map(|digest| async move {
+    let asked = digests.into_iter().map(|digest| async move {
         let size = means.registry.blob_size(target, &digest).await?;
         Ok::<_, OpsError>(size.is_none().then_some(digest))
     });
-    let found: Vec<Option<Digest>> = asked.buffer_unordered(ASKING).try_collect().await?;
+    let found = try_join_all(asked).await?;
     Ok(found.into_iter().flatten().collect())
 }
 

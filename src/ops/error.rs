@@ -53,6 +53,12 @@ pub enum OpsError {
         /// The platforms there are.
         have: String,
     },
+    /// The parent's config names no platform, which every config must (image-spec, config.md).
+    #[error("parent image `{reference}` does not say which platform it is for")]
+    NoPlatform {
+        /// As the settings name it.
+        reference: String,
+    },
     /// Nowhere to publish to.
     #[error("nothing says where the image goes")]
     NoTarget,
@@ -181,10 +187,15 @@ lifted!(
     crate::python::layering::NoRoom,
     LockError,
     crate::python::write::PlaceError,
+    crate::registry::KeychainError,
+    crate::registry::LoginError,
     crate::registry::RegistryError,
     crate::resolver::FetchError,
     crate::resolver::ResolveError,
+    crate::store::ArchiveError,
     crate::store::SinkError,
+    super::copy::CopyError,
+    super::remove::RemoveError,
     crate::store::StoreError,
 );
 
@@ -212,6 +223,9 @@ impl Diagnose for OpsError {
             | Self::ParentLayer { .. }
             | Self::ParentDiffId { .. } => {
                 "the parent image is damaged or of a form that no runtime takes; push it again, or use another"
+            }
+            Self::NoPlatform { .. } => {
+                "set `os` and `architecture` in its config, as `crane mutate --set-platform linux/amd64` does"
             }
             Self::Platform { .. } => "choose one of these with `--platform`",
             Self::NoTarget => "pass `--tag REGISTRY/NAME:TAG`, or `--registry URI`, or `--output oci:DIR`",

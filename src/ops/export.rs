@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
+use futures_util::future::try_join_all;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::event::{Task, Work};
@@ -18,16 +19,13 @@ use super::means::Means;
 use super::parent::tagged;
 use super::request::{BuildRequest, Output};
 
-/// How many blobs are fetched at once.
-const STREAMS: usize = 4;
-
 /// Fetches those of `blobs` that the store lacks from `at`.
 ///
 /// # Errors
 /// Fails when one cannot be had or is not what its digest says.
 pub(super) async fn fetch(means: &Means, at: &Repository, blobs: &[Descriptor]) -> Result<(), OpsError> {
     let absent = blobs.iter().filter(|blob| means.store.contains(&blob.digest).is_none());
-    stream::iter(absent).map(|blob| fetch_one(means, at, blob)).buffer_unordered(STREAMS).try_collect().await
+    try_join_all(absent.map(|blob| fetch_one(means, at, blob))).await.map(drop)
 }
 
 async fn fetch_one(means: &Means, at: &Repository, blob: &Descriptor) -> Result<(), OpsError> {
@@ -63,21 +61,8 @@ pub(super) async fn write(
     for image in images {
         means.store.put(image.config.bytes())?;
     }
-    let manifests = images.iter().map(|image| Document::Manifest(image.manifest.clone())).collect();
-    write_documents(means, request, manifests, document.clone()).await
-}
-
-/// Writes `manifests` and the document over them; all blobs are in the store.
-///
-/// # Errors
-/// Fails when the output cannot be written.
-pub(super) async fn write_documents(
-    means: &Means,
-    request: &BuildRequest,
-    manifests: Vec<Document>,
-    root: Document,
-) -> Result<(), OpsError> {
-    let (means, request) = (means.clone(), request.clone());
+    let manifests: Vec<Document> = images.iter().map(|image| Document::Manifest(image.manifest.clone())).collect();
+    let (means, request, root) = (means.clone(), request.clone(), document.clone());
     let work = move || {
         let (mut sink, path) = sink(&request)?;
         let _task = Task::start(&means.reporter, Work::Publish, &path.display().to_string(), None);

@@ -86,6 +86,9 @@ impl PinnedParent {
         };
         let config = self.config(means, manifest.value()).await?;
         let have = config.platform();
+        if have.os.is_empty() || have.architecture.is_empty() {
+            return Err(OpsError::NoPlatform { reference: self.reference.to_string() });
+        }
         if let Some(wanted) = wanted.filter(|wanted| !have.serves(wanted)) {
             return Err(self.wrong_platform(wanted, have.to_string()));
         }

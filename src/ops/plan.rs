@@ -86,6 +86,9 @@ pub enum Course {
 pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsError> {
     check_targets(request)?;
     let named = request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
+    for target in &request.targets {
+        means.registry.expect_push(&target.repository());
+    }
     let local = facts::gather(request);
     let pinned = parent::pin(means, &named);
     let earlier = earlier::published(means, request);

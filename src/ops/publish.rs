@@ -6,18 +6,17 @@ use futures_util::future::try_join_all;
 
 use crate::event::{Task, Work};
 use crate::image::{Image, annotation};
-use crate::oci::{Descriptor, Document, Index, MediaType, Platform, Raw, Reference, Repository, media_type};
-use crate::plan::{Action, LayerKind, ResolutionKey};
-use crate::registry::Mounted;
+use crate::oci::{Document, Index, MediaType, Platform, Raw, Reference, Repository, media_type};
+use crate::plan::{LayerKind, ResolutionKey};
 
 use super::build::{BuiltLayer, Done};
+use super::copy::{self, Collection, ItemKind, Locator, Source};
 use super::earlier::target_repository;
 use super::error::OpsError;
 use super::means::Means;
 use super::parent::tagged;
 use super::plan::Planned;
-use super::request::BuildRequest;
-use super::{export, parent, transfer};
+use super::request::{BuildRequest, Output};
 
 /// The document that the images come to: the only manifest, or an index over all of them.
 ///
@@ -71,11 +70,9 @@ pub(super) async fn images(
     for target in &request.targets {
         last.push(tagged(target)?);
     }
-    for mirror in mirrors(request) {
-        for (_, image) in finished {
-            bring_image(means, &repository, &mirror, image, matches!(document, Document::Index(_))).await?;
-        }
-    }
+    let mirrors = mirrors(request);
+    let pairs = mirrors.iter().flat_map(|mirror| finished.iter().map(move |(_, image)| (mirror, image)));
+    try_join_all(pairs.map(|(mirror, image)| bring_image(means, &repository, mirror, image, is_index))).await?;
     tag(means, document, &last).await
 }
 
@@ -98,10 +95,9 @@ async fn bring_image(
     image: &Image,
     with_manifest: bool,
 ) -> Result<(), OpsError> {
-    let manifest = image.manifest.value();
-    for blob in manifest.layers.iter().chain([&manifest.config]) {
-        bring(means, from, to, blob.clone()).await?;
-    }
+    let (manifest, source) = (image.manifest.value(), Source::Registry(from.clone()));
+    let blobs = manifest.layers.iter().chain([&manifest.config]);
+    try_join_all(blobs.map(|blob| copy::bring(means, &source, to, blob))).await?;
     if with_manifest {
         let at = Reference::pinned(to, image.manifest.digest());
         means.registry.push_manifest(&at, &MediaType::new(media_type::OCI_MANIFEST), image.manifest.bytes()).await?;
@@ -133,7 +129,7 @@ pub(super) fn platforms(means: &Means, request: &BuildRequest, document: &Docume
     }
 }
 
-/// Publishes the parent as it is: by registry calls alone, all platforms, byte for byte.
+/// Publishes the parent as it is: all platforms, byte for byte.
 ///
 /// # Errors
 /// Fails when something of the parent cannot be had or the target refuses.
@@ -144,62 +140,25 @@ pub(super) async fn parent(
     document: Document,
     platforms: Vec<Platform>,
 ) -> Result<Done, OpsError> {
-    let from = named.repository();
-    let manifests = parent::documents(means, named, &document).await?;
-    let mut layers = Vec::new();
-    for manifest in &manifests {
-        let Document::Manifest(manifest) = manifest else { continue };
-        let blobs: Vec<_> = manifest.value().layers.iter().chain([&manifest.value().config]).cloned().collect();
-        match target_repository(request) {
-            None => export::fetch(means, &from, &blobs).await?,
-            Some(target) => {
-                for blob in &blobs {
-                    layers.extend(bring(means, &from, &target, blob.clone()).await?);
-                }
-                for mirror in mirrors(request) {
-                    for blob in &blobs {
-                        bring(means, &target, &mirror, blob.clone()).await?;
-                    }
-                }
-            }
+    let source = Source::Registry(named.repository());
+    let names = request.targets.iter().map(tagged).collect::<Result<Vec<_>, _>>()?;
+    let targets = match &request.output {
+        Output::Registry => names.into_iter().map(Locator::Registry).collect(),
+        Output::OciLayout(path) => {
+            let tag = names.first().and_then(|name| name.tag()).map(str::to_owned);
+            vec![Locator::OciLayout { path: path.clone(), tag, digest: None }]
         }
-    }
-    match target_repository(request) {
-        None => export::write_documents(means, request, manifests, document.clone()).await?,
-        Some(target) => {
-            if matches!(document, Document::Index(_)) {
-                let repositories = [vec![target], mirrors(request)].concat();
-                for (manifest, repository) in
-                    manifests.iter().flat_map(|one| repositories.iter().map(move |at| (one, at)))
-                {
-                    let at = Reference::pinned(repository, manifest.digest());
-                    means.registry.push_manifest(&at, &manifest.media_type(), manifest.bytes()).await?;
-                }
-            }
-            let names = request.targets.iter().map(tagged).collect::<Result<Vec<_>, _>>()?;
-            tag(means, &document, &names).await?;
-        }
-    }
-    Ok(Done { document, platforms, layers, reused: false })
-}
-
-/// Brings one blob of the parent to the target, and says what was done when it is a layer.
-async fn bring(
-    means: &Means,
-    from: &Repository,
-    target: &Repository,
-    blob: Descriptor,
-) -> Result<Option<BuiltLayer>, OpsError> {
-    let action = if from == target || means.registry.blob_size(target, &blob.digest).await?.is_some() {
-        Action::Hit
-    } else if means.registry.mount(target, &blob.digest, from).await? == Mounted::Yes {
-        means.traffic.mounted(blob.size);
-        Action::Mount
-    } else {
-        transfer::copy(means, target, &blob, from, blob.digest.short()).await?;
-        Action::Copy
+        Output::DockerArchive(path) => vec![Locator::DockerArchive { path: path.clone(), names }],
     };
-    let is_layer = blob.media_type.layer_compression().is_some();
-    let title = "parent layer".to_owned();
-    Ok(is_layer.then_some(BuiltLayer { key: None, kind: LayerKind::Parent, title, descriptor: blob, action }))
+    let collection = Collection::gather(means, &named.to_string(), &source, document.clone(), false).await?;
+    let mut done = copy::to_all(means, &source, &collection, &targets).await?;
+    let items = if done.is_empty() { Vec::new() } else { done.swap_remove(0).items };
+    let layers = items.into_iter().filter(|item| item.kind == ItemKind::Layer).map(|item| BuiltLayer {
+        key: None,
+        kind: LayerKind::Parent,
+        title: "parent layer".to_owned(),
+        descriptor: item.descriptor,
+        action: item.action,
+    });
+    Ok(Done { document, platforms, layers: layers.collect(), reused: false })
 }

@@ -25,6 +25,18 @@ pub struct Moved {
     pub mounted: u64,
 }
 
+impl Moved {
+    /// What was moved after `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            downloaded: self.downloaded - earlier.downloaded,
+            uploaded: self.uploaded - earlier.uploaded,
+            mounted: self.mounted - earlier.mounted,
+        }
+    }
+}
+
 impl Traffic {
     /// Counts bytes that came.
     pub fn downloaded(&self, bytes: u64) {

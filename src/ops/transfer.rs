@@ -46,18 +46,22 @@ pub(super) async fn copy(
     name: &str,
 ) -> Result<(), OpsError> {
     let task = Task::start(&means.reporter, Work::Copy, name, Some(blob.size));
+    push(means, to, blob, body(means, from, blob), &task).await
+}
+
+/// The bytes of `blob` in `from`, counted as they come; opened when they are first wanted.
+pub(super) fn body(means: &Means, from: &Repository, blob: &Descriptor) -> BlobBody {
     let (registry, source, wanted) = (Arc::clone(&means.registry), from.clone(), blob.clone());
     let traffic = Arc::clone(&means.traffic);
-    let body = BlobBody::Stream(Arc::new(move || {
+    BlobBody::Stream(Arc::new(move |offset| {
         let (registry, source, wanted) = (Arc::clone(&registry), source.clone(), wanted.clone());
         let traffic = Arc::clone(&traffic);
         Box::pin(async move {
-            let stream = registry.read_blob(&source, &wanted).await?;
+            let stream = registry.read_blob_from(&source, &wanted, offset).await?;
             let counted = stream.inspect_ok(move |bytes| traffic.downloaded(bytes.len() as u64));
             Ok(Box::pin(counted) as crate::registry::BlobStream)
         })
-    }));
-    push(means, to, blob, body, &task).await
+    }))
 }
 
 /// Pushes the file at `path`, which holds `blob`.
@@ -80,7 +84,9 @@ pub(super) async fn push_file(
 /// # Errors
 /// Fails when the store has lost it or the registry refuses.
 pub(super) async fn push_stored(means: &Means, to: &Repository, blob: &Descriptor, name: &str) -> Result<(), OpsError> {
-    match means.store.verified(&blob.digest)? {
+    let (store, digest) = (means.store.clone(), blob.digest.clone());
+    let verified = tokio::task::spawn_blocking(move || store.verified(&digest));
+    match verified.await.map_err(OpsError::Worker)?? {
         Some(path) => push_file(means, to, blob, path, name).await,
         None => Err(OpsError::LostBlob { digest: blob.digest.to_string() }),
     }
@@ -101,7 +107,17 @@ pub(super) async fn push_bytes(
     push(means, to, blob, BlobBody::Bytes(bytes.into()), &task).await
 }
 
-async fn push(means: &Means, to: &Repository, blob: &Descriptor, body: BlobBody, task: &Task) -> Result<(), OpsError> {
+/// Pushes `body`, counting what goes.
+///
+/// # Errors
+/// Fails when the bytes cannot be had, or the registry refuses.
+pub(super) async fn push(
+    means: &Means,
+    to: &Repository,
+    blob: &Descriptor,
+    body: BlobBody,
+    task: &Task,
+) -> Result<(), OpsError> {
     let moved = |bytes: u64| {
         means.traffic.uploaded(bytes);
         task.advance(bytes);

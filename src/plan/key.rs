@@ -24,7 +24,21 @@ pub struct ResolutionKey(pub Digest);
 #[serde(transparent)]
 pub struct PlanKey(pub Digest);
 
+/// How all tags of ours begin; those of people do not.
+const OURS: &str = "lapstrake-";
+
+/// Whether a tag is one of ours: of a plan key, of a resolution key, or of a parent's index.
+pub fn is_key_tag(tag: &str) -> bool {
+    tag.starts_with(OURS)
+}
+
 impl PlanKey {
+    /// Whether a tag is one that [`PlanKey::tag`] gives.
+    pub fn is_tag(tag: &str) -> bool {
+        let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        tag.strip_prefix(OURS).is_some_and(|key| key.len() == 40 && key.bytes().all(hex))
+    }
+
     /// The tag under which an image with this key is kept beside the tags that people use.
     pub fn tag(&self) -> String {
         format!("lapstrake-{}", &self.0.hex()[..40])
@@ -105,5 +119,8 @@ mod tests {
     fn plan_tag_is_a_valid_tag() {
         let tag = PlanKey(Digest::of(b"x")).tag();
         assert!(tag.len() <= 128 && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+        assert!(PlanKey::is_tag(&tag) && is_key_tag(&tag));
+        let other = ResolutionKey(Digest::of(b"x")).tag();
+        assert!(!PlanKey::is_tag(&other) && is_key_tag(&other));
     }
 }

@@ -27,7 +27,7 @@ pub(super) enum Action {
     Delete,
 }
 
-/// The rights that a request needs.
+/// The rights that a request needs; with an empty path, none but to be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rights {
     pub(super) path: String,
@@ -43,6 +43,9 @@ impl Rights {
 
     /// The scope of the target (distribution, "Token Scope").
     pub(super) fn scope(&self) -> String {
+        if self.path.is_empty() {
+            return "login".to_owned();
+        }
         let actions = match self.action {
             Action::Pull => "pull",
             Action::Push => "pull,push",
@@ -173,7 +176,8 @@ impl Auth {
     async fn identity(&self, path: &str) -> Result<Option<Identity>, RegistryError> {
         // Held during the lookup: a helper is asked once, however many tasks want to know.
         let mut identities = self.identities.lock().await;
-        if let Some(known) = identities.get(path) {
+        let is_old = |known: &&Option<Identity>| known.as_ref().is_some_and(Identity::is_old);
+        if let Some(known) = identities.get(path).filter(|known| !is_old(known)) {
             return Ok(known.clone());
         }
         let found = self.keychain.identity(&self.domain, path).await;
@@ -197,6 +201,8 @@ impl Auth {
         }
         let scope = slot.rights.scope();
         let fetched = match slot.rights.mount_scope() {
+            // A token for nothing in particular proves that the login is accepted.
+            None if rights.path.is_empty() => token::fetch(request, &[], transport, retry).await?,
             Some(mount) => match token::fetch(request, &[&scope, &mount], transport, retry).await {
                 Err(RegistryError::Unauthorized { .. } | RegistryError::Status { status: 400..=499, .. }) => {
                     token::fetch(request, &[&scope], transport, retry).await?

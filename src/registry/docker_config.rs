@@ -46,7 +46,7 @@ impl DockerKeychain {
                     Source::Entry { key, entry } => {
                         let broken = |()| KeychainError::Auth { path: file.clone(), key: key.to_owned() };
                         let source = file.display().to_string();
-                        entry.credential().map_err(broken)?.map(|credential| Identity { credential, source })
+                        entry.credential().map_err(broken)?.map(|credential| Identity::new(credential, source))
                     }
                 };
                 if found.is_some() {
@@ -71,7 +71,7 @@ impl DockerKeychain {
             }
         };
         let source = format!("docker-credential-{name}");
-        Ok(credential.map(|credential| Identity { credential, source }))
+        Ok(credential.map(|credential| Identity::new(credential, source)))
     }
 }
 
@@ -85,18 +85,20 @@ fn load(files: &[PathBuf]) -> Result<Vec<(PathBuf, DockerConfig)>, KeychainError
     let mut loaded = Vec::new();
     for path in files {
         if let Some(text) = read(path)? {
-            let config = DockerConfig::parse(&text).map_err(|error| KeychainError::Malformed {
-                path: path.clone(),
-                line: error.line(),
-                column: error.column(),
-            })?;
+            let config = DockerConfig::parse(&text).map_err(|error| malformed(path, &error))?;
             loaded.push((path.clone(), config));
         }
     }
     Ok(loaded)
 }
 
-fn read(path: &Path) -> Result<Option<String>, KeychainError> {
+/// Names the place of an error in a file of credentials, without what stands there.
+pub(super) fn malformed(path: &Path, error: &serde_json::Error) -> KeychainError {
+    KeychainError::Malformed { path: path.to_owned(), line: error.line(), column: error.column() }
+}
+
+/// The text of a file of credentials; `None` when there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<String>, KeychainError> {
     let unreadable = |source| KeychainError::Unreadable { path: path.to_owned(), source };
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
@@ -155,11 +157,14 @@ impl DockerConfig {
     /// In Docker's order: the registry's own helper, or else the store for all; then the entries of the file, the most
     /// special first.
     fn sources(&self, domain: &str, path: &str) -> Vec<Source<'_>> {
-        let server = if HUB_NAMES.contains(&domain) { HUB_KEY } else { domain };
-        let own = self.cred_helpers.iter().flatten().find(|(key, _)| is_for(key, domain)).map(|(_, name)| name);
-        let helper = own.or(self.creds_store.as_ref()).filter(|name| !name.is_empty());
-        let helper = helper.map(|name| Source::Helper { name, server: server.to_owned() });
+        let helper = self.helper(domain).map(|name| Source::Helper { name, server: key_of(domain).to_owned() });
         helper.into_iter().chain(self.entries(domain, path)).collect()
+    }
+
+    /// The name of the helper for the registry `domain`: its own, or else the store for all.
+    pub(super) fn helper(&self, domain: &str) -> Option<&str> {
+        let own = self.cred_helpers.iter().flatten().find(|(key, _)| is_for(key, domain)).map(|(_, name)| name);
+        own.or(self.creds_store.as_ref()).map(String::as_str).filter(|name| !name.is_empty())
     }
 
     fn entries(&self, domain: &str, path: &str) -> Vec<Source<'_>> {
@@ -221,8 +226,18 @@ fn decode(auth: &str) -> Result<(String, String), ()> {
     Ok((username.to_owned(), password.trim_matches('\0').to_owned()))
 }
 
+/// The key that Docker uses for the registry `domain`, in files and towards helpers.
+pub(super) fn key_of(domain: &str) -> &str {
+    if HUB_NAMES.contains(&domain) { HUB_KEY } else { domain }
+}
+
+/// Whether `domain` is one of Docker Hub's names.
+pub(super) fn is_hub(domain: &str) -> bool {
+    HUB_NAMES.contains(&domain)
+}
+
 /// Whether a key of the file speaks of `place`, a host or a host with a path.
-fn is_for(key: &str, place: &str) -> bool {
+pub(super) fn is_for(key: &str, place: &str) -> bool {
     let host = hostname(key);
     let after_scheme = key.split_once("://").map_or(key, |(_, rest)| rest);
     let path = after_scheme.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');

@@ -2,10 +2,14 @@
 //!
 //! No variant holds a credential, a signed URL's query, or unsanitised text of a server.
 
+use std::error::Error;
 use std::path::PathBuf;
 
+use super::cloud;
+use super::failure::TlsFault;
 use super::keychain::KeychainError;
 use super::origin::{Detour, OriginError};
+use super::proxy::ProxyError;
 use crate::diagnostic::Diagnose;
 use crate::oci::{Digest, DigestError, DocumentError};
 
@@ -43,10 +47,12 @@ pub enum RegistryError {
         source: reqwest::Error,
     },
     /// The host's certificate is not accepted, or the handshake fails.
-    #[error("no trusted TLS connection to `{host}`")]
+    #[error("no trusted TLS connection to `{host}`: {fault}")]
     Tls {
         /// The host.
         host: String,
+        /// What is wrong.
+        fault: TlsFault,
         /// Why.
         #[source]
         source: reqwest::Error,
@@ -54,6 +60,37 @@ pub enum RegistryError {
     /// The host speaks plain http where https is asked for.
     #[error("`{host}` does not speak https")]
     PlainHttp {
+        /// The host.
+        host: String,
+    },
+    /// The host speaks something else where plain http is asked for.
+    #[error("`{host}` does not answer in plain http")]
+    NotHttp {
+        /// The host.
+        host: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The proxy on the way to the host cannot be used.
+    #[error(transparent)]
+    ProxyForm(ProxyError),
+    /// The proxy on the way to the host cannot be reached, or makes no connection to it.
+    #[error("no way to `{host}` through the proxy {proxy}")]
+    Proxy {
+        /// The proxy and who names it.
+        proxy: String,
+        /// The host.
+        host: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The proxy on the way to the host wants to know who we are, or does not know us.
+    #[error("the proxy {proxy} wants another login on the way to `{host}`")]
+    ProxyLogin {
+        /// The proxy and who names it.
+        proxy: String,
         /// The host.
         host: String,
     },
@@ -156,6 +193,14 @@ pub enum RegistryError {
     NotFound {
         /// The reference, or the repository with the digest.
         what: String,
+    },
+    /// The registry makes no repository of itself, and this one is not there.
+    #[error("repository `{repository}` does not exist{detail}")]
+    NoRepository {
+        /// The repository.
+        repository: String,
+        /// What the registry says, with a colon in front.
+        detail: String,
     },
     /// A manifest refers to something that the registry does not have.
     #[error("`{repository}` lacks what the manifest refers to{detail}")]
@@ -270,9 +315,22 @@ impl RegistryError {
     /// Whether the same request may fare better another time.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Interrupted { .. } | Self::Stalled { .. } | Self::RateLimited { .. } | Self::Refused { .. } => true,
+            Self::Stalled { .. } | Self::RateLimited { .. } | Self::Refused { .. } | Self::Proxy { .. } => true,
+            Self::Interrupted { source, .. } => !is_this_machines(source),
+            Self::UnknownHost { source, .. } => has_no_answer_now(source),
             Self::Status { status, .. } => reqwest::StatusCode::from_u16(*status).is_ok_and(super::retry::is_transient),
             _ => false,
+        }
+    }
+
+    /// How often the request was tried, when the error says so.
+    pub(super) fn tries(&self) -> Option<u32> {
+        match self {
+            Self::Interrupted { tries, .. }
+            | Self::Stalled { tries, .. }
+            | Self::RateLimited { tries, .. }
+            | Self::Status { tries, .. } => Some(*tries),
+            _ => None,
         }
     }
 
@@ -290,6 +348,32 @@ impl RegistryError {
     }
 }
 
+/// Whether `holds` for an error or one of its causes; an I/O error hides the one that it wraps.
+fn any_cause(error: &(dyn Error + 'static), holds: &dyn Fn(&(dyn Error + 'static)) -> bool) -> bool {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    holds(error)
+        || wrapped.is_some_and(|wrapped| any_cause(wrapped, holds))
+        || error.source().is_some_and(|source| any_cause(source, holds))
+}
+
+/// Whether a connection failed because this machine refuses or cannot do something: that does not pass.
+fn is_this_machines(error: &(dyn Error + 'static)) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    any_cause(error, &|cause| {
+        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        matches!(kind, Some(PermissionDenied | ReadOnlyFilesystem | StorageFull))
+    })
+}
+
+/// Whether the name server gave no answer (EAI_AGAIN of getaddrinfo), in the words of the C libraries; a name that it
+/// does not know it will not know later.
+fn has_no_answer_now(error: &(dyn Error + 'static)) -> bool {
+    any_cause(error, &|cause| {
+        let text = cause.to_string().to_ascii_lowercase();
+        text.contains("temporary failure in name resolution") || text.ends_with("lookup address information: try again")
+    })
+}
+
 impl Diagnose for RegistryError {
     fn hint(&self) -> Option<String> {
         Some(match self {
@@ -299,8 +383,17 @@ impl Diagnose for RegistryError {
             }
             Self::Refused { .. } => "check the host and port, and that the registry runs".to_owned(),
             Self::Setup(_) => "check that the platform's CA certificates or SSL_CERT_FILE can be read".to_owned(),
-            Self::Tls { .. } => {
-                "if the registry's CA is your own, give its certificate, or set SSL_CERT_FILE".to_owned()
+            Self::Tls { host, fault, .. } => fault.cure(host),
+            Self::NotHttp { host, .. } => {
+                format!("if `{host}` speaks https, take it off the registries that are spoken to by plain http")
+            }
+            Self::ProxyForm(source) => return source.hint(),
+            Self::Proxy { .. } => {
+                "check the proxy's URL, or name hosts that need no proxy in NO_PROXY, separated by commas".to_owned()
+            }
+            Self::ProxyLogin { .. } => {
+                "put user and password into the proxy's URL, percent-encoded: `http://user:password@host:port`"
+                    .to_owned()
             }
             Self::PlainHttp { host } => {
                 format!("if the network between is yours, allow it with `--insecure-registry {host}`")
@@ -309,20 +402,25 @@ impl Diagnose for RegistryError {
                 "run again: what was done is kept; behind a proxy, check its limits".to_owned()
             }
             Self::Keychain { source, .. } => return source.hint(),
-            Self::Unauthorized { host, .. } => {
-                format!(
-                    "log in with `docker login {host}`, or set LAPSTRAKE_USERNAME and LAPSTRAKE_PASSWORD for the target"
-                )
+            Self::Unauthorized { host, identity, .. } => {
+                let own = cloud::login_of(host).filter(|_| *identity == super::auth::describe(None));
+                own.unwrap_or_else(|| {
+                    format!("log in with `lapstrake login {host}`, or configure a credential helper for it")
+                })
             }
-            Self::Denied { .. } => {
-                "ask for that right on the repository, check that it exists, or log in as somebody else".to_owned()
-            }
+            Self::Denied { host, .. } => match super::known::of_host(host).cure {
+                Some(cure) => cure.to_owned(),
+                None => {
+                    "ask for that right on the repository, check that it exists, or log in as somebody else".to_owned()
+                }
+            },
             Self::Realm { .. } | Self::Detour { .. } | Self::Redirects { .. } => {
                 "no credential went there; check the registry's own configuration (its external URL)".to_owned()
             }
             Self::NotFound { .. } => {
                 "check repository, tag and digest; some registries say so where a login is needed".to_owned()
             }
+            Self::NoRepository { repository, .. } => cloud::making_of(repository),
             Self::RateLimited { .. } => "log in for a higher limit, or wait".to_owned(),
             Self::Challenge { host } => {
                 format!("see that `{host}` is a registry, and that no proxy answers in its place")
@@ -350,10 +448,17 @@ pub(super) fn detail(body: &[u8], secrets: &[String]) -> String {
         return String::new();
     }
     let mut text = format!(": {}", said.join("; "));
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret.as_str(), "[secret]");
+    for form in secrets.iter().filter(|secret| !secret.is_empty()).flat_map(|secret| forms(secret)) {
+        text = text.replace(&form, "[secret]");
     }
     sanitize(&text)
+}
+
+/// The forms in which a server may repeat a secret: as it is, in base64, percent-encoded.
+fn forms(secret: &str) -> [String; 3] {
+    let percent = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, secret);
+    [secret.to_owned(), base64, percent]
 }
 
 /// The codes in an error's body.
@@ -399,14 +504,37 @@ mod tests {
             (r#"{"errors":[{"code":"A"},{"message":"b hunter2"}]}"#, ": A; b [secret]"),
             (r#"{"details":"incorrect username or password"}"#, ": incorrect username or password"),
             (r#"{"errors":[{"code":"X","message":"\u202egnp.exe"}]}"#, ": X:  gnp.exe"),
+            (r#"{"message":"c=aHVudGVyMjo and hunter2%3A or hunter2:"}"#, ": c=[secret] and [secret] or [secret]"),
             ("<html>", ""),
             (r#"{"errors":[]}"#, ""),
             ("[1]", ""),
         ] {
-            assert_eq!(detail(body.as_bytes(), &["hunter2".into()]), expected);
+            assert_eq!(detail(body.as_bytes(), &["hunter2:".into(), "hunter2".into()]), expected);
         }
         let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(9000));
         assert_eq!(detail(long.as_bytes(), &[]).chars().count(), 300);
+    }
+
+    #[test]
+    fn only_what_may_pass_counts_as_passing() {
+        use std::io::{Error as Io, ErrorKind};
+        let nested = |inner: Io| Io::other(Io::other(inner));
+        for (kind, expected) in [
+            (ErrorKind::PermissionDenied, true),
+            (ErrorKind::StorageFull, true),
+            (ErrorKind::ConnectionReset, false),
+            (ErrorKind::TimedOut, false),
+        ] {
+            assert_eq!(is_this_machines(&nested(Io::from(kind))), expected, "{kind}");
+        }
+        for (text, expected) in [
+            ("failed to lookup address information: Temporary failure in name resolution", true),
+            ("failed to lookup address information: Try again", true),
+            ("failed to lookup address information: Name or service not known", false),
+            ("failed to lookup address information: Name does not resolve", false),
+        ] {
+            assert_eq!(has_no_answer_now(&nested(Io::other(text))), expected, "{text}");
+        }
     }
 
     #[test]

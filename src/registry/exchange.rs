@@ -10,10 +10,13 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::{Method, Request, Response, StatusCode};
 use url::Url;
 
-use super::auth::{Auth, Authorization, Rights, is_own, lock};
+use super::auth::{Action, Auth, Authorization, Rights, is_own, lock};
 use super::error::{self, RegistryError};
+use super::flights::Flights;
+use super::manners::Manners;
+use super::mount::Sessions;
 use super::origin::{Origin, place, validate_redirect};
-use super::push::Sessions;
+use super::pool::{Place, Pools};
 use super::retry::{RetryPolicy, is_transient};
 use super::transport::{Size, Transport};
 
@@ -26,6 +29,9 @@ pub(super) struct Host {
     pub(super) origin: Origin,
     pub(super) auth: Auth,
     pub(super) sessions: Sessions,
+    pub(super) manners: Manners,
+    pub(super) pools: Pools,
+    pub(super) flights: Flights,
     /// Until when the registry wants to be left alone.
     quiet_until: Mutex<Option<Instant>>,
 }
@@ -54,12 +60,22 @@ pub(super) struct Answer {
     pub(super) response: Response,
     pub(super) carried: Authorization,
     pub(super) tries: u32,
+    /// The place that the request takes at its registry, until the answer is dropped.
+    pub(super) place: Option<Place>,
 }
 
 impl Host {
     pub(super) fn new(domain: &str, origin: Origin, auth: Auth) -> Arc<Self> {
-        let domain = domain.to_owned();
-        Arc::new(Self { domain, origin, auth, sessions: Sessions::default(), quiet_until: Mutex::default() })
+        Arc::new(Self {
+            domain: domain.to_owned(),
+            origin,
+            auth,
+            sessions: Sessions::default(),
+            manners: Manners::of(domain),
+            pools: Pools::default(),
+            flights: Flights::default(),
+            quiet_until: Mutex::default(),
+        })
     }
 
     /// The URL of `path`, which begins with `/v2/`.
@@ -101,19 +117,19 @@ impl Exchange {
         let mut failures = 0;
         loop {
             let sent = self.once(host, ask).await;
-            let again = match &sent {
-                Ok((response, _)) => is_transient(response.status()),
-                Err(error) => error.is_transient(),
+            let (again, most) = match &sent {
+                Ok(answer) => (is_transient(answer.response.status()), self.retry.tries),
+                Err(error) => (error.is_transient(), self.retry.tries_after(error)),
             };
             failures += u32::from(again);
-            if again && failures < self.retry.tries {
-                let headers = sent.as_ref().ok().map(|(response, _)| response.headers());
-                self.wait(host, failures, headers, &ask.url).await;
+            if again && failures < most {
+                let headers = sent.ok().map(|answer| answer.response.headers().clone());
+                self.wait(host, failures, headers.as_ref(), &ask.action).await;
                 continue;
             }
             let tries = failures.max(1);
-            let (response, carried) = sent.map_err(|error| error.after(tries))?;
-            return Ok(Answer { response, carried, tries });
+            let answer = sent.map_err(|error| if most == 0 { error } else { error.after(tries) })?;
+            return Ok(Answer { tries, ..answer });
         }
     }
 
@@ -124,20 +140,38 @@ impl Exchange {
         }
     }
 
-    /// Waits before another try: as long as the registry asks for, which then holds for all tasks, or as we choose.
-    pub(super) async fn wait(&self, host: &Host, failures: u32, headers: Option<&HeaderMap>, url: &Url) {
+    /// Waits before another try at `action`: as long as the registry asks for, which then holds for all tasks, or as
+    /// we choose.
+    pub(super) async fn wait(&self, host: &Host, failures: u32, headers: Option<&HeaderMap>, action: &str) {
         match headers.and_then(|headers| self.retry.asked_wait(headers)) {
             Some(asked) => {
                 host.keep_quiet(asked);
                 tokio::time::sleep(asked).await;
             }
-            None => tokio::time::sleep(self.retry.wait(failures, url.as_str())).await,
+            None => tokio::time::sleep(self.retry.wait(failures, action)).await,
         }
     }
 
-    /// One try: follows redirects, and replays once when the registry wants another authorization.
-    pub(super) async fn once(&self, host: &Host, ask: &Ask) -> Result<(Response, Authorization), RegistryError> {
+    /// One try, as soon as there is a place for it at the registry: follows redirects, and replays once when the
+    /// registry wants another authorization.
+    pub(super) async fn once(&self, host: &Host, ask: &Ask) -> Result<Answer, RegistryError> {
+        let pool = match ask.size {
+            Size::Small => &host.pools.small,
+            Size::Bulk => &host.pools.download,
+        };
+        let place = pool.place().await;
         host.respect_quiet().await;
+        let (response, carried) = self.authorized(host, ask).await?;
+        match response.status().as_u16() {
+            429 | 503 => place.busy(),
+            status if status < 500 => place.well(),
+            _ => {}
+        }
+        host.manners.recognise(response.headers());
+        Ok(Answer { response, carried, tries: 1, place: Some(place) })
+    }
+
+    async fn authorized(&self, host: &Host, ask: &Ask) -> Result<(Response, Authorization), RegistryError> {
         let carried = self.authorization(host, &ask.rights).await?;
         let response = self.follow(host, ask, &carried).await?;
         if !wants_other_identity(&response, host) {
@@ -201,7 +235,7 @@ impl Exchange {
         what: &str,
         answer: Answer,
     ) -> (RegistryError, Vec<String>) {
-        let Answer { response, carried, tries } = answer;
+        let Answer { response, carried, tries, .. } = answer;
         let status = response.status();
         let answered_by = place(response.url());
         let own = is_own(response.url(), &host.origin);
@@ -217,6 +251,9 @@ impl Exchange {
             }
             _ if has("MANIFEST_BLOB_UNKNOWN") => {
                 RegistryError::MissingParts { repository: format!("{host}/{}", ask.rights.path), detail }
+            }
+            StatusCode::NOT_FOUND if has("NAME_UNKNOWN") && ask.rights.action == Action::Push => {
+                RegistryError::NoRepository { repository: format!("{host}/{}", ask.rights.path), detail }
             }
             StatusCode::NOT_FOUND => RegistryError::NotFound { what: what.to_owned() },
             status => RegistryError::Status {

@@ -1,12 +1,14 @@
-//! Credential helpers: `docker-credential-NAME get` as a child process, bounded in time and output.
+//! Credential helpers: `docker-credential-NAME get|store|erase` and other programs that print a credential, as child
+//! processes, bounded in time and output.
 //!
-//! What a helper prints is never shown: it may be a secret.
+//! What such a program prints is never shown: it may be a secret. Secrets go to it by its stdin, never as an argument.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
@@ -66,32 +68,100 @@ struct Answer {
     secret: String,
 }
 
+#[derive(Serialize)]
+struct Kept<'a> {
+    #[serde(rename = "ServerURL")]
+    server: &'a str,
+    #[serde(rename = "Username")]
+    username: &'a str,
+    #[serde(rename = "Secret")]
+    secret: &'a str,
+}
+
 /// Asks the helper `name` for the credential of `server`; `None` when it holds none.
 ///
 /// # Errors
 /// Fails when the helper is missing, fails for another reason than an unknown server, takes too long, prints too
 /// much, or answers in another form.
 pub(super) async fn ask(name: &str, server: &str, helpers: &Helpers) -> Result<Option<Credential>, HelperError> {
-    if name.is_empty() || name.contains(['/', '\\', '\0']) {
-        return Err(HelperError::Name);
-    }
-    server_url(server)?;
-    let mut child = start(name, helpers)?;
-    let group = child.id();
-    let answer = tokio::time::timeout(helpers.patience, talk(&mut child, server)).await;
-    if !matches!(answer, Ok(Ok(_))) {
-        end_group(group);
-    }
-    let (status, output) = answer.map_err(|_| HelperError::TimedOut(helpers.patience.as_secs()))??;
+    let (status, output) = call(name, "get", server, server.as_bytes(), helpers).await?;
     if !status.success() {
-        let said = String::from_utf8_lossy(&output);
-        return if said.trim() == NOT_FOUND { Ok(None) } else { Err(HelperError::Failed(status)) };
+        return if is_unknown(&output) { Ok(None) } else { Err(HelperError::Failed(status)) };
     }
     let Answer { username, secret } = serde_json::from_slice(&output).map_err(|_| HelperError::Junk)?;
     Ok(Some(match username.as_str() {
         "<token>" => Credential::IdentityToken(secret),
         _ => Credential::Password { username, password: secret },
     }))
+}
+
+/// Gives the helper `name` a password to keep for `server`.
+///
+/// # Errors
+/// Fails when the helper is missing, fails or takes too long.
+pub(super) async fn store(
+    name: &str,
+    server: &str,
+    username: &str,
+    secret: &str,
+    helpers: &Helpers,
+) -> Result<(), HelperError> {
+    let kept = serde_json::to_vec(&Kept { server, username, secret }).map_err(|_| HelperError::Junk)?;
+    let (status, _) = call(name, "store", server, &kept, helpers).await?;
+    if status.success() { Ok(()) } else { Err(HelperError::Failed(status)) }
+}
+
+/// Makes the helper `name` forget what it keeps for `server`; says whether it did not say that it keeps nothing.
+///
+/// # Errors
+/// Fails when the helper is missing, fails for another reason than an unknown server, or takes too long.
+pub(super) async fn erase(name: &str, server: &str, helpers: &Helpers) -> Result<bool, HelperError> {
+    let (status, output) = call(name, "erase", server, server.as_bytes(), helpers).await?;
+    match status.success() {
+        true => Ok(true),
+        false if is_unknown(&output) => Ok(false),
+        false => Err(HelperError::Failed(status)),
+    }
+}
+
+/// What the program `words[0]` prints when it is run with the other words as arguments and `variables` as its whole
+/// environment.
+///
+/// # Errors
+/// Fails when the program is missing, fails, takes too long or prints too much.
+pub(super) async fn printed_by(
+    words: &[String],
+    variables: &BTreeMap<String, String>,
+    patience: Duration,
+) -> Result<Vec<u8>, HelperError> {
+    let (program, arguments) = words.split_first().ok_or(HelperError::Missing)?;
+    let mut command = command(program);
+    command.args(arguments).env_clear().envs(variables);
+    let (status, output) = run(command, &[], patience).await?;
+    if status.success() { Ok(output) } else { Err(HelperError::Failed(status)) }
+}
+
+fn is_unknown(output: &[u8]) -> bool {
+    String::from_utf8_lossy(output).trim() == NOT_FOUND
+}
+
+async fn call(
+    name: &str,
+    action: &str,
+    server: &str,
+    input: &[u8],
+    helpers: &Helpers,
+) -> Result<(ExitStatus, Vec<u8>), HelperError> {
+    if name.is_empty() || name.contains(['/', '\\', '\0']) {
+        return Err(HelperError::Name);
+    }
+    server_url(server)?;
+    let mut command = command(&format!("docker-credential-{name}"));
+    command.arg(action);
+    if let Some(path) = &helpers.path {
+        command.env("PATH", path);
+    }
+    run(command, input, helpers.patience).await
 }
 
 /// The address of a registry in the form of the helper protocol: `[scheme:]//host[:port][/path]`, without a query.
@@ -114,22 +184,28 @@ pub fn server_url(server: &str) -> Result<String, HelperError> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place where credential helpers are started")]
-fn start(name: &str, helpers: &Helpers) -> Result<Child, HelperError> {
-    let mut command = Command::new(format!("docker-credential-{name}"));
-    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    command.kill_on_drop(true).process_group(0);
-    if let Some(path) = &helpers.path {
-        command.env("PATH", path);
-    }
-    command.spawn().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => HelperError::Missing,
-        _ => HelperError::Run(error),
-    })
+fn command(program: &str) -> Command {
+    Command::new(program)
 }
 
-async fn talk(child: &mut Child, server: &str) -> Result<(std::process::ExitStatus, Vec<u8>), HelperError> {
+async fn run(mut command: Command, input: &[u8], patience: Duration) -> Result<(ExitStatus, Vec<u8>), HelperError> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.kill_on_drop(true).process_group(0);
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => HelperError::Missing,
+        _ => HelperError::Run(error),
+    })?;
+    let group = child.id();
+    let answer = tokio::time::timeout(patience, talk(&mut child, input)).await;
+    if !matches!(answer, Ok(Ok(_))) {
+        end_group(group);
+    }
+    answer.map_err(|_| HelperError::TimedOut(patience.as_secs()))?
+}
+
+async fn talk(child: &mut Child, input: &[u8]) -> Result<(ExitStatus, Vec<u8>), HelperError> {
     if let Some(mut stdin) = child.stdin.take() {
-        match stdin.write_all(server.as_bytes()).await {
+        match stdin.write_all(input).await {
             // A helper may answer, or fail, without having listened.
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(HelperError::Run(error)),
             _ => drop(stdin),
@@ -194,6 +270,17 @@ mod tests {
         assert!(matches!(ask("flood", "a.test", &helpers).await, Err(HelperError::Flood)));
         assert!(matches!(ask("absent", "a.test", &helpers).await, Err(HelperError::Missing)));
         assert!(matches!(ask("../good", "a.test", &helpers).await, Err(HelperError::Name)));
+        helper(
+            at,
+            "keeps",
+            r#"[ "$1" = store ] && [ "$(cat)" = '{"ServerURL":"a.test","Username":"me","Secret":"pw"}' ]"#,
+        );
+        store("keeps", "a.test", "me", "pw", &helpers).await.unwrap();
+        assert!(matches!(store("keeps", "a.test", "me", "other", &helpers).await, Err(HelperError::Failed(_))));
+        helper(at, "erases", r#"[ "$1" = erase ] && [ "$(cat)" = a.test ]"#);
+        assert!(erase("erases", "a.test", &helpers).await.unwrap());
+        assert!(!erase("none", "a.test", &helpers).await.unwrap());
+        assert!(matches!(erase("fails", "a.test", &helpers).await, Err(HelperError::Failed(_))));
         let started = Instant::now();
         assert!(matches!(ask("hangs", "a.test", &helpers).await, Err(HelperError::TimedOut(2))));
         assert!(started.elapsed() < Duration::from_secs(10));

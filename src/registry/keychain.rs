@@ -5,9 +5,11 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 
+use super::cloud::CloudError;
 use super::helper_process::HelperError;
 use crate::diagnostic::Diagnose;
 
@@ -44,6 +46,20 @@ pub struct Identity {
     pub credential: Credential,
     /// Where it was found: a file's path, a helper's name, a flag.
     pub source: String,
+    /// When to look it up anew, some time before it ends; `None` when it is not known to end.
+    pub renew_at: Option<Instant>,
+}
+
+impl Identity {
+    /// An identity that is not known to end.
+    pub fn new(credential: Credential, source: impl Into<String>) -> Self {
+        Self { credential, source: source.into(), renew_at: None }
+    }
+
+    /// Whether it is time to look it up anew.
+    pub fn is_old(&self) -> bool {
+        self.renew_at.is_some_and(|at| at <= Instant::now())
+    }
 }
 
 /// A lookup under way.
@@ -107,6 +123,24 @@ pub enum KeychainError {
         #[source]
         source: HelperError,
     },
+    /// A file of credentials cannot be written.
+    #[error("cannot write credentials to `{}`", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A cloud's own source of credentials is there and broken.
+    #[error("the credential from `{found_in}` cannot be had")]
+    Cloud {
+        /// The source, as the cloud's documentation names it.
+        found_in: String,
+        /// Why.
+        #[source]
+        source: Box<CloudError>,
+    },
 }
 
 impl Diagnose for KeychainError {
@@ -114,8 +148,10 @@ impl Diagnose for KeychainError {
         Some(match self {
             Self::Unreadable { .. } => "make the file readable, or point DOCKER_CONFIG at another directory".to_owned(),
             Self::Malformed { .. } | Self::TooLarge { .. } | Self::Auth { .. } => {
-                "mend the file, or log in again with `docker login`".to_owned()
+                "mend the file, or move it away and log in again with `lapstrake login`".to_owned()
             }
+            Self::Unwritable { .. } => "see that the folder is yours and its disk has room".to_owned(),
+            Self::Cloud { source, .. } => return source.hint(),
             Self::Helper { helper, server, source } => match source {
                 HelperError::Missing => format!(
                     "install `docker-credential-{helper}` in PATH, or remove it from `credHelpers` or `credsStore`"
@@ -176,7 +212,7 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         let password = Credential::Password { username: "user".into(), password: "hunter2".into() };
-        let identity = Identity { credential: password, source: "a flag".into() };
+        let identity = Identity::new(password, "a flag");
         let token = Credential::IdentityToken("hunter2".into());
         assert!(!format!("{identity:?} {token:?}").contains("hunter2"));
     }
@@ -185,7 +221,7 @@ mod tests {
     async fn the_first_keychain_that_knows_answers() {
         let given = |domain: &str, source: &str| -> Arc<dyn Keychain> {
             let credential = Credential::RegistryToken("t".into());
-            Arc::new(Given { domain: domain.into(), identity: Identity { credential, source: source.into() } })
+            Arc::new(Given { domain: domain.into(), identity: Identity::new(credential, source) })
         };
         let chain =
             Chain(vec![Arc::new(Anonymous), given("a.test", "one"), given("b.test", "two"), given("a.test", "three")]);

@@ -12,7 +12,7 @@ use futures_util::stream;
 use super::auth::lock;
 use super::contract::{BlobBody, BlobStream, Mounted, Pending, Registry, blob_name};
 use super::error::RegistryError;
-use super::push::referrer;
+use super::referrers::referrer;
 use crate::oci::{Descriptor, Digest, Digester, Document, MediaType, Reference, Repository};
 
 const PIECE: usize = 64 * 1024;
@@ -103,7 +103,7 @@ impl Memory {
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), RegistryError> {
         let what = blob_name(to, &blob.digest);
-        let mut stream = body.open().await?;
+        let mut stream = body.open(0).await?;
         let mut bytes = Vec::new();
         let mut digester = Digester::new(blob.digest.algorithm());
         while let Some(chunk) = stream.next().await {

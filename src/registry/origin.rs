@@ -48,21 +48,31 @@ impl Origin {
     /// # Errors
     /// Fails when `domain` is not `host` or `host:port`.
     pub fn of(domain: &str, insecure: &[String]) -> Result<Self, OriginError> {
+        Self::spoken(domain, Self::is_named(domain, insecure).then_some(true))
+    }
+
+    /// The origin that serves `domain`, by plain http or https as `plain` says; `None` leaves it to the address.
+    ///
+    /// # Errors
+    /// Fails when `domain` is not `host` or `host:port`.
+    pub(super) fn spoken(domain: &str, plain: Option<bool>) -> Result<Self, OriginError> {
         let refused = || OriginError(domain.to_owned());
-        let served_by = match domain {
-            "docker.io" | "index.docker.io" => "registry-1.docker.io",
-            other => other,
-        };
+        let served_by = served_by(domain);
         if served_by.is_empty() || served_by.contains(['/', '@', '?', '#', '\\']) {
             return Err(refused());
         }
         let url = Url::parse(&format!("https://{served_by}")).map_err(|_| refused())?;
         let host = url.host_str().ok_or_else(refused)?.to_owned();
-        let named = |entry: &String| entry.eq_ignore_ascii_case(served_by) || entry.eq_ignore_ascii_case(&host);
-        let secure = !is_loopback(&url) && !insecure.iter().any(named);
+        let secure = !plain.unwrap_or_else(|| is_loopback(&url));
         let written_port = served_by.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         let port = written_port.unwrap_or(if secure { 443 } else { 80 });
         Ok(Self { secure, host, port })
+    }
+
+    /// Whether `domain` stands in a list of `host` and `host:port`.
+    pub(super) fn is_named(domain: &str, list: &[String]) -> bool {
+        let (whole, host) = (served_by(domain), without_port(served_by(domain)));
+        list.iter().any(|entry| entry.eq_ignore_ascii_case(whole) || entry.eq_ignore_ascii_case(host))
     }
 
     /// The origin of `url`; `None` unless it is http or https.
@@ -78,6 +88,11 @@ impl Origin {
     /// Whether the origin is spoken to by https.
     pub fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// Host and port, as a connection needs them; an IPv6 address has no brackets.
+    pub(super) fn endpoint(&self) -> (&str, u16) {
+        (self.host.trim_matches(['[', ']']), self.port)
     }
 
     /// Whether the origin is this machine.
@@ -164,6 +179,22 @@ fn check(url: &Url, registry: &Origin) -> Result<(), Detour> {
     Ok(())
 }
 
+/// The host that serves a registry.
+pub(super) fn served_by(domain: &str) -> &str {
+    match domain {
+        "docker.io" | "index.docker.io" => "registry-1.docker.io",
+        other => other,
+    }
+}
+
+/// The host of a `host:port`.
+pub(super) fn without_port(domain: &str) -> &str {
+    match domain.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => host,
+        _ => domain,
+    }
+}
+
 /// The host and port of a URL: what may be shown of it.
 pub(super) fn place(url: &Url) -> String {
     match (url.host_str(), url.port()) {
@@ -173,7 +204,7 @@ pub(super) fn place(url: &Url) -> String {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => is_localhost(name),
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -7,6 +7,13 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
+use super::error::RegistryError;
+
+/// Bytes of progress after which a lost connection counts as the first one again.
+pub(super) const GOOD_PROGRESS: u64 = 1 << 20;
+/// Tries when the name server has no answer now: its own client has tried for some seconds by then.
+const NAME_TRIES: u32 = 3;
+
 /// How often and how patiently a request is tried.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
@@ -35,10 +42,20 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The wait after failure number `failures` (from 1) of what `url` names: full jitter below a doubling bound.
-    pub fn wait(&self, failures: u32, url: &str) -> Duration {
+    /// Tries in all when they fail as `error` says; none when what it says was tried often enough already, as by
+    /// whoever fetched a token for the request.
+    pub(super) fn tries_after(&self, error: &RegistryError) -> u32 {
+        match error {
+            RegistryError::UnknownHost { .. } => self.tries.min(NAME_TRIES),
+            error if error.tries().is_some_and(|tries| tries > 1 && tries >= self.tries) => 0,
+            _ => self.tries,
+        }
+    }
+
+    /// The wait after failure number `failures` (from 1) of what `action` names: full jitter below a doubling bound.
+    pub fn wait(&self, failures: u32, action: &str) -> Duration {
         let bound = self.first_wait.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(self.longest_wait);
-        bound.mul_f64(fraction(self.salt, failures, url))
+        bound.mul_f64(fraction(self.salt, failures, action))
     }
 
     /// The wait that an answer asks for by `Retry-After`, in seconds or as a date; bounded.
@@ -63,9 +80,9 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
 }
 
 /// A number in 0..1 out of the inputs (FNV-1a with a finishing mix).
-fn fraction(salt: u64, failures: u32, url: &str) -> f64 {
+fn fraction(salt: u64, failures: u32, action: &str) -> f64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in salt.to_le_bytes().into_iter().chain(failures.to_le_bytes()).chain(url.bytes()) {
+    for byte in salt.to_le_bytes().into_iter().chain(failures.to_le_bytes()).chain(action.bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     hash ^= hash >> 33;
@@ -113,6 +130,16 @@ mod tests {
         assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT", None), None);
         assert_eq!(asked("soon", now), None);
         assert_eq!(asked("-1", now), None);
+    }
+
+    #[test]
+    fn what_was_tried_often_enough_is_not_tried_again() {
+        let policy = RetryPolicy::default();
+        let limited = |tries| RegistryError::RateLimited { host: "host".into(), tries };
+        assert_eq!(policy.tries_after(&limited(1)), 5);
+        assert_eq!(policy.tries_after(&limited(5)), 0);
+        let once = RetryPolicy { tries: 1, ..policy };
+        assert_eq!(once.tries_after(&limited(1)), 1);
     }
 
     #[test]

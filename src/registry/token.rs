@@ -46,8 +46,14 @@ struct Answer {
     token: Option<String>,
     #[serde(default)]
     access_token: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_seconds")]
     expires_in: Option<f64>,
+}
+
+/// A number of seconds, also as text; anything else counts as absent.
+fn lenient_seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()))
 }
 
 /// Fetches a token for `scopes`, with the retries of any small request.
@@ -65,7 +71,8 @@ pub(super) async fn fetch(
         let asked = sent.as_ref().ok().and_then(|response| retry.asked_wait(response.headers()));
         let again = match &sent {
             Ok(response) => is_transient(response.status()),
-            Err(error) => error.is_transient(),
+            // What has no count of tries is tried again by whoever wants the token.
+            Err(error) => error.is_transient() && error.tries().is_some(),
         };
         if again && failures < retry.tries {
             let wait = asked.unwrap_or_else(|| retry.wait(failures, wanted.realm.as_str()));
@@ -78,7 +85,7 @@ pub(super) async fn fetch(
 }
 
 impl TokenRequest<'_> {
-    fn request(&self, scopes: &[&str]) -> Result<Request, RegistryError> {
+    pub(super) fn request(&self, scopes: &[&str]) -> Result<Request, RegistryError> {
         let mut url = self.realm.clone();
         let broken = || RegistryError::Token { host: place(self.realm) };
         if let Some(Credential::IdentityToken(token)) = &self.credential {
@@ -105,7 +112,7 @@ impl TokenRequest<'_> {
         Ok(request)
     }
 
-    async fn read(
+    pub(super) async fn read(
         &self,
         response: Response,
         scopes: &[&str],
@@ -173,8 +180,24 @@ mod tests {
             (Some(2.0), 1.5),
             (Some(300.0), 270.0),
             (Some(1e300), 3570.0),
+            (Some(f64::NAN), 45.0),
+            (Some(f64::INFINITY), 3570.0),
         ] {
             assert_eq!(usable(expires_in).as_secs_f64(), expected, "{expires_in:?}");
+        }
+    }
+
+    #[test]
+    fn lifetimes_are_read_in_all_forms() {
+        for (json, expected) in [
+            ("{}", None),
+            (r#"{"expires_in":null}"#, None),
+            (r#"{"expires_in":300}"#, Some(300.0)),
+            (r#"{"expires_in":"300"}"#, Some(300.0)),
+            (r#"{"expires_in":-1}"#, Some(-1.0)),
+            (r#"{"expires_in":{"at":1}}"#, None),
+        ] {
+            assert_eq!(serde_json::from_str::<Answer>(json).unwrap().expires_in, expected, "{json}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The body of an upload: streamed, counted, watched for progress.
+//! The body of an upload: streamed, in one piece or several, counted, watched for progress.
 //!
 //! Decides nothing about the answer.
 
@@ -12,12 +12,12 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use reqwest::{Body, Request, Response};
 
 use super::auth::{is_own, lock};
-use super::contract::{BlobStream, blob_name};
+use super::contract::{BlobBody, BlobStream, blob_name};
 use super::error::RegistryError;
 use super::exchange::{Answer, Ask, wants_other_identity};
 use super::origin::place;
-use super::push::Upload;
-use super::transport::classify;
+use super::upload::Upload;
+use crate::oci::{Descriptor, Repository};
 
 const TICK: Duration = Duration::from_millis(100);
 /// How much longer than for bytes we wait for the commit: some registries copy the whole blob then.
@@ -34,16 +34,16 @@ pub(super) enum Sent {
 /// How far an upload is, over all of its tries.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// Bytes of the try under way.
+    /// Bytes that the session has, with those of the request under way.
     moved: AtomicU64,
     ended: AtomicBool,
     reported: AtomicU64,
 }
 
 impl Progress {
-    fn start(&self) {
-        self.moved.store(0, Ordering::Relaxed);
-        self.ended.store(false, Ordering::Relaxed);
+    fn start(&self, offset: u64, is_empty: bool) {
+        self.moved.store(offset, Ordering::Relaxed);
+        self.ended.store(is_empty, Ordering::Relaxed);
     }
 
     /// Reports what is new; bytes that are sent once more are not.
@@ -62,34 +62,119 @@ impl Progress {
     }
 }
 
+/// Bytes handed to the connection at once, so that progress is seen in steps of this size.
+const PIECE: u64 = 64 * 1024;
+
 type Broken = Arc<Mutex<Option<RegistryError>>>;
 
-/// Sends the blob by one request, once.
-pub(super) async fn send(upload: &Upload<'_>, ask: &Ask) -> Result<Sent, RegistryError> {
+/// The bytes of one blob, read once, for one request after the other.
+pub(super) struct Source(Arc<tokio::sync::Mutex<Reading>>);
+
+struct Reading {
+    what: String,
+    stream: BlobStream,
+    /// Read and not yet sent.
+    left: Bytes,
+    /// Bytes handed on, counted from the blob's beginning.
+    at: u64,
+    size: u64,
+}
+
+impl Source {
+    /// Opens the blob's bytes from `offset` on.
+    pub(super) async fn open(
+        body: &BlobBody,
+        to: &Repository,
+        blob: &Descriptor,
+        offset: u64,
+    ) -> Result<Self, RegistryError> {
+        let what = blob_name(to, &blob.digest);
+        let stream = body.open(offset).await?;
+        let reading = Reading { what, stream, left: Bytes::new(), at: offset, size: blob.size };
+        Ok(Self(Arc::new(tokio::sync::Mutex::new(reading))))
+    }
+}
+
+impl Reading {
+    /// At most `most` more bytes. The last ones come only when there are exactly as many as the descriptor says, and
+    /// the stream has found nothing wrong with them.
+    async fn next(&mut self, most: u64) -> Result<Bytes, RegistryError> {
+        while self.left.is_empty() {
+            self.left = match self.stream.next().await {
+                Some(chunk) => chunk?,
+                None => return Err(self.wrong_length(0)),
+            };
+        }
+        let most = usize::try_from(most.min(PIECE)).unwrap_or(usize::MAX).min(self.left.len());
+        let piece = self.left.split_to(most);
+        self.at += piece.len() as u64;
+        if self.at > self.size {
+            return Err(self.wrong_length(0));
+        }
+        if self.at == self.size {
+            self.end().await?;
+        }
+        Ok(piece)
+    }
+
+    async fn end(&mut self) -> Result<(), RegistryError> {
+        if !self.left.is_empty() {
+            return Err(self.wrong_length(self.left.len()));
+        }
+        while let Some(chunk) = self.stream.next().await {
+            match chunk?.len() {
+                0 => {}
+                more => return Err(self.wrong_length(more)),
+            }
+        }
+        Ok(())
+    }
+
+    fn wrong_length(&self, more: usize) -> RegistryError {
+        RegistryError::WrongLength { what: self.what.clone(), expected: self.size, actual: self.at + more as u64 }
+    }
+}
+
+/// Sends a piece of the blob (source, offset, length) by one request, once; or nothing, by an empty one.
+pub(super) async fn send(
+    upload: &Upload<'_>,
+    ask: &Ask,
+    piece: Option<(&Source, u64, u64)>,
+) -> Result<Sent, RegistryError> {
     let exchange = upload.exchange;
     let host = upload.host;
     let carried = exchange.authorization(host, &ask.rights).await?;
     let mut request = Request::new(ask.method.clone(), ask.url.clone());
     *request.headers_mut() = ask.headers.clone();
-    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(upload.blob.size));
+    let (offset, length) = piece.map_or((upload.blob.size, 0), |(_, offset, length)| (offset, length));
+    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     if let Some(header) = carried.header.as_ref().filter(|_| is_own(&ask.url, &host.origin)) {
         request.headers_mut().insert(AUTHORIZATION, header.clone());
     }
     let client = exchange.transport.ready(&request, ask.size)?;
     let broken = Broken::default();
-    upload.progress.start();
-    let bytes = counted(upload, upload.body.open().await?, broken.clone());
-    *request.body_mut() = Some(Body::wrap_stream(bytes));
+    upload.progress.start(offset, length == 0);
+    *request.body_mut() = match piece {
+        Some((source, offset, length)) if length > 0 => {
+            Some(Body::wrap_stream(counted(upload, source, (offset, length), broken.clone())))
+        }
+        Some((source, ..)) => {
+            source.0.lock().await.end().await?;
+            Some(Body::from(Bytes::new()))
+        }
+        None => Some(Body::from(Bytes::new())),
+    };
     let response = match watched(upload, ask, client.execute(request)).await {
         Ok(response) => response,
         Err(error) => return Err(lock(&broken).take().unwrap_or(error)),
     };
+    host.manners.recognise(response.headers());
     if wants_other_identity(&response, host) {
         host.auth.refused(&ask.rights, &carried, response.headers()).await?;
         exchange.drain(response, &ask.action).await;
         return Ok(Sent::Renew);
     }
-    Ok(Sent::Answer(Box::new(Answer { response, carried, tries: 1 })))
+    Ok(Sent::Answer(Box::new(Answer { response, carried, tries: 1, place: None })))
 }
 
 /// Waits for the answer as long as bytes move.
@@ -104,7 +189,7 @@ async fn watched(
     loop {
         match tokio::time::timeout(TICK.min(patience), &mut sending).await {
             Ok(Ok(response)) => return Ok(response),
-            Ok(Err(error)) => return Err(classify(error, place(&ask.url), &ask.action)),
+            Ok(Err(error)) => return Err(upload.exchange.transport.failed(error, &ask.url, &ask.action)),
             Err(_) => {}
         }
         let moved = upload.progress.report(upload.report);
@@ -119,38 +204,34 @@ async fn watched(
     }
 }
 
-/// The bytes of the body, counted; exactly as many as the descriptor says, or an error.
+/// The bytes of a piece (offset, length), counted; exactly as many, or an error.
 fn counted(
     upload: &Upload<'_>,
-    bytes: BlobStream,
+    source: &Source,
+    (offset, length): (u64, u64),
     broken: Broken,
 ) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    let what = blob_name(upload.to, &upload.blob.digest);
-    let expected = upload.blob.size;
-    let progress = upload.progress.clone();
-    let start = (bytes, 0_u64, false);
-    stream::unfold(start, move |(mut bytes, mut total, failed)| {
-        let (what, progress, broken) = (what.clone(), progress.clone(), broken.clone());
+    let (progress, reading) = (upload.progress.clone(), Arc::clone(&source.0));
+    let end = offset + length;
+    stream::unfold(Some(offset), move |at| {
+        let (progress, broken, reading) = (progress.clone(), broken.clone(), Arc::clone(&reading));
         async move {
-            if failed {
-                return None;
+            let at = at.filter(|at| *at < end)?;
+            let mut reading = reading.lock().await;
+            // Bytes that an earlier request took without having sent them are lost to this one.
+            let read = if reading.at == at { reading.next(end - at).await } else { Err(reading.wrong_length(0)) };
+            match read {
+                Ok(bytes) => {
+                    let at = at + bytes.len() as u64;
+                    progress.moved.store(at, Ordering::Relaxed);
+                    progress.ended.store(at == end, Ordering::Relaxed);
+                    Some((Ok(bytes), Some(at)))
+                }
+                Err(error) => {
+                    *lock(&broken) = Some(error);
+                    Some((Err(std::io::Error::other("the source of the upload failed")), None))
+                }
             }
-            let error = match bytes.next().await {
-                None if total == expected => {
-                    progress.ended.store(true, Ordering::Relaxed);
-                    return None;
-                }
-                Some(Ok(chunk)) if total + chunk.len() as u64 <= expected => {
-                    total += chunk.len() as u64;
-                    progress.moved.store(total, Ordering::Relaxed);
-                    return Some((Ok(chunk), (bytes, total, false)));
-                }
-                Some(Ok(chunk)) => RegistryError::WrongLength { what, expected, actual: total + chunk.len() as u64 },
-                None => RegistryError::WrongLength { what, expected, actual: total },
-                Some(Err(error)) => error,
-            };
-            *lock(&broken) = Some(error);
-            Some((Err(std::io::Error::other("the source of the upload failed")), (bytes, total, true)))
         }
     })
 }

@@ -3,32 +3,27 @@
 //! Redirects are followed here, one by one, so that a credential never leaves its origin. Retrying is the caller's.
 
 use std::error::Error as _;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
 };
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
-use super::index::{IndexCredentials, is_loopback};
+use super::index::IndexCredentials;
 use crate::diagnostic::Diagnose;
-use crate::registry::{no_trust, platform_trust};
+use crate::registry::{Connections, ConnectionsError, Proxies, ProxyError, Size};
 
 const REDIRECTS: usize = 10;
 
-/// Connections to indexes, made when first needed: reading the trust store costs milliseconds.
+/// Requests to indexes.
 ///
 /// HTTP/1.1 alone: files come faster over several connections than over the streams of one.
 pub struct HttpClient {
-    user_agent: String,
     offline: bool,
     patience: Duration,
-    extra_roots: Vec<Vec<u8>>,
-    encrypted: OnceLock<Client>,
-    plain: OnceLock<Client>,
-    loopback: OnceLock<Client>,
+    connections: Connections,
 }
 
 /// Why a request has no answer that can be used. URLs are shown without query and userinfo.
@@ -43,6 +38,9 @@ pub enum HttpError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
     Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The proxy on the way cannot be used.
+    #[error(transparent)]
+    Proxy(ProxyError),
     /// The connection failed or broke.
     #[error("connection to `{url}` failed")]
     Interrupted {
@@ -109,6 +107,15 @@ impl HttpError {
     }
 }
 
+impl From<ConnectionsError> for HttpError {
+    fn from(error: ConnectionsError) -> Self {
+        match error {
+            ConnectionsError::Setup(source) => Self::Setup(source),
+            ConnectionsError::Proxy(source) => Self::Proxy(source),
+        }
+    }
+}
+
 impl Diagnose for HttpError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -119,8 +126,9 @@ impl Diagnose for HttpError {
                 Some(format!("give credentials for the host of `{url}` in the index URL or in a netrc file"))
             }
             Self::Interrupted { source, .. } if is_certificate_fault(source) => {
-                Some("name the certificates of your network in `SSL_CERT_FILE`".into())
+                Some("name the certificates of your network by `--ca-file`, or in `SSL_CERT_FILE`".into())
             }
+            Self::Proxy(error) => error.hint(),
             _ => None,
         }
     }
@@ -140,14 +148,20 @@ fn is_certificate_fault(error: &reqwest::Error) -> bool {
 impl HttpClient {
     /// A client that names itself `user_agent`, waits `patience` for a next byte, and connects nowhere when `offline`.
     pub fn new(user_agent: &str, patience: Duration, offline: bool) -> Self {
-        let (encrypted, plain, loopback) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { user_agent: user_agent.into(), offline, patience, extra_roots: Vec::new(), encrypted, plain, loopback }
+        Self { offline, patience, connections: Connections::new(user_agent.into(), patience) }
     }
 
     /// The same client, trusting the certificates of these PEM texts too.
     #[must_use]
     pub fn trusting(mut self, extra_roots: Vec<Vec<u8>>) -> Self {
-        self.extra_roots = extra_roots;
+        self.connections = self.connections.trusting(extra_roots);
+        self
+    }
+
+    /// The same client, going through these proxies.
+    #[must_use]
+    pub fn through(mut self, proxies: Proxies) -> Self {
+        self.connections = self.connections.through(proxies);
         self
     }
 
@@ -243,7 +257,8 @@ impl HttpClient {
         if self.offline {
             return Err(HttpError::Offline { url: shown(url) });
         }
-        let mut request = self.client(url)?.request(method, url.clone()).header(ACCEPT_ENCODING, "identity");
+        let mut request =
+            self.connections.client(url, Size::Bulk)?.request(method, url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(accept) = accept {
             request = request.header(ACCEPT, accept);
         }
@@ -258,34 +273,6 @@ impl HttpClient {
             Ok(Err(error)) => Err(HttpError::Interrupted { url: shown(url), source: error.without_url() }),
             Err(_) => Err(HttpError::Stalled { url: shown(url), patience: self.patience }),
         }
-    }
-
-    fn client(&self, url: &Url) -> Result<&Client, HttpError> {
-        let loopback = is_loopback(url);
-        let cell = match url.scheme() {
-            "https" => &self.encrypted,
-            _ if loopback => &self.loopback,
-            _ => &self.plain,
-        };
-        if let Some(client) = cell.get() {
-            return Ok(client);
-        }
-        let is_encrypted = url.scheme() == "https";
-        let trust = if is_encrypted { platform_trust(&self.extra_roots) } else { no_trust() };
-        let mut tls = trust.map_err(HttpError::Setup)?;
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let mut builder = Client::builder()
-            .user_agent(&self.user_agent)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(self.patience)
-            .http1_only()
-            .tls_backend_preconfigured(tls);
-        if loopback {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| HttpError::Setup(Box::new(error)))?;
-        Ok(cell.get_or_init(|| client))
     }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 
 use crate::store::StoreError;
@@ -23,7 +23,7 @@ pub(super) struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
-    location: Option<String>,
+    headers: Vec<(HeaderName, String)>,
 }
 
 /// A `code` of distribution-spec with the status that goes with it.
@@ -43,6 +43,8 @@ pub(super) enum Code {
     TagInvalid,
     TooLarge,
     MediaTypeUnsupported,
+    Unauthorized,
+    TooMany,
     Unsupported,
     NotFound,
 }
@@ -64,6 +66,8 @@ impl Code {
             Self::TagInvalid => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
             Self::MediaTypeUnsupported => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "MANIFEST_INVALID"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::Unsupported => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
             Self::NotFound => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
         }
@@ -72,14 +76,19 @@ impl Code {
     /// Refuses with this code.
     pub(super) fn refuse(self, message: impl Into<String>) -> Refusal {
         let (status, code) = self.parts();
-        Refusal { status, code, message: message.into(), location: None }
+        Refusal { status, code, message: message.into(), headers: Vec::new() }
     }
 }
 
 impl Refusal {
     /// Says where the sender may go on.
-    pub(super) fn at(mut self, location: String) -> Self {
-        self.location = Some(location);
+    pub(super) fn at(self, location: String) -> Self {
+        self.with(LOCATION, location)
+    }
+
+    /// Adds a header to the answer.
+    pub(super) fn with(mut self, name: HeaderName, value: String) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -88,10 +97,7 @@ impl Refusal {
         let error = serde_json::json!({ "code": self.code, "message": self.message });
         let body = serde_json::json!({ "errors": [error] }).to_string();
         let answer = with_bytes(self.status, "application/json", body.into_bytes());
-        match self.location {
-            Some(location) => header(answer, hyper::header::LOCATION, &location),
-            None => answer,
-        }
+        self.headers.into_iter().fold(answer, |answer, (name, value)| header(answer, name, &value))
     }
 }
 
@@ -103,7 +109,7 @@ impl From<StoreError> for Refusal {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        Self { status, code: "UNKNOWN", message: format!("{error}{cause}"), location: None }
+        Self { status, code: "UNKNOWN", message: format!("{error}{cause}"), headers: Vec::new() }
     }
 }
 

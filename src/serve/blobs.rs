@@ -2,8 +2,8 @@
 //!
 //! A blob is seen only in the repositories that it was pushed to or mounted into.
 
-use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::sync::Arc;
 
 use futures_util::stream;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -17,6 +17,7 @@ use tokio::task::spawn_blocking;
 use super::answer::{Answer, Body, CONTENT_DIGEST, Code, Refusal, empty, header, with_body};
 use super::exchange::Registry;
 use super::route::{Name, Query, parse_digest};
+use super::storage::Source;
 use super::uploads::{self, Held};
 use crate::oci::{Algorithm, Digest};
 use crate::store::StoreError;
@@ -42,6 +43,9 @@ pub(super) fn fetch(
         }
     };
     let is_head = request.method() == Method::HEAD;
+    if is_head && !registry.is_read_only {
+        registry.storage.touch(name, digest);
+    }
     let body = if is_head { None } else { Some(content(registry, digest, from, length)?) };
     let mut answer = with_body(status, length, body);
     if status == StatusCode::PARTIAL_CONTENT {
@@ -70,13 +74,15 @@ pub(super) async fn start(
 ) -> Result<Answer, Refusal> {
     if let Some(digest) = query.one("mount") {
         let digest = parse_digest(digest)?;
-        if let Some(size) = mountable(registry, &name, &digest, query.one("from"))? {
-            registry.storage.link_blob(&name, &digest, size)?;
+        let source = query.one("from").map_or(Source::Any, |from| Source::Named(Name::parse(from)));
+        let (storage, target, wanted) = (Arc::clone(&registry.storage), name.clone(), digest.clone());
+        let mounting = spawn_blocking(move || storage.mount(&target, &wanted, source)).await;
+        if mounting.map_err(|_| Code::UploadInvalid.refuse("the mount was interrupted"))?? {
             return Ok(created(&name, &digest));
         }
     } else if let Some(digest) = query.one("digest") {
         let digest = parse_digest(digest)?;
-        let id = registry.uploads.open(&registry.storage, &name, digest.algorithm());
+        let id = registry.uploads.open(&registry.storage, &name, digest.algorithm())?;
         let taken = take(registry, &name, &id, &digest, request).await;
         registry.uploads.close(&id);
         return taken;
@@ -87,7 +93,7 @@ pub(super) async fn start(
         Some("sha384") => Algorithm::Sha384,
         Some(other) => return Err(Code::DigestInvalid.refuse(format!("digest algorithm `{other}` is not known"))),
     };
-    let id = registry.uploads.open(&registry.storage, &name, algorithm);
+    let id = registry.uploads.open(&registry.storage, &name, algorithm)?;
     Ok(progress(StatusCode::ACCEPTED, &name, &id, 0))
 }
 
@@ -168,7 +174,7 @@ async fn receive(
     if let Some(refusal) = length.and_then(differs) {
         return Err(refusal);
     }
-    let held = uploads::receive(held, request.into_body()).await?;
+    let held = uploads::receive(held, request.into_body(), registry.silence).await?;
     match differs(held.size() - before) {
         // The bytes are in the file already, and nobody can say which ones they were.
         Some(refusal) => {
@@ -190,16 +196,6 @@ fn chunk_range(headers: &HeaderMap) -> Result<Option<(u64, u64)>, Refusal> {
         (start <= end && end < u64::MAX).then_some((start, end))
     };
     parse().map(Some).ok_or_else(|| Code::UploadInvalid.refuse("Content-Range is not of the form `first-last`"))
-}
-
-fn mountable(registry: &Registry, name: &Name, digest: &Digest, from: Option<&str>) -> Result<Option<u64>, StoreError> {
-    if let Some(size) = registry.storage.blob(name, digest) {
-        return Ok(Some(size));
-    }
-    match from {
-        Some(from) => Ok(Name::parse(from).and_then(|from| registry.storage.blob(&from, digest))),
-        None => registry.storage.blob_anywhere(digest),
-    }
 }
 
 enum Range {
@@ -231,12 +227,8 @@ fn parse_range(text: &str, size: u64) -> Range {
 /// A body with `length` bytes of content, read as fast as it is sent.
 pub(super) fn content(registry: &Registry, digest: &Digest, from: u64, length: u64) -> Result<Body, Refusal> {
     let path = registry.storage.content(digest);
-    let open = || {
-        let mut file = File::open(&path)?;
-        file.seek(SeekFrom::Start(from))?;
-        Ok(file)
-    };
-    let file = open().map_err(|error| StoreError::io("read", &path, error))?;
+    let mut file = registry.storage.open_content(digest)?;
+    file.seek(SeekFrom::Start(from)).map_err(|error| StoreError::io("read", &path, error))?;
     let chunks = stream::try_unfold((file, length), |(mut file, left)| async move {
         if left == 0 {
             return Ok(None);

@@ -35,13 +35,30 @@ pub enum ServeError {
         /// What its layout file says.
         found: String,
     },
-    /// The folder cannot be used.
-    #[error("cannot use the registry's folder")]
+    /// The file of users is not one.
+    #[error("{} `{}` {reason}", place(*.line), path.display())]
+    Passwords {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1; 0 when it is the whole.
+        line: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    Random,
+    /// A file or folder cannot be used.
+    #[error("cannot use the registry's files")]
     Storage {
         /// Why not.
         #[source]
         source: StoreError,
     },
+}
+
+fn place(line: usize) -> String {
+    if line == 0 { "the file".to_owned() } else { format!("line {line} of") }
 }
 
 impl From<StoreError> for ServeError {
@@ -56,6 +73,8 @@ impl Diagnose for ServeError {
             Self::Bind { .. } => Some("choose another port, or 0 for any free one".to_owned()),
             Self::InUse { .. } => Some("stop the other server, or serve another folder".to_owned()),
             Self::Layout { .. } => Some("choose an empty folder or a new name".to_owned()),
+            Self::Passwords { .. } => Some("add users with `htpasswd -B FILE NAME`".to_owned()),
+            Self::Random => None,
             Self::Storage { source } => source.hint(),
         }
     }

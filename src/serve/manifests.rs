@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderName, LOCATION};
 use hyper::{Request, StatusCode};
@@ -14,10 +13,12 @@ use tokio::task::spawn_blocking;
 
 use super::answer::{Answer, CONTENT_DIGEST, Code, Refusal, empty, header, with_body};
 use super::blobs::content;
+use super::body;
 use super::exchange::Registry;
 use super::route::{Name, Query, Target, parse_tag};
 use super::storage::{Kept, Storage};
 use crate::oci::{Digest, Digester, MediaType};
+use crate::store::{StoreError, folder};
 
 /// The largest manifest in bytes, as distribution-spec advises.
 const LIMIT: usize = 4 * 1024 * 1024;
@@ -45,9 +46,38 @@ struct Pointer {
     size: u64,
 }
 
+/// The digests in a manifest or index.
+pub(super) struct References {
+    pub(super) blobs: Vec<Digest>,
+    pub(super) manifests: Vec<Digest>,
+    pub(super) subject: Option<Digest>,
+}
+
+impl References {
+    /// Reads what content refers to; `None` when there is no such content.
+    pub(super) fn of(storage: &Storage, digest: &Digest) -> Result<Option<Self>, StoreError> {
+        let path = storage.content(digest);
+        let bytes = match fs::read(&path) {
+            Err(error) if folder::is_absent(&error) => return Ok(None),
+            read => read.map_err(|error| StoreError::io("read", &path, error))?,
+        };
+        let read = serde_json::from_slice::<Document>(&bytes);
+        let document = read.map_err(|error| StoreError::io("read", &path, error.into()))?;
+        let digests = |pointers: Option<Vec<Pointer>>| pointers.into_iter().flatten().map(|pointer| pointer.digest);
+        Ok(Some(Self {
+            blobs: digests(document.layers).chain(document.config.map(|config| config.digest)).collect(),
+            manifests: digests(document.manifests).collect(),
+            subject: document.subject.map(|subject| subject.digest),
+        }))
+    }
+}
+
 /// Answers HEAD and GET for a manifest.
 pub(super) fn fetch(registry: &Registry, name: &Name, target: &Target, is_head: bool) -> Result<Answer, Refusal> {
     let kept = find(&registry.storage, name, target).ok_or_else(|| unknown(name, target))?;
+    if is_head && !registry.is_read_only {
+        registry.storage.touch(name, &kept.digest);
+    }
     let body = if is_head { None } else { Some(content(registry, &kept.digest, 0, kept.size)?) };
     let answer = header(with_body(StatusCode::OK, kept.size, body), CONTENT_TYPE, &kept.media_type);
     Ok(header(answer, CONTENT_DIGEST, kept.digest.as_str()))
@@ -64,8 +94,7 @@ pub(super) async fn put(
     let declared = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let declared = declared.map(|text| text.split(';').next().unwrap_or_default().trim().to_owned());
     let mut tags = query.all("tag").map(parse_tag).collect::<Result<Vec<_>, _>>()?;
-    let collected = Limited::new(request.into_body(), LIMIT).collect().await;
-    let bytes = collected.map_err(|_| Code::TooLarge.refuse(format!("a manifest has up to {LIMIT} bytes")))?.to_bytes();
+    let bytes = body::whole(request.into_body(), LIMIT, registry.silence).await?;
     let digest = match &target {
         Target::Digest(expected) => {
             let mut digester = Digester::new(expected.algorithm());
@@ -105,7 +134,8 @@ pub(super) fn delete(registry: &Registry, name: &Name, target: &Target) -> Resul
     let removed = match target {
         Target::Tag(tag) => storage.remove_tag(name, tag)?,
         Target::Digest(digest) => {
-            if let Some(subject) = subject_of(storage, digest) {
+            let references = References::of(storage, digest).ok().flatten();
+            if let Some(subject) = references.and_then(|references| references.subject) {
                 storage.remove_referrer(name, &subject, digest)?;
             }
             storage.remove_manifest(name, digest)?
@@ -119,11 +149,6 @@ fn find(storage: &Storage, name: &Name, target: &Target) -> Option<Kept> {
         Target::Digest(digest) => storage.manifest(name, digest),
         Target::Tag(tag) => storage.manifest(name, &storage.tag(name, tag)?),
     }
-}
-
-fn subject_of(storage: &Storage, digest: &Digest) -> Option<Digest> {
-    let bytes = fs::read(storage.content(digest)).ok()?;
-    serde_json::from_slice::<Document>(&bytes).ok()?.subject.map(|subject| subject.digest)
 }
 
 /// Reads a document and its media type; the two must agree on what it is.
@@ -157,6 +182,8 @@ fn keep(
     bytes: &[u8],
     tags: &[String],
 ) -> Result<(), Refusal> {
+    // What is found here must not be pruned before it is referred to.
+    let _writing = storage.writing()?;
     let mut needs = Vec::new();
     for blob in document.config.iter().chain(document.layers.iter().flatten()) {
         match storage.blob(name, &blob.digest) {

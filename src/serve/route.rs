@@ -66,6 +66,17 @@ pub(super) fn is_tag(text: &str) -> bool {
 }
 
 impl Route {
+    /// The methods that a route has.
+    pub(super) fn methods(&self) -> &'static [&'static str] {
+        match self {
+            Self::Ping | Self::Catalog | Self::Tags(_) | Self::Referrers(..) => &["GET", "HEAD"],
+            Self::Manifest(..) => &["GET", "HEAD", "PUT", "DELETE"],
+            Self::Blob(..) => &["GET", "HEAD", "DELETE"],
+            Self::Uploads(_) => &["POST"],
+            Self::Upload(..) => &["GET", "HEAD", "PATCH", "PUT", "DELETE"],
+        }
+    }
+
     /// Parses a request's path.
     pub(super) fn parse(path: &str) -> Result<Self, Refusal> {
         // Of all that stands in such paths, some clients escape the colon of a digest.

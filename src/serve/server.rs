@@ -21,11 +21,14 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use super::ServeError;
 use super::exchange::{Registry, answer};
+use super::login::Login;
 use super::storage::Storage;
 use super::uploads::Uploads;
 
 /// How long running requests may go on after the shutdown.
 const GRACE: Duration = Duration::from_secs(5);
+/// Connections at once; more wait until one ends.
+const CONNECTIONS: usize = 1024;
 
 /// One request that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +53,12 @@ pub struct ServeOptions {
     pub address: SocketAddr,
     /// Whether what is answered for survives a power cut.
     pub durable: bool,
+    /// A file of users as `htpasswd -B` makes it, read at the start; without one, everybody is admitted.
+    pub passwords: Option<PathBuf>,
+    /// Whether every write is refused.
+    pub is_read_only: bool,
+    /// How long a client may neither send nor take anything.
+    pub silence: Duration,
     /// Told of each request.
     pub observer: Option<Observer>,
 }
@@ -57,7 +66,15 @@ pub struct ServeOptions {
 impl ServeOptions {
     /// Serves `root` durably on any free port of 127.0.0.1.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), durable: true, observer: None }
+        Self {
+            root: root.into(),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            durable: true,
+            passwords: None,
+            is_read_only: false,
+            silence: Duration::from_secs(60),
+            observer: None,
+        }
     }
 }
 
@@ -67,6 +84,9 @@ impl fmt::Debug for ServeOptions {
             .field("root", &self.root)
             .field("address", &self.address)
             .field("durable", &self.durable)
+            .field("passwords", &self.passwords)
+            .field("is_read_only", &self.is_read_only)
+            .field("silence", &self.silence)
             .finish_non_exhaustive()
     }
 }
@@ -89,21 +109,27 @@ impl Server {
     /// Takes the folder and the address.
     ///
     /// # Errors
-    /// Fails when the address is taken, or the folder is in use, not writable, or holds something else.
+    /// Fails when the address is taken, when the folder is in use, not writable, or holds something else, or
+    /// when the file of users has a hash that is not bcrypt's.
     pub async fn bind(options: ServeOptions) -> Result<Self, ServeError> {
-        let ServeOptions { root, address, durable, observer } = options;
+        let ServeOptions { root, address, durable, passwords, is_read_only, silence, observer } = options;
         let opening = spawn_blocking({
             let root = root.clone();
-            move || Storage::open(&root, durable)
+            move || {
+                let login = passwords.map(|path| Login::read(&path)).transpose()?;
+                Ok::<_, ServeError>((Storage::open(&root, durable)?, login))
+            }
         });
-        let storage = Arc::new(opening.await.unwrap_or_else(|_| Err(ServeError::InUse { root }))?);
+        let (storage, login) = opening.await.unwrap_or_else(|_| Err(ServeError::InUse { root }))?;
         let bound = async {
             let listener = TcpListener::bind(address).await?;
             let address = listener.local_addr()?;
             Ok((listener, address))
         };
         let (listener, address) = bound.await.map_err(|source| ServeError::Bind { address, source })?;
-        Ok(Self { listener, address, registry: Arc::new(Registry { storage, uploads: Uploads::default() }), observer })
+        let (storage, login) = (Arc::new(storage), login.map(Arc::new));
+        let registry = Registry { storage, uploads: Uploads::default(), login, is_read_only, silence };
+        Ok(Self { listener, address, registry: Arc::new(registry), observer })
     }
 
     /// Where it listens.
@@ -120,7 +146,7 @@ impl Server {
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(_) = connections.join_next() => {}
-                accepted = self.listener.accept() => match accepted {
+                accepted = self.listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                     Ok((stream, _)) => {
                         let (registry, observer) = (Arc::clone(&self.registry), self.observer.clone());
                         connections.spawn(connection(stream, registry, observer, end.clone()));
@@ -175,12 +201,14 @@ async fn connection(
     mut end: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
+    let silence = registry.silence;
+    end_when_nothing_is_taken(&stream, silence);
     let service = service_fn(move |request: Request<Incoming>| {
         let (registry, observer) = (Arc::clone(&registry), observer.clone());
         async move { Ok::<_, Infallible>(observed(&registry, observer.as_ref(), request).await) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new());
+    http.timer(TokioTimer::new()).header_read_timeout(silence);
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         // A connection that breaks is its client's affair.
@@ -189,6 +217,17 @@ async fn connection(
     }
     let _ = serving.await;
 }
+
+/// Has the system end the connection when its client takes no byte for so long.
+#[cfg(target_os = "linux")]
+fn end_when_nothing_is_taken(stream: &TcpStream, silence: Duration) {
+    let milliseconds = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds);
+}
+
+/// Elsewhere the system's own patience applies.
+#[cfg(not(target_os = "linux"))]
+fn end_when_nothing_is_taken(_: &TcpStream, _: Duration) {}
 
 async fn observed(
     registry: &Registry,

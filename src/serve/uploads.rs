@@ -10,13 +10,15 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::RETRY_AFTER;
 use tempfile::NamedTempFile;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::Instant;
 
 use super::answer::{Code, Refusal};
+use super::body;
 use super::route::Name;
 use super::storage::Storage;
 use crate::oci::{Algorithm, Digest, Digester};
@@ -24,10 +26,14 @@ use crate::store::StoreError;
 
 /// Bytes gathered before they are written.
 const GATHER: usize = 512 * 1024;
-/// How long a sender may be silent.
-const SILENCE: Duration = Duration::from_secs(60);
-/// Sessions kept at once; the oldest is dropped for a new one.
-const LIMIT: usize = 10_000;
+/// How long a session is kept that nobody uses.
+const UNUSED: Duration = Duration::from_secs(60 * 60);
+/// How long, when nothing was sent to it: a mount that was not possible opens one that its asker may not want.
+const UNUSED_EMPTY: Duration = Duration::from_secs(5 * 60);
+/// When to ask again for a session, in seconds.
+const LATER: u64 = 60;
+/// Sessions kept at once; each may hold a file open.
+const LIMIT: usize = 512;
 
 /// The open sessions.
 #[derive(Default)]
@@ -37,8 +43,13 @@ pub(super) struct Uploads(Mutex<Sessions>);
 struct Sessions {
     opened: u64,
     random: RandomState,
-    /// By a key that starts with the order of opening.
-    open: BTreeMap<String, (Name, Arc<AsyncMutex<Upload>>)>,
+    open: BTreeMap<String, Session>,
+}
+
+struct Session {
+    of: Name,
+    used: Instant,
+    upload: Arc<AsyncMutex<Upload>>,
 }
 
 /// The bytes of one session so far.
@@ -55,25 +66,42 @@ pub(super) type Held = OwnedMutexGuard<Upload>;
 
 impl Uploads {
     /// Opens a session that expects a digest of `algorithm`; another one costs a second reading.
-    pub(super) fn open(&self, storage: &Arc<Storage>, name: &Name, algorithm: Algorithm) -> String {
+    ///
+    /// Sessions that nobody used for long make room; when that is not enough, no more are opened.
+    pub(super) fn open(&self, storage: &Arc<Storage>, name: &Name, algorithm: Algorithm) -> Result<String, Refusal> {
+        self.open_at(storage, name, algorithm, Instant::now())
+    }
+
+    fn open_at(
+        &self,
+        storage: &Arc<Storage>,
+        name: &Name,
+        algorithm: Algorithm,
+        now: Instant,
+    ) -> Result<String, Refusal> {
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.open.retain(|_, session| !session.is_abandoned(now));
+        if sessions.open.len() >= LIMIT {
+            let seconds = LATER.to_string();
+            return Err(Code::TooMany.refuse(format!("{LIMIT} uploads are open already")).with(RETRY_AFTER, seconds));
+        }
         sessions.opened += 1;
         let mut hasher = sessions.random.build_hasher();
         hasher.write_u64(sessions.opened);
         let id = format!("{:010x}-{:016x}", sessions.opened, hasher.finish());
-        let upload = Upload::new(Arc::clone(storage), algorithm);
-        sessions.open.insert(id.clone(), (name.clone(), Arc::new(AsyncMutex::new(upload))));
-        if sessions.open.len() > LIMIT {
-            sessions.open.pop_first();
-        }
-        id
+        let upload = Arc::new(AsyncMutex::new(Upload::new(Arc::clone(storage), algorithm)));
+        sessions.open.insert(id.clone(), Session { of: name.clone(), used: now, upload });
+        Ok(id)
     }
 
     /// Waits for exclusive use of the session.
     pub(super) async fn hold(&self, name: &Name, id: &str) -> Result<Held, Refusal> {
         let found = {
-            let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            sessions.open.get(id).filter(|(of, _)| of == name).map(|(_, upload)| Arc::clone(upload))
+            let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.open.get_mut(id).filter(|session| session.of == *name).map(|session| {
+                session.used = Instant::now();
+                Arc::clone(&session.upload)
+            })
         };
         let unknown = || Code::UploadUnknown.refuse(format!("upload `{id}` is not known"));
         let held = found.ok_or_else(unknown)?.lock_owned().await;
@@ -85,6 +113,15 @@ impl Uploads {
     /// Ends the session.
     pub(super) fn close(&self, id: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).open.remove(id);
+    }
+}
+
+impl Session {
+    fn is_abandoned(&self, now: Instant) -> bool {
+        // A session in use is held by the exchange that uses it, too.
+        let Ok(upload) = self.upload.try_lock() else { return false };
+        let patience = if upload.size == 0 { UNUSED_EMPTY } else { UNUSED };
+        Arc::strong_count(&self.upload) == 1 && self.used + patience <= now
     }
 }
 
@@ -144,18 +181,16 @@ impl Upload {
 /// Takes a request's body into the session.
 ///
 /// What arrived before a fault stays in the session, so that its sender can ask for the range and go on.
-pub(super) async fn receive(held: Held, mut body: Incoming) -> Result<Held, Refusal> {
+pub(super) async fn receive(held: Held, mut body: Incoming, silence: Duration) -> Result<Held, Refusal> {
     let mut held = Turn::Idle(held);
     let mut chunks = Vec::new();
     let mut gathered = 0;
     let outcome = loop {
-        let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
+        let chunk = match body::next(&mut body, silence).await {
+            Ok(Some(chunk)) => chunk,
             Ok(None) => break Ok(()),
-            Ok(Some(Err(error))) => break Err(Code::UploadInvalid.refuse(format!("the body broke off: {error}"))),
-            Err(_) => break Err(Code::UploadInvalid.refuse("no byte came for a minute")),
+            Err(refusal) => break Err(refusal),
         };
-        let Ok(chunk) = frame.into_data() else { continue };
         gathered += chunk.len();
         chunks.push(chunk);
         if gathered >= GATHER {
@@ -214,4 +249,34 @@ fn rehash(file: &mut NamedTempFile, algorithm: Algorithm) -> Result<Digest, Stor
     };
     read().map_err(|error| StoreError::io("read", &path, error))?;
     Ok(digester.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sessions_that_nobody_uses_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Arc::new(Storage::open(folder.path(), false).unwrap());
+        let name = Name::parse("a").unwrap();
+        let uploads = Uploads::default();
+        let start = Instant::now();
+        let open = |after: Duration| uploads.open_at(&storage, &name, Algorithm::Sha256, start + after);
+        let now = Duration::ZERO;
+        let (empty, begun, held) = (open(now).unwrap(), open(now).unwrap(), open(now).unwrap());
+        uploads.hold(&name, &begun).await.unwrap().write(&[Bytes::from_static(b"x")]).unwrap();
+        let in_use = uploads.hold(&name, &held).await.unwrap();
+        for _ in 3..LIMIT {
+            open(now).unwrap();
+        }
+        assert!(open(now).is_err());
+        open(UNUSED_EMPTY).unwrap();
+        assert!(uploads.hold(&name, &empty).await.is_err());
+        assert!(uploads.hold(&name, &begun).await.is_ok(), "what has bytes is kept for longer");
+        open(2 * UNUSED).unwrap();
+        assert!(uploads.hold(&name, &begun).await.is_err());
+        drop(in_use);
+        assert!(uploads.hold(&name, &held).await.is_ok(), "what is in use is kept");
+    }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::error::{Place, Problem, SettingsError, Warning};
 use super::substitution::Substitution;
+use super::user::Placed;
 use super::yaml::{Data, Node, Position, below};
 
 /// What all fields of a file share.
@@ -201,6 +202,16 @@ impl<'a> Field<'a> {
 
     pub(super) fn invalid(&self, reason: &str, hint: Option<String>) -> SettingsError {
         self.error(self.node.at, Problem::Value { path: self.path.clone(), reason: reason.to_owned(), hint })
+    }
+
+    /// The error of a key that is wrong where it stands.
+    pub(super) fn wrong_key(&self, reason: &str, hint: Option<String>) -> SettingsError {
+        self.error(self.key_at, Problem::Value { path: self.path.clone(), reason: reason.to_owned(), hint })
+    }
+
+    /// A value made of this field, with the field's place.
+    pub(super) fn placed<T>(&self, value: T) -> Placed<T> {
+        Placed { value, at: self.place(self.node.at), path: self.path.clone() }
     }
 
     pub(super) fn not_supported(&self, instead: Option<&'static str>) -> SettingsError {

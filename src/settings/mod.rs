@@ -1,4 +1,5 @@
-//! The settings of a build: ZenML's `DockerSettings` and our own `lapstrake` section, read from YAML.
+//! The settings of a build: ZenML's `DockerSettings` and our own `lapstrake` section, read from YAML; and the user's
+//! own configuration.
 //!
 //! Nothing is read from disk here and no default is taken from the machine: text, file name and
 //! variables come in.
@@ -10,8 +11,10 @@ mod native;
 mod run;
 mod substitution;
 mod types;
+mod user;
 mod yaml;
 
 pub use error::{Place, Problem, SettingsError, Warning};
 pub use substitution::Substitution;
 pub use types::{BuildConfig, DockerSettings, LayerSettings, Native, PythonSettings, Requirements, Settings};
+pub use user::{Placed, RegistrySettings, UserConfig};

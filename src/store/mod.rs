@@ -16,6 +16,8 @@
 //!
 //! The store does not know what its blobs mean, reads no clock and never reaches the network.
 
+mod archive_members;
+mod archive_reader;
 mod blobs;
 mod claim;
 mod disk;
@@ -25,8 +27,11 @@ pub(crate) mod folder;
 mod oci_layout;
 mod records;
 mod sink;
+mod slice;
 mod upkeep;
 
+pub use archive_members::ArchiveError;
+pub use archive_reader::ArchiveReader;
 pub use blobs::{BlobWriter, VerifiedFile};
 pub use claim::Claim;
 pub use disk::Store;
@@ -34,4 +39,5 @@ pub use docker_archive::DockerArchive;
 pub use error::StoreError;
 pub use oci_layout::OciLayout;
 pub use sink::{ImageSink, SinkError};
+pub use slice::{BlobSlice, SliceReader};
 pub use upkeep::{Damage, Damaged, KindUsage, PruneOptions, Pruned, Verified};

@@ -6,22 +6,23 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::blobs::hash;
 use super::sink::{LAYOUT, REF_NAME, blob_path, copy, needs};
-use super::{ImageSink, SinkError, StoreError, folder};
+use super::{BlobSlice, ImageSink, SinkError, StoreError, folder};
 use crate::oci::media_type::OCI_INDEX;
 use crate::oci::{Descriptor, Digest, Document, MANIFEST_CAP};
 
-/// A folder in OCI's image layout.
-#[derive(Debug)]
+/// A folder in OCI's image layout; clones write to the same one.
+#[derive(Clone, Debug)]
 pub struct OciLayout {
     root: PathBuf,
     tag: Option<String>,
     /// The `oci-layout` file, locked while the layout is in use.
-    lock: File,
+    lock: Arc<File>,
 }
 
 impl OciLayout {
@@ -52,7 +53,7 @@ impl OciLayout {
         }
         // Waits for who is at the lines above; where locks are unknown, writers had better come one at a time.
         let _ = file.lock_shared();
-        Ok(Self { tag: tag.map(str::to_owned), lock: file, ..Self::open(root)? })
+        Ok(Self { tag: tag.map(str::to_owned), lock: Arc::new(file), ..Self::open(root)? })
     }
 
     /// Opens the layout in `root` to read from it.
@@ -69,7 +70,7 @@ impl OciLayout {
         if !version["imageLayoutVersion"].as_str().is_some_and(|version| version.starts_with("1.")) {
             return Err(foreign("its `oci-layout` file does not name version 1"));
         }
-        Ok(Self { root: root.to_owned(), tag: None, lock })
+        Ok(Self { root: root.to_owned(), tag: None, lock: Arc::new(lock) })
     }
 
     /// The descriptors in the layout's index, in their order.
@@ -133,6 +134,73 @@ impl OciLayout {
         }
         io::Seek::rewind(&mut file).map_err(|error| StoreError::io("read", &path, error))?;
         Ok(file)
+    }
+
+    /// The manifest or index with this digest, checked; `None` when the layout does not have it.
+    ///
+    /// # Errors
+    /// Fails when it is damaged, too large, or no such document.
+    pub fn document_at(&self, digest: &Digest) -> Result<Option<Document>, SinkError> {
+        let path = self.root.join(blob_path(digest));
+        let Some(file) = folder::open_regular(&path)? else { return Ok(None) };
+        let (size, cap) = (file.metadata().map_err(|error| StoreError::io("read", &path, error))?.len(), MANIFEST_CAP);
+        if size > cap as u64 {
+            return Err(StoreError::TooLarge { digest: digest.clone(), size, cap: cap as u64 }.into());
+        }
+        let mut bytes = Vec::new();
+        file.take(cap as u64)
+            .read_to_end(&mut bytes)
+            .map_err(|source| SinkError::Content { digest: digest.clone(), source })?;
+        let read = Document::read(None, bytes, Some(digest));
+        read.map(Some).map_err(|source| SinkError::Document { path: self.root.clone(), source })
+    }
+
+    /// Those documents in the layout's index that name `subject` as their subject.
+    ///
+    /// # Errors
+    /// Fails when the index or one of them is damaged.
+    pub fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, SinkError> {
+        let mut found = Vec::new();
+        for entry in self.entries()? {
+            let document = self.document(&entry)?;
+            if document.subject().is_some_and(|named| named.digest == *subject) {
+                found.push(document.descriptor());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where a blob is; its bytes are checked when they are read.
+    ///
+    /// # Errors
+    /// Fails when it is missing or of another size.
+    pub fn slice(&self, blob: &Descriptor) -> Result<BlobSlice, SinkError> {
+        let path = self.root.join(blob_path(&blob.digest));
+        let missing = || SinkError::Incomplete { path: self.root.clone(), digest: blob.digest.clone() };
+        let file = folder::open_regular(&path)?.ok_or_else(missing)?;
+        let found = file.metadata().map_err(|error| StoreError::io("read", &path, error))?.len();
+        if found != blob.size {
+            return Err(SinkError::Size { digest: blob.digest.clone(), expected: blob.size, found });
+        }
+        Ok(BlobSlice::new(&path, 0))
+    }
+
+    /// Puts documents that are in the layout into its index, without a name: referrers are found there.
+    ///
+    /// # Errors
+    /// Fails when the index cannot be written.
+    pub fn list(&self, documents: &[Descriptor]) -> Result<(), SinkError> {
+        if documents.is_empty() {
+            return Ok(());
+        }
+        let nameless = Self { tag: None, ..self.clone() };
+        let _ = self.lock.lock();
+        let mut index = self.index()?;
+        for document in documents {
+            index = nameless.with_entry(index, document)?;
+        }
+        folder::replace_durably(&self.root.join("index.json"), index.to_string().as_bytes())?;
+        Ok(())
     }
 
     fn index(&self) -> Result<Value, SinkError> {

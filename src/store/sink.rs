@@ -149,7 +149,9 @@ impl Diagnose for SinkError {
         match self {
             Self::Storage(error) => error.hint(),
             Self::Document { source, .. } => source.hint(),
-            Self::Foreign { .. } => Some("choose an empty folder or a new name".to_owned()),
+            Self::Foreign { .. } => {
+                Some("name a folder with an OCI layout; to write, an empty one or a new name does too".to_owned())
+            }
             Self::NotAFile { .. } => Some("name a file, as in `docker-archive:image.tar`".to_owned()),
             Self::Choice { known, .. } if known.is_empty() => None,
             Self::Choice { known, .. } => Some(format!("name one of them after a colon: {}", known.join(", "))),

@@ -2,12 +2,13 @@
 //!
 //! Asks skopeo, crane and umoci; lapstrake is not asked.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::harness::Halt;
-use crate::process::done;
+use crate::process::{command, done, run};
 use crate::rootfs;
 use crate::tools;
 use crate::world::World;
@@ -62,7 +63,16 @@ pub(crate) fn config(reference: &str) -> Result<Value, Halt> {
 
 /// Lets crane and skopeo read every byte of an image and find nothing wrong.
 pub(crate) fn accepted(reference: &str) -> Result<(), Halt> {
+    accepted_with(reference, &BTreeMap::new())
+}
+
+/// The same, in an environment that says how the registry is reached.
+pub(crate) fn accepted_with(reference: &str, environment: &BTreeMap<String, String>) -> Result<(), Halt> {
     tools::need(&["crane", "skopeo"])?;
-    done("crane", ["validate", "--remote", reference])?;
-    done("skopeo", ["inspect", "--tls-verify=false", &format!("docker://{reference}")]).map(drop)
+    run(command("crane", ["validate", "--remote", reference]).envs(environment))?.done()?;
+    let mut skopeo = command("skopeo", ["inspect"]);
+    if !environment.contains_key("SSL_CERT_FILE") {
+        skopeo.arg("--tls-verify=false");
+    }
+    run(skopeo.arg(format!("docker://{reference}")).envs(environment))?.done().map(drop)
 }

@@ -8,15 +8,21 @@
     reason = "the suite starts the real parts, reads what they left on the disk, and reports on stdout"
 )]
 
+mod authority;
 mod cases;
+mod clients;
 mod compare;
 mod harness;
 mod image;
+mod line;
+mod nginx;
 mod parents;
 mod process;
 mod project;
+mod registries;
 mod rootfs;
 mod servers;
+mod tokens;
 mod tools;
 mod world;
 

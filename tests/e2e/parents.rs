@@ -5,8 +5,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::clients::Client;
 use crate::harness::Halt;
 use crate::process::{command, done, run};
+use crate::project::noise;
 use crate::rootfs;
 use crate::tools;
 use crate::world::World;
@@ -92,14 +94,24 @@ fn certificates_layer(world: &World, with_accounts: bool) -> Result<PathBuf, Hal
 
 /// Pushes an image of `layers`, with `change` made to its config.
 fn push(reference: &str, layers: &[PathBuf], platform: &str, change: &[&str]) -> Result<Parent, Halt> {
+    push_as(&Client::default(), reference, layers, platform, change)
+}
+
+fn push_as(
+    client: &Client,
+    reference: &str,
+    layers: &[PathBuf],
+    platform: &str,
+    change: &[&str],
+) -> Result<Parent, Halt> {
     tools::need(&["crane"])?;
     let mut append = command("crane", ["append", "--oci-empty-base", "--new_tag", reference]);
     for layer in layers {
         append.arg("--new_layer").arg(layer);
     }
-    run(&mut append)?.done()?;
+    run(append.envs(&client.environment))?.done()?;
     let mut mutate = command("crane", ["mutate", reference, "--tag", reference, "--set-platform", platform]);
-    run(mutate.args(["--env", "LANG=C.UTF-8"]).args(change))?.done()?;
+    run(mutate.args(["--env", "LANG=C.UTF-8"]).args(change).envs(&client.environment))?.done()?;
     let bytes: u64 = layers.iter().filter_map(|layer| layer.metadata().ok()).map(|data| data.len()).sum();
     let figures = format!("{reference}: {} layers, {:.1} MB", layers.len(), bytes as f64 / 1e6);
     Ok(Parent { reference: reference.to_owned(), figures })
@@ -110,6 +122,20 @@ pub(crate) fn plain(world: &World) -> Result<Parent, Halt> {
     let reference = format!("{}/parents/plain:bookworm", world.registry()?.address);
     let layers = [plain_layer(world)?, certificates_layer(world, false)?];
     push(&reference, &layers, "linux/amd64", &["--env", &format!("PATH={DEBIAN_PATH}")])
+}
+
+/// The demo's parent, nine kilobytes, with `more` layers of chance of 300 kB each upon it.
+pub(crate) fn small(world: &World, client: &Client, address: &str, more: u64) -> Result<Parent, Halt> {
+    let reference = format!("{address}/parents/small-{more}:1");
+    let mut layers = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/demo/parent.tar.gz")];
+    let folder = world.fresh("cargo")?;
+    for number in 0..more {
+        let (name, file) = (format!("cargo-{number}"), world.work.join(format!("cargo-{number}.tar.gz")));
+        std::fs::write(folder.join(&name), noise(300_000, number + 1))?;
+        pack(&folder, &name, &file)?;
+        layers.push(file);
+    }
+    push_as(client, &reference, &layers, "linux/amd64", &["--env", "PATH=/usr/local/bin:/usr/bin:/bin"])
 }
 
 /// The same with a virtual environment at `/opt/venv` that has packages already.

@@ -1,9 +1,10 @@
-//! Children that run to their end.
+//! Children that run to their end, or to one that a case makes.
 //!
 //! Servers are not started here.
 
 use std::ffi::OsStr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::harness::Halt;
 
@@ -56,6 +57,62 @@ pub(crate) fn run(command: &mut Command) -> Result<Ran, Halt> {
 /// Runs a command that must succeed, and gives its stdout.
 pub(crate) fn done<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Result<String, Halt> {
     Ok(run(&mut command(program, arguments))?.done()?.stdout)
+}
+
+/// How long a child may run that is waited for with a limit.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A child that runs, and is ended with the value.
+pub(crate) struct Running {
+    child: Option<Child>,
+    line: String,
+    since: Instant,
+}
+
+impl Running {
+    /// Starts a command that says little.
+    pub(crate) fn start(command: &mut Command) -> Result<Self, Halt> {
+        let line = shown(command);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = child.map_err(|error| Halt::Failed(format!("cannot start `{line}`: {error}")))?;
+        Ok(Self { child: Some(child), line, since: Instant::now() })
+    }
+
+    /// Ends it as a power cut does.
+    pub(crate) fn kill(mut self) -> Result<(), Halt> {
+        match self.child.as_mut().map(Child::try_wait).transpose()? {
+            Some(None) => Ok(()),
+            _ => Err(Halt::Failed(format!("`{}` ended before it was killed", self.line))),
+        }
+    }
+
+    /// Waits for its end, and gives how many seconds it ran.
+    pub(crate) fn end(mut self) -> Result<(Ran, f64), Halt> {
+        while let Some(None) = self.child.as_mut().map(Child::try_wait).transpose()? {
+            if self.since.elapsed() > PATIENCE {
+                return Err(Halt::Failed(format!("`{}` does not end", self.line)));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let seconds = self.since.elapsed().as_secs_f64();
+        let Some(child) = self.child.take() else { return Err(Halt::Failed("no child".to_owned())) };
+        let output = child.wait_with_output()?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let line = std::mem::take(&mut self.line);
+        Ok((
+            Ran { line, code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) },
+            seconds,
+        ))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 fn shown(command: &Command) -> String {

@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::clients::Client;
 use crate::harness::Halt;
-use crate::process::{Ran, done, run};
+use crate::process::{Ran, Running, done, run};
 use crate::servers;
 use crate::world::World;
 
@@ -24,8 +25,18 @@ pub(crate) struct Project {
 impl Project {
     /// Copies the sample project into the work folder as `name`; builds use the store at `store`.
     pub(crate) fn copy(world: &World, name: &str, store: &Path) -> Result<Self, Halt> {
+        Self::copy_of(world, "tests/e2e/project", name, store)
+    }
+
+    /// Copies the demo's project, which has its four wheels and a lock in its own folder, with an empty store.
+    pub(crate) fn demo(world: &World, name: &str) -> Result<Self, Halt> {
+        let store = world.fresh(&format!("{name}-store"))?;
+        Self::copy_of(world, "fixtures/demo/project", name, &store)
+    }
+
+    fn copy_of(world: &World, sample: &str, name: &str, store: &Path) -> Result<Self, Halt> {
         let folder = world.fresh(name)?;
-        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/project");
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join(sample);
         let from = format!("{}/.", sample.display());
         done("cp", ["--recursive", "--no-preserve=timestamps", &from, &folder.display().to_string()])?;
         let docker_config = world.folder("no-docker-config");
@@ -56,6 +67,17 @@ impl Project {
         self
     }
 
+    /// Sets what clients have to know of a registry.
+    pub(crate) fn knowing(mut self, client: &Client) -> Self {
+        self.settings.extend(client.environment.clone());
+        self
+    }
+
+    /// Puts bytes into the project that nothing makes smaller, the same for the same seed.
+    pub(crate) fn load(&self, name: &str, size: usize, seed: u64) -> Result<(), Halt> {
+        Ok(std::fs::write(self.folder.join(name), noise(size, seed))?)
+    }
+
     /// The folder of the store.
     pub(crate) fn store(&self) -> &Path {
         &self.store
@@ -78,6 +100,11 @@ impl Project {
         let start = Instant::now();
         let ran = run(command.args(["build", "--format", "json", "--progress", "none"]).args(arguments))?.done()?;
         Build::read(&ran.stdout, start.elapsed().as_secs_f64())
+    }
+
+    /// Starts a build, which may end in any way.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Result<Running, Halt> {
+        Running::start(self.lapstrake(&["build", "--format", "json", "--progress", "none"]).args(arguments))
     }
 
     /// A build that must fail with `code`, and what it said on stderr.
@@ -123,6 +150,11 @@ pub(crate) struct Build {
 }
 
 impl Build {
+    /// The report of a build that was started, and must have succeeded.
+    pub(crate) fn of(ran: Ran, seconds: f64) -> Result<Self, Halt> {
+        Self::read(&ran.done()?.stdout, seconds)
+    }
+
     fn read(json: &str, seconds: f64) -> Result<Self, Halt> {
         let value: Value = serde_json::from_str(json)?;
         let lacking = |what: &str| Halt::Failed(format!("the report has no {what}:\n{json}"));
@@ -201,4 +233,18 @@ pub(crate) fn shown(bytes: u64) -> String {
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
+}
+
+/// Bytes that look like chance (xorshift64*), the same for the same seed.
+pub(crate) fn noise(size: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes()
+    };
+    let mut bytes: Vec<u8> = (0..size.div_ceil(8)).flat_map(|_| next()).collect();
+    bytes.truncate(size);
+    bytes
 }

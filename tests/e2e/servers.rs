@@ -18,23 +18,31 @@ use crate::tools;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A child that serves.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     log: PathBuf,
 }
 
 impl Serving {
-    /// Starts `program`; what it says goes into `log`.
-    fn start(program: &str, arguments: &[&str], log: &Path, stdout: Stdio) -> Result<Self, Halt> {
-        let file = File::create(log)?;
+    /// Starts `program`; what it says goes into `log`, after what it said there before.
+    pub(crate) fn start(program: &str, arguments: &[&str], log: &Path, stdout: Stdio) -> Result<Self, Halt> {
+        let file = File::options().create(true).append(true).open(log)?;
         let mut command = if tools::find("setpriv").is_some() {
             // The kernel ends the server when the suite dies without dropping it.
             command("setpriv", ["--pdeathsig", "TERM", program].iter().chain(arguments))
         } else {
             command(program, arguments)
         };
-        let child = command.stdout(stdout).stderr(file).spawn()?;
+        // distribution 3 would tell a collector of traces what it does.
+        let child = command.env("OTEL_TRACES_EXPORTER", "none").stdout(stdout).stderr(file).spawn()?;
         Ok(Self { child, log: log.to_owned() })
+    }
+
+    /// Sends a signal to it.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), Halt> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let sent = pid.is_some_and(|pid| kill_process(pid, signal).is_ok());
+        if sent { Ok(()) } else { Err(Halt::Failed("the server took no signal".to_owned())) }
     }
 
     fn ended(&mut self) -> bool {
@@ -46,7 +54,7 @@ impl Serving {
     }
 
     /// Waits until `ready`, or gives the last words of the server.
-    fn wait(&mut self, ready: impl Fn() -> bool) -> Result<(), String> {
+    pub(crate) fn wait(&mut self, ready: impl Fn() -> bool) -> Result<(), String> {
         let start = Instant::now();
         while !ready() {
             if self.ended() || start.elapsed() > PATIENCE {
@@ -60,9 +68,8 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid.filter(|_| !self.ended()) {
-            let _ = kill_process(pid, Signal::TERM);
+        if !self.ended() {
+            let _ = self.signal(Signal::TERM);
         }
         let start = Instant::now();
         while !self.ended() && start.elapsed() < Duration::from_secs(15) {
@@ -73,69 +80,29 @@ impl Drop for Serving {
     }
 }
 
-/// Whether a registry answers.
-fn answers(address: &str) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(b"GET /v2/ HTTP/1.0\r\n\r\n")?;
-        let mut head = [0; 5];
-        stream.read_exact(&mut head)?;
-        Ok(&head == b"HTTP/")
-    };
-    ask().unwrap_or(false)
+/// Whether a registry answers, whatever it says.
+pub(crate) fn answers(address: &str) -> bool {
+    get(address, "/v2/").is_ok()
+}
+
+/// Asks for a path as nobody in particular, and gives status and body.
+pub(crate) fn get(address: &str, path: &str) -> Result<(u16, String), Halt> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    // Since 1.0 knows no chunks, the body is what follows the head.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(4 << 20).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.strip_prefix("HTTP/").and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    let status = status.ok_or_else(|| Halt::Failed(format!("`{address}` does not speak HTTP: {head}")))?;
+    Ok((status, body.to_owned()))
 }
 
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> Result<u16, Halt> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-/// Debian's docker-registry, with an access log.
-pub(crate) struct DockerRegistry {
-    serving: Serving,
-    /// `127.0.0.1:PORT`.
-    pub(crate) address: String,
-}
-
-impl DockerRegistry {
-    /// Serves from `folder`; with `htpasswd`, only to the users of that file.
-    pub(crate) fn start(folder: &Path, htpasswd: Option<&Path>) -> Result<Self, Halt> {
-        tools::need(&["docker-registry"])?;
-        std::fs::create_dir_all(folder)?;
-        let address = format!("127.0.0.1:{}", free_port()?);
-        let mut config = format!(
-            "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n",
-            folder.join("data").display()
-        );
-        if let Some(file) = htpasswd {
-            config.push_str(&format!("auth:\n  htpasswd:\n    realm: e2e\n    path: {}\n", file.display()));
-        }
-        let file = folder.join("config.yml");
-        std::fs::write(&file, config)?;
-        // The access log goes to stdout, and is counted; the rest to stderr.
-        let requests = File::create(folder.join("requests"))?;
-        let arguments = ["serve", &file.to_string_lossy()];
-        let mut serving = Serving::start("docker-registry", &arguments, &folder.join("log"), requests.into())?;
-        serving.log = folder.join("requests");
-        serving
-            .wait(|| answers(&address))
-            .map_err(|log| Halt::Failed(format!("docker-registry did not start\n{log}")))?;
-        Ok(Self { serving, address })
-    }
-
-    /// What was asked until now, a line a request: `METHOD PATH STATUS`.
-    pub(crate) fn requests(&self) -> Vec<String> {
-        let log = self.serving.log();
-        let request = |line: &str| {
-            let mut quoted = line.split('"');
-            let (asked, answered) = (quoted.nth(1)?, quoted.next()?);
-            let mut words = asked.split(' ');
-            let (method, path) = (words.next()?, words.next()?);
-            Some(format!("{method} {path} {}", answered.split_whitespace().next()?))
-        };
-        log.lines().filter_map(request).collect()
-    }
 }
 
 /// `lapstrake registry serve`.
@@ -160,6 +127,51 @@ impl EmbeddedRegistry {
         let ready = serving.wait(|| answers(&address));
         ready.map_err(|log| Halt::Failed(format!("`lapstrake registry serve` did not start\n{log}")))?;
         Ok(Self { _serving: serving, address })
+    }
+}
+
+/// moto: AWS's APIs in memory.
+pub(crate) struct Moto {
+    _serving: Serving,
+    /// `127.0.0.1:PORT`.
+    pub(crate) address: String,
+}
+
+impl Moto {
+    /// Serves with a log in `folder`.
+    pub(crate) fn start(folder: &Path) -> Result<Self, Halt> {
+        tools::need(&["moto_server"])?;
+        std::fs::create_dir_all(folder)?;
+        let port = free_port()?;
+        let arguments = ["-H", "127.0.0.1", "-p", &port.to_string()];
+        let mut serving = Serving::start("moto_server", &arguments, &folder.join("moto.log"), Stdio::null())?;
+        let address = format!("127.0.0.1:{port}");
+        let ready = serving.wait(|| matches!(Self::ask(&address, "DescribeRepositories", "{}"), Ok((200, _))));
+        ready.map_err(|log| Halt::Failed(format!("moto_server did not start\n{log}")))?;
+        Ok(Self { _serving: serving, address })
+    }
+
+    /// Calls an operation of its ECR, and gives status and body.
+    pub(crate) fn call(&self, operation: &str, body: &str) -> Result<(u16, String), Halt> {
+        Ok(Self::ask(&self.address, operation, body)?)
+    }
+
+    /// The same at an address; moto believes every signature.
+    pub(crate) fn ask(address: &str, operation: &str, body: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let length = body.len();
+        let scope = "AKID/20260101/eu-central-1/ecr/aws4_request";
+        write!(
+            stream,
+            "POST / HTTP/1.0\r\nhost: {address}\r\ncontent-type: application/x-amz-json-1.1\r\n\
+             content-length: {length}\r\nx-amz-target: AmazonEC2ContainerRegistry_V20150921.{operation}\r\n\
+             authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n\r\n{body}"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
+        Ok((status, answer))
     }
 }
 

@@ -8,8 +8,12 @@ use crate::harness::Halt;
 use crate::process;
 
 /// Each part, how it says its version, and which word of that is shown from.
-const PARTS: [(&str, &[&str]); 12] = [
+const PARTS: &[(&str, &[&str])] = &[
     ("docker-registry", &["--version"]),
+    ("registry", &["--version"]),
+    ("referrers-registry", &[]),
+    ("nginx", &["-v"]),
+    ("openssl", &["version"]),
     ("mmdebstrap", &["--version"]),
     ("crane", &["version"]),
     ("skopeo", &["--version"]),
@@ -20,6 +24,7 @@ const PARTS: [(&str, &[&str]); 12] = [
     ("uv", &["--version"]),
     ("python3", &["--version"]),
     ("htpasswd", &[]),
+    ("moto_server", &[]),
     ("unshare", &["--version"]),
 ];
 

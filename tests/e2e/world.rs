@@ -5,12 +5,14 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
+use crate::clients::Client;
 use crate::harness::Halt;
 use crate::image::Unpacked;
 use crate::parents::{self, Parent};
 use crate::project::{Build, Project};
+use crate::registries::{Door, Maker, Registry};
 use crate::rootfs;
-use crate::servers::{DockerRegistry, Dockerd, EmbeddedRegistry};
+use crate::servers::{Dockerd, EmbeddedRegistry};
 
 type Once<T> = OnceCell<Result<T, Halt>>;
 
@@ -21,12 +23,14 @@ pub(crate) struct World {
     /// Of this run alone, and removed at its end.
     pub(crate) work: PathBuf,
     dockerd: Once<Dockerd>,
-    registry: Once<DockerRegistry>,
+    registry: Once<Registry>,
     embedded: Once<EmbeddedRegistry>,
     plain: Once<Parent>,
     venv: Once<Parent>,
     arm64: Once<Parent>,
     index: Once<Parent>,
+    small: Once<Parent>,
+    laden: Once<Parent>,
     project: Once<Project>,
     main: Once<Build>,
     unpacked: Once<Unpacked>,
@@ -65,6 +69,8 @@ impl World {
             venv: OnceCell::new(),
             arm64: OnceCell::new(),
             index: OnceCell::new(),
+            small: OnceCell::new(),
+            laden: OnceCell::new(),
             project: OnceCell::new(),
             main: OnceCell::new(),
             unpacked: OnceCell::new(),
@@ -86,8 +92,8 @@ impl World {
         self.work.join(name)
     }
 
-    pub(crate) fn registry(&self) -> Result<&DockerRegistry, Halt> {
-        once(&self.registry, || DockerRegistry::start(&self.folder("docker-registry"), None))
+    pub(crate) fn registry(&self) -> Result<&Registry, Halt> {
+        once(&self.registry, || Registry::start(Maker::Debian, &self.folder("docker-registry"), &Door::default()))
     }
 
     pub(crate) fn embedded(&self) -> Result<&EmbeddedRegistry, Halt> {
@@ -112,6 +118,16 @@ impl World {
 
     pub(crate) fn index(&self) -> Result<&Parent, Halt> {
         once(&self.index, || parents::index(self))
+    }
+
+    /// The demo's parent in docker-registry.
+    pub(crate) fn small(&self) -> Result<&Parent, Halt> {
+        once(&self.small, || parents::small(self, &Client::default(), &self.registry()?.address, 0))
+    }
+
+    /// The same with ten layers of 300 kB more.
+    pub(crate) fn laden(&self) -> Result<&Parent, Halt> {
+        once(&self.laden, || parents::small(self, &Client::default(), &self.registry()?.address, 10))
     }
 
     /// The project with 46 wheels, in a folder of its own, with the store that all cases share.

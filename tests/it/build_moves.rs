@@ -124,8 +124,8 @@ async fn plan_is_a_table_that_people_read() {
 
            LAYER                             SIZE  FETCH
     HIT    1 layer of the parent           8.7 kB
-    HIT    treenail 5.0.0                 44.7 kB
-    HIT    keelson 2.1.0, oarlock 0.3.1  148.0 kB
+    HIT    treenail 5.0.0                 44.8 kB
+    HIT    keelson 2.1.0, oarlock 0.3.1  148.5 kB
     BUILD  sources: 7 files in /app       ~1.6 kB
 
     linux/amd64: 0 B to fetch, about 1.6 kB to push; 4 layers

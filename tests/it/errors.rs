@@ -83,6 +83,22 @@ async fn a_single_parent_of_another_platform() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_parent_that_names_no_platform() {
+    let yard = yard().await;
+    let bare = changed_config(|config| {
+        config["architecture"] = json!("");
+        config["os"] = json!("");
+    });
+    yard.push_image("demo/bare:1", &[&parent_layer()], &bare).await;
+    yard.requests();
+    let text = build_fails(&yard, &["--parent-image", &yard.at("demo/bare:1")], 1).await;
+    insta::assert_snapshot!(text, @"
+    error: parent image `HOST/demo/bare:1` does not say which platform it is for
+      hint: set `os` and `architecture` in its config, as `crane mutate --set-platform linux/amd64` does
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn offline_makes_not_one_connection() {
     let yard = yard().await;
     let proxy = FaultServer::start(|_, _| Reply::status(503)).await;
@@ -111,7 +127,7 @@ async fn a_refused_login_names_identity_and_scope_and_no_secret() {
     let text = build_fails(&yard, &["--parent-image", &parent], 1).await.replace(&server.domain(), "PRIVATE");
     insta::assert_snapshot!(text, @"
     error: `PRIVATE` does not accept the identity from `DIR/home/.docker/config.json` for `repository:private/base:pull`
-      hint: log in with `docker login PRIVATE`, or set LAPSTRAKE_USERNAME and LAPSTRAKE_PASSWORD for the target
+      hint: log in with `lapstrake login PRIVATE`, or configure a credential helper for it
     ");
     assert!(!text.contains("canary") && !text.contains(&auth));
     let known = server.seen().iter().filter(|seen| seen.header("authorization").is_some()).count();
@@ -126,7 +142,7 @@ async fn an_anonymous_user_that_is_refused_is_told_to_log_in() {
     let text = build_fails(&yard, &["--parent-image", &parent], 1).await.replace(&server.domain(), "PRIVATE");
     insta::assert_snapshot!(text, @"
     error: `PRIVATE` does not accept an anonymous user for `repository:private/base:pull`
-      hint: log in with `docker login PRIVATE`, or set LAPSTRAKE_USERNAME and LAPSTRAKE_PASSWORD for the target
+      hint: log in with `lapstrake login PRIVATE`, or configure a credential helper for it
     ");
 }
 

@@ -1,13 +1,15 @@
-//! The pair kernel for x86_64 with the SHA extensions.
+//! The kernel for x86_64 with the SHA extensions: one pass over several SHA-256.
 //!
-//! One SHA-256 waits for its own last round most of the time. Two states that take the same blocks share the
-//! message schedule, and the rounds of one run while the other's wait. It does not ask whether the
-//! processor has the instructions; its caller does.
+//! One SHA-256 waits for its own last round most of the time; the rounds of others run while it waits. States that take
+//! the same blocks share the message schedule too. It does not ask whether the processor has the instructions; its
+//! caller does.
 
 use std::arch::x86_64::{
-    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi64, _mm_set_epi32, _mm_set_epi64x, _mm_sha256msg1_epu32,
-    _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8, _mm_shuffle_epi32,
+    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi64, _mm_set_epi32, _mm_set_epi64x, _mm_setzero_si128,
+    _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8, _mm_shuffle_epi32,
 };
+
+use super::{Block, Pass, State};
 
 /// The constants of the rounds (FIPS 180-4, section 4.2.2), four a row.
 #[rustfmt::skip]
@@ -37,42 +39,81 @@ struct Lanes {
     cdgh: __m128i,
 }
 
-/// Compresses the same blocks into two states.
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-pub(super) fn compress_pair(one: &mut [u32; 8], other: &mut [u32; 8], blocks: &[[u8; 64]]) {
-    let (mut a, mut b) = (split(one), split(other));
-    for block in blocks {
+/// Carries a pass out.
+///
+/// AVX is asked for because of its three-operand forms: without them two states and a third spend a quarter of their
+/// time on moves between registers.
+#[target_feature(enable = "sha,avx")]
+pub(super) fn compress(pass: Pass<'_>) {
+    match pass {
+        Pass { one, twin: None, blocks, beside: None } => run([one], blocks, []),
+        Pass { one, twin: Some(twin), blocks, beside: None } => run([one, twin], blocks, []),
+        Pass { one, twin: None, blocks, beside: Some(beside) } => run([one], blocks, [beside]),
+        Pass { one, twin: Some(twin), blocks, beside: Some(beside) } => run([one, twin], blocks, [beside]),
+    }
+}
+
+/// Compresses `blocks` into each of `shared`, and as many blocks of its own into each of `beside`.
+#[inline]
+#[target_feature(enable = "sha,avx")]
+fn run<const N: usize, const M: usize>(shared: [&mut State; N], blocks: &[Block], beside: [(&mut State, &[Block]); M]) {
+    let mut a = [zero(); N];
+    let mut b = [zero(); M];
+    for (lanes, state) in a.iter_mut().zip(&shared) {
+        *lanes = split(state);
+    }
+    for (lanes, (state, _)) in b.iter_mut().zip(&beside) {
+        *lanes = split(state);
+    }
+    for (at, block) in blocks.iter().enumerate() {
         let before = (a, b);
         let mut w = load(block);
-        for (row, words) in w.into_iter().enumerate() {
-            rounds(row, words, &mut a, &mut b);
+        let mut v = [w; M];
+        for (v, (_, own)) in v.iter_mut().zip(&beside) {
+            *v = load(&own[at]);
+        }
+        for row in 0..4 {
+            rounds(row, w[row], &mut a);
+            for (lanes, v) in b.iter_mut().zip(&v) {
+                rounds(row, v[row], std::array::from_mut(lanes));
+            }
         }
         for row in 4..16 {
             w = [w[1], w[2], w[3], schedule(w)];
-            rounds(row, w[3], &mut a, &mut b);
+            rounds(row, w[3], &mut a);
+            for (lanes, v) in b.iter_mut().zip(&mut v) {
+                *v = [v[1], v[2], v[3], schedule(*v)];
+                rounds(row, v[3], std::array::from_mut(lanes));
+            }
         }
-        a = sum(a, before.0);
-        b = sum(b, before.1);
+        add(&mut a, &before.0);
+        add(&mut b, &before.1);
     }
-    join(a, one);
-    join(b, other);
+    for (lanes, state) in a.into_iter().zip(shared) {
+        join(lanes, state);
+    }
+    for (lanes, (state, _)) in b.into_iter().zip(beside) {
+        join(lanes, state);
+    }
 }
 
-/// Four rounds of both states with the schedule's words of one row.
+/// Four rounds of all states with the schedule's words of one row.
 #[inline]
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-fn rounds(row: usize, words: __m128i, a: &mut Lanes, b: &mut Lanes) {
+#[target_feature(enable = "sha,avx")]
+fn rounds<const N: usize>(row: usize, words: __m128i, states: &mut [Lanes; N]) {
     let first = _mm_add_epi32(words, vector(K[row]));
     let second = _mm_shuffle_epi32(first, 0x0e);
-    a.cdgh = _mm_sha256rnds2_epu32(a.cdgh, a.abef, first);
-    b.cdgh = _mm_sha256rnds2_epu32(b.cdgh, b.abef, first);
-    a.abef = _mm_sha256rnds2_epu32(a.abef, a.cdgh, second);
-    b.abef = _mm_sha256rnds2_epu32(b.abef, b.cdgh, second);
+    for state in states.iter_mut() {
+        state.cdgh = _mm_sha256rnds2_epu32(state.cdgh, state.abef, first);
+    }
+    for state in states.iter_mut() {
+        state.abef = _mm_sha256rnds2_epu32(state.abef, state.cdgh, second);
+    }
 }
 
 /// The next four words of the schedule after the last sixteen (section 6.2.2, step 1).
 #[inline]
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+#[target_feature(enable = "sha,avx")]
 fn schedule(w: [__m128i; 4]) -> __m128i {
     let older = _mm_sha256msg1_epu32(w[0], w[1]);
     _mm_sha256msg2_epu32(_mm_add_epi32(older, _mm_alignr_epi8(w[3], w[2], 4)), w[3])
@@ -80,34 +121,44 @@ fn schedule(w: [__m128i; 4]) -> __m128i {
 
 /// The words of a block, which are big-endian in it.
 #[inline]
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-fn load(block: &[u8; 64]) -> [__m128i; 4] {
+#[target_feature(enable = "sha,avx")]
+fn load(block: &Block) -> [__m128i; 4] {
     let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
     let half = |at: usize| i64::from_le_bytes(block.as_chunks().0[at]);
     [0, 2, 4, 6].map(|at| _mm_shuffle_epi8(_mm_set_epi64x(half(at + 1), half(at)), order))
 }
 
+/// Adds the states before a block to those after its rounds.
 #[inline]
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-fn sum(one: Lanes, other: Lanes) -> Lanes {
-    Lanes { abef: _mm_add_epi32(one.abef, other.abef), cdgh: _mm_add_epi32(one.cdgh, other.cdgh) }
+#[target_feature(enable = "sha,avx")]
+fn add<const N: usize>(after: &mut [Lanes; N], before: &[Lanes; N]) {
+    for (after, before) in after.iter_mut().zip(before) {
+        after.abef = _mm_add_epi32(after.abef, before.abef);
+        after.cdgh = _mm_add_epi32(after.cdgh, before.cdgh);
+    }
 }
 
 #[inline]
-#[target_feature(enable = "sse2")]
+#[target_feature(enable = "sha,avx")]
+fn zero() -> Lanes {
+    Lanes { abef: _mm_setzero_si128(), cdgh: _mm_setzero_si128() }
+}
+
+#[inline]
+#[target_feature(enable = "sha,avx")]
 fn vector(words: [u32; 4]) -> __m128i {
     _mm_set_epi32(words[3].cast_signed(), words[2].cast_signed(), words[1].cast_signed(), words[0].cast_signed())
 }
 
 #[inline]
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-fn split(&[a, b, c, d, e, f, g, h]: &[u32; 8]) -> Lanes {
+#[target_feature(enable = "sha,avx")]
+fn split(&[a, b, c, d, e, f, g, h]: &State) -> Lanes {
     Lanes { abef: vector([f, e, b, a]), cdgh: vector([h, g, d, c]) }
 }
 
 #[inline]
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-fn join(lanes: Lanes, state: &mut [u32; 8]) {
+#[target_feature(enable = "sha,avx")]
+fn join(lanes: Lanes, state: &mut State) {
     let words = |half: i64| [(half >> 32) as u32, half as u32];
     let [a, b] = words(_mm_extract_epi64(lanes.abef, 1));
     let [e, f] = words(_mm_extract_epi64(lanes.abef, 0));

@@ -1,10 +1,19 @@
 //! The cases, in the order in which they run: what many need comes first.
 
 mod build;
+mod copies;
+mod copy;
+mod ecr;
+mod login;
 mod outputs;
 mod platforms;
 mod refusals;
+mod registries;
+mod registry_access;
+mod registry_faults;
+mod registry_proxy;
 mod registry_refusals;
+mod registry_tls;
 mod replaced;
 mod runtime;
 mod same;
@@ -22,8 +31,17 @@ pub(crate) fn all() -> Vec<Case> {
         platforms::CASES,
         same::CASES,
         outputs::CASES,
+        copy::CASES,
         refusals::CASES,
         registry_refusals::CASES,
+        registries::CASES,
+        registry_access::CASES,
+        copies::CASES,
+        registry_tls::CASES,
+        registry_proxy::CASES,
+        registry_faults::CASES,
+        login::CASES,
+        ecr::CASES,
     ]
     .concat()
 }

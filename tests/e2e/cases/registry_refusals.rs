@@ -3,7 +3,8 @@
 use crate::harness::{Case, Figures, Halt, check};
 use crate::process::{command, done, run};
 use crate::project::Project;
-use crate::servers::{self, DockerRegistry};
+use crate::registries::{Door, Maker, Registry};
+use crate::servers;
 use crate::tools;
 use crate::world::World;
 
@@ -40,7 +41,7 @@ fn login(world: &World) -> Figures {
     let file = folder.join("htpasswd");
     let name = file.display().to_string();
     done("htpasswd", ["-Bbc", &name, "boatswain", "right-pass-e2e"])?;
-    let registry = DockerRegistry::start(&folder, Some(&file))?;
+    let registry = Registry::start(Maker::Debian, &folder, &Door { htpasswd: Some(&file), ..Door::default() })?;
     let target = format!("{}/app:1", registry.address);
     let arguments = ["--parent-image", &world.plain()?.reference, "--tag", &target];
     let mut figures = refused(&small(world, "login-none")?, &arguments, &[&registry.address])?;

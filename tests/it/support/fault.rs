@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +22,20 @@ pub(crate) struct Seen {
     /// With lower-case names.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
+    /// Whether the body was read to its end.
+    pub(crate) whole: bool,
+}
+
+/// What the server does with a request's body.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Reading {
+    /// Reads all of it.
+    #[default]
+    All,
+    /// Reads so many bytes, then resets the connection; the script still sees what came, its answer is not sent.
+    Reset(usize),
+    /// Reads so many bytes, then nothing more.
+    Stall(usize),
 }
 
 impl Seen {
@@ -44,6 +59,8 @@ pub(crate) struct Reply {
     cut_after: Option<usize>,
     reset: bool,
     drip: Option<Duration>,
+    endless: bool,
+    endless_head: Option<Duration>,
 }
 
 impl Reply {
@@ -83,6 +100,18 @@ impl Reply {
         self
     }
 
+    /// Sends the body again and again, without a length.
+    pub(crate) fn endless(mut self) -> Self {
+        self.endless = true;
+        self
+    }
+
+    /// Sends headers without end, with a pause after each.
+    pub(crate) fn endless_head(mut self, pause: Duration) -> Self {
+        self.endless_head = Some(pause);
+        self
+    }
+
     /// Sends one byte at a time, with a pause after each.
     pub(crate) fn drip(mut self, pause: Duration) -> Self {
         self.drip = Some(pause);
@@ -91,37 +120,58 @@ impl Reply {
 }
 
 type Script = dyn Fn(&Seen, usize) -> Reply + Send + Sync;
+type ReadingScript = dyn Fn(&Seen, usize) -> Reading + Send + Sync;
 
 /// A running server; ends when dropped.
 pub(crate) struct FaultServer {
     address: SocketAddr,
-    log: Arc<Mutex<Vec<Seen>>>,
+    state: Arc<State>,
     task: JoinHandle<()>,
 }
 
 struct State {
     script: Box<Script>,
+    reading: Box<ReadingScript>,
     hits: Mutex<BTreeMap<(String, String), usize>>,
-    log: Arc<Mutex<Vec<Seen>>>,
+    log: Mutex<Vec<Seen>>,
+    /// By method: how many requests are being answered now, and how many were at most.
+    busy: Mutex<BTreeMap<String, (usize, usize)>>,
+    connections: AtomicUsize,
 }
 
 impl FaultServer {
     /// Starts a server. The script gets each request and which hit of its method and path it is, from 1.
     pub(crate) async fn start(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_reading(|_, _| Reading::All, script).await
+    }
+
+    /// Starts a server that treats bodies as `reading` says, which gets each request before its body.
+    pub(crate) async fn start_reading(
+        reading: impl Fn(&Seen, usize) -> Reading + Send + Sync + 'static,
+        script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let log = Arc::<Mutex<Vec<Seen>>>::default();
-        let state = Arc::new(State { script: Box::new(script), hits: Mutex::default(), log: log.clone() });
+        let state = Arc::new(State {
+            script: Box::new(script),
+            reading: Box::new(reading),
+            hits: Mutex::default(),
+            log: Mutex::default(),
+            busy: Mutex::default(),
+            connections: AtomicUsize::new(0),
+        });
+        let shared = state.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let state = state.clone();
+                shared.connections.fetch_add(1, Ordering::Relaxed);
+                let state = shared.clone();
                 tokio::spawn(async move {
                     // A client that goes away is no fault of the server.
                     let _ = serve(stream, &state).await;
                 });
             }
         });
-        Self { address, log, task }
+        Self { address, state, task }
     }
 
     /// `127.0.0.1:port`.
@@ -135,7 +185,22 @@ impl FaultServer {
 
     /// All requests so far, in order of their arrival.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.log.lock().unwrap().clone()
+        self.state.log.lock().unwrap().clone()
+    }
+
+    /// How many connections were made.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many requests of this method were being answered at once, at most.
+    pub(crate) fn peak(&self, method: &str) -> usize {
+        self.state.busy.lock().unwrap().get(method).map_or(0, |(_, peak)| *peak)
+    }
+
+    /// All requests as `METHOD path`, in order of their arrival.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.seen().iter().map(|seen| format!("{} {}", seen.method, seen.path())).collect()
     }
 
     /// How many requests of this method and path came.
@@ -152,27 +217,52 @@ impl Drop for FaultServer {
 
 async fn serve(stream: TcpStream, state: &State) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
-    while let Some(seen) = read_request(&mut stream).await? {
+    while let Some(mut seen) = read_head(&mut stream).await? {
         let nth = {
             let mut hits = state.hits.lock().unwrap();
             let nth = hits.entry((seen.method.clone(), seen.path().to_owned())).or_default();
             *nth += 1;
             *nth
         };
+        let reading = (state.reading)(&seen, nth);
+        {
+            let mut busy = state.busy.lock().unwrap();
+            let (now, peak) = busy.entry(seen.method.clone()).or_default();
+            *now += 1;
+            *peak = (*peak).max(*now);
+        }
+        let read = read_body(&mut stream, &mut seen, reading).await;
         state.log.lock().unwrap().push(seen.clone());
-        let reply = (state.script)(&seen, nth);
-        tokio::time::sleep(reply.delay).await;
-        if !answer(stream.get_mut(), &seen, &reply).await? {
-            if reply.reset {
-                stream.get_ref().set_zero_linger()?;
+        let goes_on = match read {
+            Ok(()) => {
+                let reply = (state.script)(&seen, nth);
+                reply_to(stream.get_mut(), &seen, &reply).await
             }
+            Err(error) => Err(error),
+        };
+        state.busy.lock().unwrap().entry(seen.method.clone()).or_default().0 -= 1;
+        if !goes_on? {
             return Ok(());
         }
     }
     Ok(())
 }
 
-async fn read_request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Seen>> {
+/// Answers as told; says whether the connection goes on.
+async fn reply_to(stream: &mut TcpStream, seen: &Seen, reply: &Reply) -> io::Result<bool> {
+    if !seen.whole {
+        stream.set_zero_linger()?;
+        return Ok(false);
+    }
+    tokio::time::sleep(reply.delay).await;
+    let goes_on = answer(stream, seen, reply).await?;
+    if !goes_on && reply.reset {
+        stream.set_zero_linger()?;
+    }
+    Ok(goes_on)
+}
+
+async fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Seen>> {
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
         return Ok(None);
@@ -190,14 +280,26 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Se
         }
         joined.push_str(value.trim());
     }
-    let mut body = Vec::new();
-    if let Some(length) = headers.get("content-length").and_then(|text| text.parse().ok()) {
-        body.resize(length, 0);
-        stream.read_exact(&mut body).await?;
-    } else if headers.get("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
-        read_chunked(stream, &mut body).await?;
+    Ok(Some(Seen { method, target, headers, body: Vec::new(), whole: true }))
+}
+
+/// Reads the body as told; what came before the connection ended is kept.
+async fn read_body(stream: &mut BufReader<TcpStream>, seen: &mut Seen, reading: Reading) -> io::Result<()> {
+    if let Some(length) = seen.header("content-length").and_then(|text| text.parse::<usize>().ok()) {
+        let wanted = match reading {
+            Reading::All => length,
+            Reading::Reset(bytes) | Reading::Stall(bytes) => bytes.min(length),
+        };
+        let read = stream.take(wanted as u64).read_to_end(&mut seen.body).await;
+        seen.whole = seen.body.len() == length && matches!(reading, Reading::All);
+        if matches!(reading, Reading::Stall(_)) {
+            std::future::pending::<()>().await;
+        }
+        read?;
+    } else if seen.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
+        read_chunked(stream, &mut seen.body).await?;
     }
-    Ok(Some(Seen { method, target, headers, body }))
+    Ok(())
 }
 
 async fn read_chunked(stream: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> io::Result<()> {
@@ -220,17 +322,30 @@ async fn answer(stream: &mut TcpStream, seen: &Seen, reply: &Reply) -> io::Resul
         return Ok(false);
     }
     let mut head = format!("HTTP/1.1 {} Scripted\r\n", reply.status);
+    if let Some(pause) = reply.endless_head {
+        loop {
+            stream.write_all(head.as_bytes()).await?;
+            stream.flush().await?;
+            tokio::time::sleep(pause).await;
+            head = format!("x-filler: {}\r\n", "x".repeat(900));
+        }
+    }
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     let has_length = reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    if !has_length && reply.status != 204 {
+    if !has_length && reply.status != 204 && !reply.endless {
         head.push_str(&format!("content-length: {}\r\n", reply.body.len()));
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes()).await?;
     let body = if seen.method == "HEAD" { &[] } else { &reply.body[..] };
     let body = &body[..reply.cut_after.unwrap_or(body.len()).min(body.len())];
+    if reply.endless {
+        loop {
+            stream.write_all(body).await?;
+        }
+    }
     match reply.drip {
         Some(pause) => {
             for byte in body {

@@ -1,10 +1,16 @@
 //! What the tests of several capabilities need.
 
+pub(crate) mod calls;
+pub(crate) mod cloud;
 pub(crate) mod fault;
+pub(crate) mod harbour;
 pub(crate) mod index;
 pub(crate) mod parents;
 pub(crate) mod readback;
+pub(crate) mod steps;
 pub(crate) mod tiny_registry;
+pub(crate) mod tls;
+pub(crate) mod tunnel;
 pub(crate) mod vectors;
 pub(crate) mod wheel_maker;
 pub(crate) mod yard;

@@ -1,6 +1,6 @@
 //! The smallest registry that a push can end well at, as a script of the fault server.
 //!
-//! It takes one-request uploads only, and has no referrers API: what it lacks, a client must make do without.
+//! It has no referrers API, and takes uploads as its habits say: what it lacks, a client must make do without.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,18 +9,63 @@ use lapstrake::oci::Digest;
 
 use super::fault::{Reply, Seen};
 
+/// What the registry takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Habits {
+    /// Whether a blob may come with the PUT.
+    pub(crate) put: bool,
+    /// Whether PATCH is known.
+    pub(crate) patch: bool,
+    /// Whether `Content-Range` is taken.
+    pub(crate) ranged: bool,
+    /// Whether an upload can be asked how far it is.
+    pub(crate) status: bool,
+    /// The most bytes of a request, as a proxy has it: nobody announces it.
+    pub(crate) body: usize,
+    /// `OCI-Chunk-Max-Length`, when it is announced.
+    pub(crate) announced: Option<usize>,
+    /// Whether blobs are mounted.
+    pub(crate) mounts: bool,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        let body = usize::MAX;
+        Self { put: true, patch: false, ranged: true, status: false, body, announced: None, mounts: true }
+    }
+}
+
 /// The content of the registry, by repository path.
 #[derive(Default)]
 pub(crate) struct TinyRegistry(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    habits: Habits,
+    /// By number: the bytes, and how often a new `Location` was given.
+    sessions: BTreeMap<usize, (Vec<u8>, usize)>,
+    opened: usize,
     blobs: BTreeMap<(String, String), Vec<u8>>,
     manifests: BTreeMap<(String, String), (String, Vec<u8>)>,
     tags: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl TinyRegistry {
+    /// A registry with habits of its own.
+    pub(crate) fn with(habits: Habits) -> Self {
+        Self(Mutex::new(State { habits, ..State::default() }))
+    }
+
+    /// A blob that the registry has.
+    pub(crate) fn blob(&self, path: &str, digest: &Digest) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().blobs.get(&(path.to_owned(), digest.to_string())).cloned()
+    }
+
+    /// What a tag stands for.
+    pub(crate) fn tag(&self, path: &str, tag: &str) -> Option<String> {
+        self.0.lock().unwrap().tags.get(path)?.get(tag).cloned()
+    }
+
     /// Puts a blob in place.
     pub(crate) fn put_blob(&self, path: &str, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
@@ -35,8 +80,11 @@ impl TinyRegistry {
         let query: BTreeMap<String, String> =
             url::form_urlencoded::parse(query.as_bytes()).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
         let mut state = self.0.lock().unwrap();
-        if let Some((path, _)) = rest.split_once("/blobs/uploads/") {
-            state.upload(seen, path, &query)
+        if let Some((path, id)) = rest.split_once("/blobs/uploads/") {
+            match id.parse() {
+                Ok(id) => state.upload(seen, path, id, &query),
+                Err(_) => state.open(seen, path, &query),
+            }
         } else if let Some((path, digest)) = rest.split_once("/blobs/") {
             state.blob(path, digest)
         } else if let Some((path, name)) = rest.split_once("/manifests/") {
@@ -50,23 +98,75 @@ impl TinyRegistry {
 }
 
 impl State {
-    fn upload(&mut self, seen: &Seen, path: &str, query: &BTreeMap<String, String>) -> Reply {
-        let session = format!("/v2/{path}/blobs/uploads/1?state=x");
-        match (seen.method.as_str(), query.get("mount"), query.get("from"), query.get("digest")) {
-            ("POST", Some(digest), Some(from), _) => match self.blobs.get(&(from.clone(), digest.clone())).cloned() {
-                Some(bytes) => {
-                    self.blobs.insert((path.to_owned(), digest.clone()), bytes);
-                    Reply::status(201)
+    fn open(&mut self, seen: &Seen, path: &str, query: &BTreeMap<String, String>) -> Reply {
+        if seen.method != "POST" {
+            return Reply::status(405);
+        }
+        if let (Some(digest), Some(from), true) = (query.get("mount"), query.get("from"), self.habits.mounts)
+            && let Some(bytes) = self.blobs.get(&(from.clone(), digest.clone())).cloned()
+        {
+            self.blobs.insert((path.to_owned(), digest.clone()), bytes);
+            return Reply::status(201);
+        }
+        self.opened += 1;
+        self.sessions.insert(self.opened, (Vec::new(), 0));
+        let reply = self.progress(202, path, self.opened);
+        match self.habits.announced {
+            Some(most) => reply.header("oci-chunk-min-length", 1).header("oci-chunk-max-length", most),
+            None => reply,
+        }
+    }
+
+    /// An answer that says how far a session is, and where it goes on.
+    fn progress(&self, status: u16, path: &str, id: usize) -> Reply {
+        let (bytes, newest) = &self.sessions[&id];
+        let last = bytes.len().saturating_sub(1);
+        let location = format!("/v2/{path}/blobs/uploads/{id}?newest={newest}");
+        Reply::status(status).header("location", location).header("range", format!("0-{last}"))
+    }
+
+    fn upload(&mut self, seen: &Seen, path: &str, id: usize, query: &BTreeMap<String, String>) -> Reply {
+        let habits = self.habits;
+        let length = seen.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0_usize);
+        let Some((bytes, newest)) = self.sessions.get_mut(&id) else {
+            return Reply::status(404).body(r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#);
+        };
+        let is_newest = query.get("newest").map(String::as_str) == Some(&newest.to_string());
+        match seen.method.as_str() {
+            "GET" if habits.status => self.progress(204, path, id),
+            "PATCH" | "PUT" if length > habits.body => Reply::status(413).body("<html>too large</html>"),
+            "PATCH" if !habits.patch => Reply::status(405),
+            "PATCH" | "PUT" if !is_newest => Reply::status(404),
+            "PATCH" => {
+                let start = seen.header("content-range").map(|range| range.split('-').next().unwrap().parse::<usize>());
+                match start {
+                    Some(_) if !habits.ranged => return Reply::status(400),
+                    Some(start) if start != Ok(bytes.len()) => return Reply::status(416),
+                    None if !bytes.is_empty() => return Reply::status(416),
+                    _ => bytes.extend_from_slice(&seen.body),
                 }
-                None => Reply::status(202).header("location", session),
-            },
-            ("POST", ..) => Reply::status(202).header("location", session),
-            ("PUT", _, _, Some(digest)) if *digest == Digest::of(&seen.body).to_string() => {
-                self.blobs.insert((path.to_owned(), digest.clone()), seen.body.clone());
+                if seen.whole {
+                    *newest += 1;
+                }
+                self.progress(202, path, id)
+            }
+            "PUT" if !habits.put && length > 0 => Reply::status(405),
+            "PUT" => {
+                bytes.extend_from_slice(&seen.body);
+                if seen.whole { self.commit(path, id, query) } else { Reply::status(400) }
+            }
+            _ => Reply::status(404),
+        }
+    }
+
+    fn commit(&mut self, path: &str, id: usize, query: &BTreeMap<String, String>) -> Reply {
+        let Some((bytes, _)) = self.sessions.remove(&id) else { return Reply::status(404) };
+        match query.get("digest") {
+            Some(digest) if *digest == Digest::of(&bytes).to_string() => {
+                self.blobs.insert((path.to_owned(), digest.clone()), bytes);
                 Reply::status(201)
             }
-            ("PUT", ..) => Reply::status(400).body(r#"{"errors":[{"code":"DIGEST_INVALID","message":"no"}]}"#),
-            _ => Reply::status(405),
+            _ => Reply::status(400).body(r#"{"errors":[{"code":"DIGEST_INVALID","message":"no"}]}"#),
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
-use lapstrake::oci::media_type::{OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST};
+use lapstrake::oci::media_type::{OCI_CONFIG, OCI_EMPTY, OCI_LAYER_GZIP, OCI_MANIFEST};
 use lapstrake::oci::{Descriptor, Digest, MediaType, Reference};
 use lapstrake::registry::{BlobBody, Client, ClientConfig, Registry};
 use lapstrake::serve::{RequestLine, Running, ServeOptions, Server};
@@ -112,6 +112,39 @@ impl Yard {
         command.env("LAPSTRAKE_STORE", self.path(store)).current_dir(self.project());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+
+    /// Runs the binary with these arguments to its end; its output has `HOST` in place of the registry's name.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        let ran: Ran = self.command("store").args(arguments).output().unwrap().into();
+        let named = |text: String| text.replace(&self.domain(), "HOST");
+        Ran { stdout: named(ran.stdout), stderr: named(ran.stderr), ..ran }
+    }
+
+    /// Runs the binary, which has to succeed, and gives its JSON.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let ran: Ran = self.command("store").args(["--format", "json"]).args(arguments).output().unwrap().into();
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        serde_json::from_str(&ran.stdout).unwrap()
+    }
+
+    /// Pushes an artifact that names `subject`, under its digest alone, and gives its descriptor.
+    pub(crate) async fn push_referrer(&self, repository: &str, subject: &Descriptor, kind: &str) -> Descriptor {
+        let at = self.reference(repository).repository();
+        let content = format!("{kind} of {}", subject.digest).into_bytes();
+        let (blob, empty) = (Descriptor::of("text/plain", &content), Descriptor::of(OCI_EMPTY, b"{}"));
+        for (blob, bytes) in [(&blob, content), (&empty, b"{}".to_vec())] {
+            self.client.push_blob(&at, blob, BlobBody::Bytes(bytes.into()), &|_| ()).await.unwrap();
+        }
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": kind, "config": empty, "layers": [blob],
+            "subject": subject, "annotations": {"made": "for a test"},
+        });
+        let bytes = manifest.to_string().into_bytes();
+        let descriptor = Descriptor::of(OCI_MANIFEST, &bytes);
+        let name = Reference::pinned(&at, &descriptor.digest);
+        self.client.push_manifest(&name, &MediaType::new(OCI_MANIFEST), &bytes).await.unwrap();
+        descriptor
     }
 
     /// `lapstrake build` with `more` flags: onto the demo's parent and as `demo/app:latest` unless they say otherwise.
