@@ -38,9 +38,13 @@ pub(crate) fn means(
     environment: &Environment,
 ) -> Result<Means, Failure> {
     let reporter = progress::reporter(shown);
-    let store = store(reach, environment, &*reporter)?;
+    let (store, is_lasting) = store(reach, environment, &*reporter)?;
     let config = client_config(reach, insecure, targets, &reporter, environment)?;
-    let children = ChildEnvironment::new(environment.variables().clone());
+    let mut children = ChildEnvironment::new(environment.variables().clone());
+    if !is_lasting && environment.var("UV_CACHE_DIR").is_none() {
+        // Where there is no place for our store there may be none for uv's cache.
+        children = children.with("UV_CACHE_DIR", store.root().join("uv").display().to_string());
+    }
     let uv = environment.var("LAPSTRAKE_UV").map(PathBuf::from);
     let http = HttpClient::new(USER_AGENT, PATIENCE, reach.offline)
         .trusting(config.extra_roots.clone())
@@ -87,18 +91,18 @@ fn anonymous_config(reach: &Reach, insecure: &[String], environment: &Environmen
     })
 }
 
-/// The store, or one for this run alone when the usual one cannot be had.
-fn store(reach: &Reach, environment: &Environment, reporter: &dyn Reporter) -> Result<Store, Failure> {
+/// The store and `true`, or one for this run alone and `false` when the usual one cannot be had.
+fn store(reach: &Reach, environment: &Environment, reporter: &dyn Reporter) -> Result<(Store, bool), Failure> {
     let root = reach.store.clone().filter(|path| !path.as_os_str().is_empty()).or_else(|| environment.default_store());
-    let Some(root) = root else { return temporary(environment) };
+    let Some(root) = root else { return Ok((temporary(environment)?, false)) };
     match Store::open(&root) {
-        Ok(store) => Ok(store),
+        Ok(store) => Ok((store, true)),
         Err(error) => {
             let why = exit::causes(&error, false).into_iter().map(|cause| format!(": {cause}")).collect::<String>();
             let text =
                 format!("the store `{}` cannot be used, and this run goes on without it: {error}{why}", root.display());
             reporter.report(Event::Warning { text });
-            temporary(environment)
+            Ok((temporary(environment)?, false))
         }
     }
 }

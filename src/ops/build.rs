@@ -2,7 +2,8 @@
 //!
 //! Decides nothing: what is done for which layer stands in the plan.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::Semaphore;
@@ -12,7 +13,7 @@ use crate::event::Event;
 use crate::image::{AddedLayer, Image, assemble};
 use crate::inputs::source::SourceTree;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
-use crate::plan::{Action, ImagePlan, LayerKind, Place, PlannedLayer, annotate};
+use crate::plan::{Action, ImagePlan, LayerKey, LayerKind, Place, PlannedLayer, annotate};
 use crate::resolver::WheelFetcher;
 
 use super::chosen::{self, NewChoice};
@@ -162,6 +163,8 @@ struct Workshop<'a> {
     fetcher: WheelFetcher,
     cores: Arc<Semaphore>,
     target: Option<Repository>,
+    /// Layers made for an earlier image of this build.
+    made: Mutex<BTreeMap<LayerKey, Vec<MadeLayer>>>,
 }
 
 impl<'a> Workshop<'a> {
@@ -178,6 +181,7 @@ impl<'a> Workshop<'a> {
             fetcher,
             cores: Arc::new(Semaphore::new(means.threads.max(1))),
             target: earlier::target_repository(request),
+            made: Mutex::default(),
         }
     }
 
@@ -202,6 +206,10 @@ impl<'a> Workshop<'a> {
                     }];
                 }
                 None => {
+                    if let Some(before) = self.made_before(layer) {
+                        made[at] = before;
+                        continue;
+                    }
                     let sources = self.sources.clone();
                     let job = Job::new(self.means, self.request, layer, sources, &shared, at);
                     makes.spawn(async move { (at, job.run().await) });
@@ -214,6 +222,7 @@ impl<'a> Workshop<'a> {
             for layer in &layers {
                 self.spawn_push(&mut moves, layer);
             }
+            self.remember(&plan.layers[at], &layers);
             made[at] = layers;
         }
         let added = added_layers(plan, &made);
@@ -227,6 +236,17 @@ impl<'a> Workshop<'a> {
             ended.map_err(OpsError::Worker)??;
         }
         Ok((image, built_layers(plan, &made)))
+    }
+
+    /// What an image before this one made and moved for the same key.
+    fn made_before(&self, layer: &PlannedLayer) -> Option<Vec<MadeLayer>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).get(layer.key.as_ref()?).cloned()
+    }
+
+    fn remember(&self, layer: &PlannedLayer, made: &[MadeLayer]) {
+        if let Some(key) = &layer.key {
+            self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), made.to_vec());
+        }
     }
 
     fn spawn_move(&self, moves: &mut JoinSet<Result<(), OpsError>>, layer: &PlannedLayer, blob: Descriptor) {

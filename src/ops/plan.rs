@@ -164,20 +164,26 @@ async fn parent_layers_as_they_are(
 ) -> Result<Vec<PlannedLayer>, OpsError> {
     let (target, from) = (earlier::target_repository(request), pinned.reference.repository());
     let mut layers = Vec::new();
-    let mut seen = BTreeSet::new();
     for document in parent::documents(means, &pinned.reference, document).await? {
         let Document::Manifest(manifest) = document else { continue };
         let of_image = &manifest.value().layers;
-        for mut layer in parent_layers(means, target.as_ref(), &from, of_image, &Known::default()).await? {
-            if layer.blob.as_ref().is_some_and(|(blob, _)| !seen.insert(blob.digest.clone())) {
-                // An image before this one has brought it.
-                layer.action = Action::Hit;
-                layer.fetch = 0;
-            }
-            layers.push(layer);
+        layers.extend(parent_layers(means, target.as_ref(), &from, of_image, &Known::default()).await?);
+    }
+    done_once(&mut layers);
+    Ok(layers)
+}
+
+/// What one image brings is there for the images after it.
+fn done_once<'a>(layers: impl IntoIterator<Item = &'a mut PlannedLayer>) {
+    let mut seen = BTreeSet::new();
+    for layer in layers {
+        let digest = || layer.blob.as_ref().map(|(blob, _)| blob.digest.to_string());
+        let name = layer.key.as_ref().map(ToString::to_string).or_else(digest);
+        if name.is_some_and(|name| !seen.insert(name)) {
+            layer.action = Action::Hit;
+            layer.fetch = 0;
         }
     }
-    Ok(layers)
 }
 
 fn check_targets(request: &BuildRequest) -> Result<(), OpsError> {
@@ -238,6 +244,7 @@ async fn assemble_plan(
         choices.extend(planning.choice);
         images.push(image);
     }
+    done_once(images.iter_mut().flat_map(|image: &mut ImagePlan| &mut image.layers));
     let requirements = match local.wanted {
         Some(Wanted::Lines(set)) => set,
         _ => RequirementSet::default(),

@@ -83,7 +83,8 @@ pub(super) async fn plan(
     let layers = layers(planning, &files, &python, &lock, known)?;
     let kept = kept.map(|kept| format!(", {kept} of them as the last build chose them")).unwrap_or_default();
     let (major, minor) = python.version;
-    reasons.push(format!("{} packages for Python {major}.{minor}{kept}", lock.packages.len()));
+    let (count, word) = (lock.packages.len(), if lock.packages.len() == 1 { "package" } else { "packages" });
+    reasons.push(format!("{count} {word} for Python {major}.{minor}{kept}"));
     let choice = chosen.as_ref().map(Chosen::digest);
     let last = known.last_choice(&planning.parent.config.platform());
     let is_published = last.is_some_and(|(last, at)| Some(last) == choice.as_ref() && *at == Place::Target);
@@ -205,6 +206,15 @@ fn layers(
         budget.soft = taken + usize::try_from(limit).unwrap_or(budget.hard);
     }
     layers.extend(wheel_layers(&lock.packages, &placement, budget, known)?);
+    for layer in &mut layers {
+        if let Some(Making::Wheels { wheels, .. }) = &layer.making {
+            // What is in folders of this machine or in the store is not fetched.
+            let store = &planning.means.store;
+            let is_coming =
+                |wheel: &&LockedWheel| !wheel.url.starts_with("file:") && store.contains(&wheel.sha256).is_none();
+            layer.fetch = wheels.iter().filter(is_coming).filter_map(|wheel| wheel.size).sum();
+        }
+    }
     Ok(layers)
 }
 

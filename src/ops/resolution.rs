@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::inputs::requirements::RequirementSet;
+use crate::inputs::requirements::{RequirementLine, RequirementSet};
 use crate::oci::Platform;
 use crate::python::environment::{Libc, PythonEnvironment};
 use crate::python::lock::Lock;
@@ -104,8 +104,12 @@ pub(super) fn question(
     let text = |name: &str, text: String| RequirementText { name: name.into(), text, folder: request.folder.clone() };
     let constraints = set.constraints_text();
     ResolveRequest {
-        requirements: vec![text("requirements", set.to_text())],
-        constraints: if constraints.is_empty() { Vec::new() } else { vec![text("constraints", constraints)] },
+        requirements: vec![text(only_file(&set.requirements).unwrap_or("requirements"), set.to_text())],
+        constraints: if constraints.is_empty() {
+            Vec::new()
+        } else {
+            vec![text(only_file(&set.constraints).unwrap_or("constraints"), constraints)]
+        },
         target: target(means, interpreter),
         installed: interpreter.map(|(python, _)| installed(python)).unwrap_or_default(),
         arguments: request.settings.docker.python_package_installer_args.clone(),
@@ -115,6 +119,12 @@ pub(super) fn question(
         offline: means.resolver.is_offline(),
         upgrade: request.upgrade,
     }
+}
+
+/// The file that all `lines` stand in, when it is one.
+fn only_file(lines: &[RequirementLine]) -> Option<&str> {
+    let file = lines.first()?.file.as_str();
+    lines.iter().all(|line| line.file == file).then_some(file)
 }
 
 fn target(means: &Means, interpreter: Option<(&PythonEnvironment, &Platform)>) -> PythonTarget {

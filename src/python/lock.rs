@@ -89,6 +89,18 @@ pub enum LockError {
         /// The file.
         file: String,
     },
+    /// A file's name says that it is of another package or version.
+    #[error("lock gives `{file}` as a file of `{name}` {version}, at line {line}")]
+    Foreign {
+        /// One-based line of the package.
+        line: usize,
+        /// The file.
+        file: String,
+        /// The package, as the lock has it.
+        name: String,
+        /// Its version, as the lock has it.
+        version: String,
+    },
     /// A file has neither a usable URL nor a path.
     #[error("lock gives no usable place for `{file}` at line {line}")]
     Place {
@@ -154,9 +166,11 @@ impl Diagnose for LockError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Unreadable { .. } | Self::Place { .. } => None,
-            Self::Syntax { .. } | Self::Twice { .. } | Self::Version { .. } | Self::Marker { .. } => {
-                Some("make the lock again, or take out what a merge left in it".into())
-            }
+            Self::Syntax { .. }
+            | Self::Foreign { .. }
+            | Self::Twice { .. }
+            | Self::Version { .. }
+            | Self::Marker { .. } => Some("make the lock again, or take out what a merge left in it".into()),
             Self::Hash { .. } => Some("make the lock again with hashes; a file without one is never installed".into()),
             Self::NoWheelFits { name, .. } => Some(format!(
                 "require another version of `{name}`, or a parent image with another Python, C library or platform"
@@ -305,7 +319,7 @@ mod tests {
             (&whole.replacen("sha256 = \"", "sha256 = \"0", 1), 5),
             (&whole.replacen("sha256", "md5", 1), 5),
             (&whole.replacen("https:", "gopher:", 1), 5),
-            (&whole.replacen("name = \"b\"", "name = \"a\"", 1), 10),
+            (&whole.replacen("name = \"b\"", "name = \"a\"", 1).replace("b-1.0-py3", "a-1.0-py3"), 10),
         ];
         for (text, expected) in cases {
             let line = match Lock::from_bytes(text.as_bytes()).unwrap_err() {

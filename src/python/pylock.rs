@@ -5,7 +5,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::str::FromStr as _;
 
+use pep440_rs::Version;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use toml::Spanned;
@@ -119,6 +121,7 @@ fn lock(package: Package, line: usize, folder: &Path, tags: Option<&CompatibleTa
         if !filename.ends_with(".whl") {
             return Err(LockError::NotAWheel { name, kind: "source archive" });
         }
+        own(&filename, &name, package.version.as_deref(), line)?;
         let version = package.version.or_else(|| version_of(&filename)).unwrap_or_default();
         if rank(&filename, tags).is_none() {
             return Err(no_wheel_fits(name, version, &[filename], tags));
@@ -137,6 +140,7 @@ fn lock(package: Package, line: usize, folder: &Path, tags: Option<&CompatibleTa
     let mut offered = Vec::new();
     for file in &package.wheels {
         let (filename, url) = place(file, &name, line, folder)?;
+        own(&filename, &name, package.version.as_deref(), line)?;
         if let Some(rank) = rank(&filename, tags)
             && best.as_ref().is_none_or(|(held, held_name, ..)| (&rank, &filename) < (held, held_name))
         {
@@ -220,6 +224,21 @@ fn version_of(filename: &str) -> Option<String> {
     filename.split('-').nth(1).map(str::to_owned)
 }
 
+/// Refuses a wheel whose name says that it is another package, or another version but for its local part.
+fn own(filename: &str, name: &str, version: Option<&str>, line: usize) -> Result<(), LockError> {
+    let Ok(wheel) = WheelFilename::parse(filename) else { return Ok(()) };
+    let public = |version: &str| Version::from_str(version.split('+').next().unwrap_or_default()).ok();
+    if wheel.name == name && version.is_none_or(|version| public(version) == public(&wheel.version.to_string())) {
+        return Ok(());
+    }
+    Err(LockError::Foreign {
+        line,
+        file: filename.to_owned(),
+        name: name.to_owned(),
+        version: version.unwrap_or_default().to_owned(),
+    })
+}
+
 /// The wheel's best tag, then its build number, higher first.
 type Rank = (usize, Reverse<Option<(u64, String)>>);
 
@@ -286,6 +305,25 @@ mod tests {
         assert_eq!(wheel.filename, "foo_bar-1+l-cp311-cp311-manylinux_2_17_x86_64.whl");
         assert_eq!(wheel.url, "https://h.example/a%2Bb/foo_bar-1%2Bl-cp311-cp311-manylinux_2_17_x86_64.whl");
         assert_eq!((wheel.size, &wheel.direct_url), (Some(3), &None));
+    }
+
+    #[test]
+    fn file_of_another_package_or_version_is_refused() {
+        for (name, version, expected) in [("b", "2", false), ("a", "3", false), ("a", "2.0", true), ("A", "2+l", true)]
+        {
+            let package = format!(
+                "name = \"{name}\"\nversion = \"{version}\"\n\
+                 wheels = [{{ path = \"a-2-py3-none-any.whl\", hashes = {{ sha256 = \"HEX\" }} }}]"
+            );
+            match read_one(&package) {
+                Ok(_) => assert!(expected, "{name} {version}"),
+                Err(error) => {
+                    assert!(!expected, "{name} {version}: {error}");
+                    let text = format!("lock gives `a-2-py3-none-any.whl` as a file of `{name}` {version}, at line ");
+                    assert!(error.to_string().starts_with(&text), "{error}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -110,13 +110,13 @@ async fn plan_is_a_table_that_people_read() {
     parent  HOST/demo/parent:1 @ 9a37aa2b6b8d
     why     3 packages for Python 3.11
 
-           LAYER                              SIZE     FETCH
+           LAYER                              SIZE  FETCH
     MOUNT  1 layer of the parent            8.7 kB
-    BUILD  treenail 5.0.0                 ~44.7 kB   44.7 kB
-    BUILD  keelson 2.1.0, oarlock 0.3.1  ~147.5 kB  147.5 kB
+    BUILD  treenail 5.0.0                 ~44.7 kB
+    BUILD  keelson 2.1.0, oarlock 0.3.1  ~147.5 kB
     BUILD  sources: 7 files in /app        ~1.7 kB
 
-    linux/amd64: 192.2 kB to fetch, about 193.9 kB to push; 4 layers
+    linux/amd64: 0 B to fetch, about 193.9 kB to push; 4 layers
 
     image   HOST/demo/app:latest
     parent  HOST/demo/parent:1 @ 9a37aa2b6b8d

@@ -46,6 +46,13 @@ async fn several_platforms_make_an_index() {
         layers.push(image.layer_digests());
     }
     assert_eq!(layers[0], layers[1], "pure wheels and sources are the same layers on both");
+    let all = built["layers"].as_array().unwrap();
+    let (first, second) = all.split_at(all.len() / 2);
+    assert!(first.iter().any(|layer| layer["action"] == "build"), "{built}");
+    assert!(
+        second.iter().all(|layer| layer["action"] == "hit"),
+        "what one image brings is there for the next: {built}"
+    );
     assert_eq!(yard.build("empty", &platforms)["reused"], true);
 }
 
