@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lapstrake::oci::Platform;
 
@@ -121,7 +122,7 @@ pub(crate) struct Reach {
     #[arg(long, value_name = "FILE", help_heading = "Reach")]
     pub(crate) ca_file: Vec<PathBuf>,
     /// The folder of the local store
-    #[arg(long, value_name = "DIR", env = "LAPSTRAKE_STORE", help_heading = "Reach")]
+    #[arg(long, value_name = "DIR", env = "LAPSTRAKE_STORE", help_heading = "Reach", value_parser = folder())]
     pub(crate) store: Option<PathBuf>,
 }
 
@@ -383,7 +384,7 @@ pub(crate) enum CacheCommand {
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
     /// The folder of the local store
-    #[arg(long, value_name = "DIR", env = "LAPSTRAKE_STORE")]
+    #[arg(long, value_name = "DIR", env = "LAPSTRAKE_STORE", value_parser = folder())]
     pub(crate) store: Option<PathBuf>,
 }
 
@@ -416,4 +417,9 @@ pub(crate) struct DemoArgs {
     /// Keep the demo's folder and say where it is
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+/// A folder; an empty variable is taken as one that is not set.
+fn folder() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }

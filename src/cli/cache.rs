@@ -27,7 +27,7 @@ pub(crate) fn run(command: &CacheCommand, shown: &Shown, environment: &Environme
 type Shows = Result<String, Box<dyn lapstrake::diagnostic::Diagnose + Send>>;
 
 fn open(args: &StoreArgs, environment: &Environment) -> Result<Store, Box<dyn lapstrake::diagnostic::Diagnose + Send>> {
-    let root = args.store.clone().or_else(|| environment.default_store());
+    let root = args.store.clone().filter(|path| !path.as_os_str().is_empty()).or_else(|| environment.default_store());
     let root =
         root.ok_or_else(|| exit::fail(UsageError::new("there is no home folder", "name a folder with `--store DIR`")))?;
     Store::open(&root).map_err(exit::fail)

@@ -117,7 +117,11 @@ fn settings(file: Option<&Path>, environment: &Environment) -> Result<(Settings,
     let Some(file) = file else { return Ok((Settings::default(), Vec::new())) };
     let text = std::fs::read_to_string(file).map_err(|error| {
         let what = format!("cannot read the configuration `{}`: {error}", file.display());
-        exit::fail(UsageError::new(what, "see that the file is there, or pass `--config FILE`"))
+        let cure = match error.kind() {
+            std::io::ErrorKind::InvalidData => "save it as UTF-8",
+            _ => "see that the file is there, or pass `--config FILE`",
+        };
+        exit::fail(UsageError::new(what, cure))
     })?;
     let substitution = Substitution::new(environment.variables().clone());
     Settings::parse(&text, &file.display().to_string(), &substitution).map_err(exit::fail)

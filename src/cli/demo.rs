@@ -157,11 +157,11 @@ fn made(built: &Built) -> (usize, usize) {
 }
 
 fn text(rounds: &[Round]) -> String {
-    let mut rows = vec![["ROUND", "TIME", "DOWN", "UP", "MOUNTED", "LAYERS MADE"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["ROUND", "TIME", "DOWN", "UP", "MOUNTED", "MADE"].map(str::to_owned).to_vec()];
     rows.extend(rounds.iter().map(|round| {
         let moved = round.built.moved;
         let layers = match (round.built.reused, made(&round.built)) {
-            (true, _) => "image reused".to_owned(),
+            (true, _) => "reused".to_owned(),
             (false, (made, all)) => format!("{made} of {all}"),
         };
         vec![

@@ -50,8 +50,9 @@ impl Environment {
     /// `created` for images: `SOURCE_DATE_EPOCH` in seconds, as RFC 3339.
     pub(crate) fn source_date(&self) -> Result<Option<String>, String> {
         let Some(text) = self.var("SOURCE_DATE_EPOCH") else { return Ok(None) };
-        let seconds: u64 = text.parse().map_err(|_| text.to_owned())?;
-        Ok(Some(rfc3339(seconds)))
+        // RFC 3339 ends with the year 9999.
+        let seconds = text.parse().ok().filter(|seconds| *seconds <= 253_402_300_799);
+        Ok(Some(rfc3339(seconds.ok_or_else(|| text.to_owned())?)))
     }
 }
 

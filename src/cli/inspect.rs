@@ -29,7 +29,7 @@ fn text(found: &Inspection) -> String {
     let mut lines = vec![format!("image      {} @ {}", image.name, image.descriptor.digest)];
     let mut fact = |name: &str, value: String| {
         if !value.is_empty() {
-            lines.push(format!("{name:<10} {value}"));
+            lines.push(format!("{name:<10} {}", output::printable(&value)));
         }
     };
     fact("platform", image.config.platform().to_string());
@@ -53,7 +53,9 @@ fn text(found: &Inspection) -> String {
         ]
     }));
     let total: u64 = found.layers.iter().map(|layer| layer.descriptor.size).sum();
-    lines.push(format!("\n{}\n\n{} layers, {}", output::table(&rows, &[2]), found.layers.len(), output::bytes(total)));
+    let (table, count) = (output::table(&rows, &[2]), found.layers.len());
+    let word = if count == 1 { "layer" } else { "layers" };
+    lines.push(format!("\n{table}\n\n{count} {word}, {}", output::bytes(total)));
     if let Some(files) = &found.files {
         lines.push(String::new());
         lines.extend(files.iter().map(|(path, node)| file_line(path, node)));
@@ -68,7 +70,8 @@ fn file_line(path: &EntryPath, node: &Node) -> String {
         NodeKind::Symlink { target } => ('l', 0, format!(" -> {}", String::from_utf8_lossy(target))),
         NodeKind::Special => ('s', 0, String::new()),
     };
-    format!("{kind} {:04o} {:>6}:{:<6} {size:>12} /{path}{target}", node.mode, node.uid, node.gid)
+    let name = output::printable(&format!("/{path}{target}"));
+    format!("{kind} {:04o} {:>6}:{:<6} {size:>12} {name}", node.mode, node.uid, node.gid)
 }
 
 fn as_json(found: &Inspection) -> Value {

@@ -2,9 +2,9 @@
 //!
 //! One screen that says what will happen, why, and how many bytes it will cost.
 
-use lapstrake::oci::{Document, Platform};
-use lapstrake::ops::{self, Course, Planned};
-use lapstrake::plan::{Action, ImagePlan, LayerKind, PlannedLayer};
+use lapstrake::oci::Platform;
+use lapstrake::ops::{self, Course, Output, Planned};
+use lapstrake::plan::{Action, LayerKind, Moves, PlannedLayer};
 use serde_json::{Value, json};
 
 use super::args::{BuildArgs, Format, Shown};
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environme
     };
     let text = match shown.format {
         Format::Text => text(&planned, &target),
-        Format::Json => as_json(&planned, &target).to_string(),
+        Format::Json => as_json(&planned, &target, prepared.request.output == Output::Registry).to_string(),
     };
     output::to_stdout(&text).map_err(exit::fail)
 }
@@ -43,15 +43,20 @@ pub(crate) fn text(planned: &Planned, target: &str) -> String {
             lines.push(format!("REUSE   {}: nothing is made or moved", document.digest()));
             lines.extend(missing.iter().map(|name| format!("TAG     {name}")));
         }
-        Course::ParentAsItIs { document, .. } => lines.push(format!("COPY    {} as it is", document.digest())),
-        Course::Assemble { images, .. } => images.iter().for_each(|image| lines.push(image_text(image))),
+        Course::ParentAsItIs { document, layers, platforms } => {
+            lines.push(format!("COPY    {} as it is", document.digest()));
+            lines.push(layers_text(&words(platforms).join(", "), layers));
+        }
+        Course::Assemble { images, .. } => {
+            images.iter().for_each(|image| lines.push(layers_text(&image.platform.to_string(), &image.layers)));
+        }
     }
     lines.join("\n")
 }
 
-fn image_text(image: &ImagePlan) -> String {
+fn layers_text(platform: &str, layers: &[PlannedLayer]) -> String {
     let mut rows = vec![["", "LAYER", "SIZE", "FETCH"].map(str::to_owned).to_vec()];
-    let parents: Vec<&PlannedLayer> = image.layers.iter().filter(|layer| layer.kind == LayerKind::Parent).collect();
+    let parents: Vec<&PlannedLayer> = layers.iter().filter(|layer| layer.kind == LayerKind::Parent).collect();
     for action in [Action::Hit, Action::Mount, Action::Copy] {
         let same: Vec<&&PlannedLayer> = parents.iter().filter(|layer| layer.action == action).collect();
         if !same.is_empty() {
@@ -61,7 +66,7 @@ fn image_text(image: &ImagePlan) -> String {
             rows.push(vec![action.word().to_uppercase(), title, output::bytes(bytes), fetched(fetch)]);
         }
     }
-    for layer in image.layers.iter().filter(|layer| layer.kind != LayerKind::Parent) {
+    for layer in layers.iter().filter(|layer| layer.kind != LayerKind::Parent) {
         rows.push(vec![
             layer.action.word().to_uppercase(),
             output::shortened(&layer.title, TITLE),
@@ -69,12 +74,13 @@ fn image_text(image: &ImagePlan) -> String {
             fetched(layer.fetch),
         ]);
     }
+    let moves = Moves::of(layers);
     let sum = format!(
-        "{}: {} to fetch, about {} to push; {} layers",
-        image.platform,
-        output::bytes(image.download_bytes()),
-        output::bytes(image.upload_bytes()),
-        image.layers.len(),
+        "{platform}: {} to fetch, about {} to push; {} {}",
+        output::bytes(moves.downloaded),
+        output::bytes(moves.uploaded),
+        layers.len(),
+        if layers.len() == 1 { "layer" } else { "layers" },
     );
     format!("\n{}\n\n{sum}", output::table(&rows, &[2, 3]))
 }
@@ -92,11 +98,24 @@ fn fetched(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { output::bytes(bytes) }
 }
 
-fn as_json(planned: &Planned, target: &str) -> Value {
+fn as_json(planned: &Planned, target: &str, is_pushed: bool) -> Value {
     let image = match &planned.course {
-        Course::Assemble { images, .. } => assembled(planned, images, target),
-        Course::Reuse { document, platforms, .. } => published(planned, target, document, platforms, true),
-        Course::ParentAsItIs { document, platforms } => published(planned, target, document, platforms, false),
+        Course::Assemble { images, .. } => {
+            let platforms: Vec<Platform> = images.iter().map(|image| image.platform.clone()).collect();
+            let layers: Vec<&PlannedLayer> = images.iter().flat_map(|image| &image.layers).collect();
+            image_json(planned, target, &platforms, &layers, is_pushed)
+        }
+        Course::ParentAsItIs { document, platforms, layers } => {
+            let mut image = image_json(planned, target, platforms, &layers.iter().collect::<Vec<_>>(), is_pushed);
+            image["digest"] = json!(document.digest());
+            image
+        }
+        Course::Reuse { document, platforms, .. } => {
+            let mut image = image_json(planned, target, platforms, &[], is_pushed);
+            image["digest"] = json!(document.digest());
+            image["reused"] = json!(true);
+            image
+        }
     };
     json!({"schemaVersion": 1, "images": [image]})
 }
@@ -109,47 +128,37 @@ fn words(platforms: &[Platform]) -> Vec<String> {
     platforms.iter().map(ToString::to_string).collect()
 }
 
-fn published(planned: &Planned, target: &str, document: &Document, platforms: &[Platform], reused: bool) -> Value {
-    json!({
-        "key": IMAGE_KEY,
-        "reference": target,
-        "digest": document.digest(),
-        "platforms": words(platforms),
-        "reused": reused,
-        "parent": parent_json(planned),
-        "layers": [],
-        "bytes": {"downloaded": 0, "uploaded": 0, "mounted": 0},
-    })
-}
-
-/// All platforms as the one image that they come to, as `build` shows it; its digest is only known afterwards.
-fn assembled(planned: &Planned, images: &[ImagePlan], target: &str) -> Value {
-    let all: Vec<&PlannedLayer> = images.iter().flat_map(|image| &image.layers).collect();
-    let layers: Vec<Value> = all
-        .iter()
-        .map(|layer| {
-            json!({
-                "key": layer.key,
-                "kind": layer.kind.word(),
-                "title": layer.title,
-                "digest": layer.blob.as_ref().map(|(blob, _)| &blob.digest),
-                "size": layer.bytes,
-                "action": layer.action.word(),
-            })
+/// All platforms as the one image that they come to, as `build` shows it; without what is only known afterwards.
+fn image_json(
+    planned: &Planned,
+    target: &str,
+    platforms: &[Platform],
+    layers: &[&PlannedLayer],
+    is_pushed: bool,
+) -> Value {
+    let shown = layers.iter().map(|layer| {
+        json!({
+            "key": layer.key,
+            "kind": layer.kind.word(),
+            "title": layer.title,
+            "digest": layer.blob.as_ref().map(|(blob, _)| &blob.digest),
+            "size": layer.bytes,
+            "action": layer.action.word(),
         })
-        .collect();
-    let mounted = all.iter().filter(|layer| layer.action == Action::Mount).filter_map(|layer| layer.bytes);
+    });
+    let moves = Moves::of(layers.iter().copied());
     json!({
         "key": IMAGE_KEY,
         "reference": target,
-        "platforms": images.iter().map(|image| image.platform.to_string()).collect::<Vec<_>>(),
+        "platforms": words(platforms),
         "reused": false,
         "parent": parent_json(planned),
-        "layers": layers,
+        "layers": shown.collect::<Vec<_>>(),
         "bytes": {
-            "downloaded": images.iter().map(ImagePlan::download_bytes).sum::<u64>(),
-            "uploaded": images.iter().map(ImagePlan::upload_bytes).sum::<u64>(),
-            "mounted": mounted.sum::<u64>(),
+            "downloaded": moves.downloaded,
+            // As `build` counts: what is written to a folder or a file is not sent to anybody.
+            "uploaded": if is_pushed { moves.uploaded } else { 0 },
+            "mounted": moves.mounted,
         },
     })
 }

@@ -89,7 +89,7 @@ fn anonymous_config(reach: &Reach, insecure: &[String], environment: &Environmen
 
 /// The store, or one for this run alone when the usual one cannot be had.
 fn store(reach: &Reach, environment: &Environment, reporter: &dyn Reporter) -> Result<Store, Failure> {
-    let root = reach.store.clone().or_else(|| environment.default_store());
+    let root = reach.store.clone().filter(|path| !path.as_os_str().is_empty()).or_else(|| environment.default_store());
     let Some(root) = root else { return temporary(environment) };
     match Store::open(&root) {
         Ok(store) => Ok(store),

@@ -74,7 +74,7 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
             publish::tag(means, &document, &missing).await?;
             Done { platforms, document, layers: Vec::new(), reused: true }
         }
-        Course::ParentAsItIs { document, platforms } => {
+        Course::ParentAsItIs { document, platforms, .. } => {
             publish::parent(means, request, &planned.parent, document, platforms).await?
         }
         Course::Assemble { images, sources, indexes, choices, requirements } => {

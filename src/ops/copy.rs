@@ -11,6 +11,8 @@ mod registry;
 mod sink;
 mod source;
 
+use std::collections::BTreeSet;
+
 use crate::event::{Task, Work};
 use crate::oci::{Descriptor, Digest, Document, Platform, Reference, Repository};
 use crate::plan::Action;
@@ -112,6 +114,7 @@ impl ItemKind {
 /// stands where it stood.
 pub async fn copy(means: &Means, request: &CopyRequest) -> Result<Copied, OpsError> {
     let before = means.traffic.moved();
+    expect_pushes(means, request);
     let (source, root) = source::open(means, &request.source).await?;
     let whole = root.digest().clone();
     let root = narrow::narrowed(means, &request.source, &source, root, &request.platforms).await?;
@@ -130,6 +133,15 @@ pub async fn copy(means: &Means, request: &CopyRequest) -> Result<Copied, OpsErr
     Ok(Copied { source: named, descriptor: collection.root.descriptor(), platforms, targets, moved })
 }
 
+/// Targets are read from their registries themselves, and from no mirror.
+fn expect_pushes(means: &Means, request: &CopyRequest) {
+    for target in &request.targets {
+        if let Locator::Registry(target) = target {
+            means.registry.expect_push(&target.repository());
+        }
+    }
+}
+
 /// Copies every tag of a repository; each target is a repository or a folder, where the tags keep their names.
 ///
 /// # Errors
@@ -141,6 +153,7 @@ pub async fn copy_all_tags(means: &Means, request: &CopyRequest) -> Result<Vec<C
     if source.tag().is_some() || source.digest().is_some() {
         return Err(CopyError::AllTagsOf(request.source.to_string()).into());
     }
+    expect_pushes(means, request);
     let repository = source.repository();
     let tags = means.registry.tags(&repository).await?;
     if tags.is_empty() {
@@ -208,11 +221,15 @@ pub(super) async fn to_all(
     let stops = stops(targets)?;
     let mut done: Vec<CopiedTo> = Vec::new();
     let mut nearest: Vec<Source> = vec![source.clone()];
+    let mut new = BTreeSet::new();
     for stop in &stops {
         let actions = match &stop.repository {
             Some(repository) => {
                 let from = nearest.iter().find(|from| from.is_of_registry(repository)).unwrap_or(source);
                 let actions = registry::carry(means, from, collection, repository, &stop.names).await?;
+                if actions.get(collection.root.digest()) != Some(&Action::Hit) {
+                    new.insert(repository.clone());
+                }
                 nearest.push(Source::Registry(repository.clone()));
                 actions
             }
@@ -224,7 +241,8 @@ pub(super) async fn to_all(
     for stop in &stops {
         let Some(repository) = &stop.repository else { continue };
         let _task = Task::start(&means.reporter, Work::Publish, &repository.to_string(), None);
-        publish::tag(means, &collection.root, &registry::outdated(means, collection, &stop.names).await?).await?;
+        let due = registry::outdated(means, collection, &stop.names, new.contains(repository)).await?;
+        publish::tag(means, &collection.root, &due).await?;
     }
     Ok(done)
 }

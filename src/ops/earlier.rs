@@ -67,8 +67,20 @@ pub(super) async fn reusable(
             }
         }
     };
+    let missing = missing_names(means, request, &document, unasked).await?;
+    Ok(missing.map(|missing| (document, missing)))
+}
+
+/// Those of `names` that do not point to `document` yet; `None` when one is in a repository that may not have it.
+pub(super) async fn missing_names(
+    means: &Means,
+    request: &BuildRequest,
+    document: &Document,
+    names: &[Reference],
+) -> Result<Option<Vec<Reference>>, OpsError> {
+    let Some(repository) = target_repository(request) else { return Ok(None) };
     let mut missing = Vec::new();
-    for target in unasked {
+    for target in names {
         if target.repository() != repository {
             return Ok(None);
         }
@@ -78,7 +90,7 @@ pub(super) async fn reusable(
             missing.push(target);
         }
     }
-    Ok(Some((document, missing)))
+    Ok(Some(missing))
 }
 
 /// The map from keys to layers that `earlier` and the images of `--cache-from` give.

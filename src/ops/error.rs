@@ -22,6 +22,12 @@ pub enum OpsError {
         /// As the settings name it.
         reference: String,
     },
+    /// The registry has no image of this name.
+    #[error("image `{reference}` does not exist")]
+    NoImage {
+        /// As it was named.
+        reference: String,
+    },
     /// The parent's document contradicts itself.
     #[error("parent image `{reference}` cannot be read")]
     ParentDocument {
@@ -209,7 +215,9 @@ impl Diagnose for OpsError {
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::ParentUnset => "name one, as in `parent_image: python:3.12-slim`, or pass `--parent-image`",
-            Self::NoParent { .. } => "see that the name and tag are right, and that the registry lets you pull it",
+            Self::NoParent { .. } | Self::NoImage { .. } => {
+                "see that the name and tag are right, and that the registry lets you pull it"
+            }
             Self::ParentDocument { .. }
             | Self::NestedIndex { .. }
             | Self::ParentLayer { .. }

@@ -48,7 +48,7 @@ pub async fn inspect(
     platform: Option<&Platform>,
     with_files: bool,
 ) -> Result<Inspection, OpsError> {
-    let pinned = parent::pin(means, reference).await?.read(means).await?;
+    let pinned = parent::pin(means, reference).await.map_err(no_image)?.read(means).await.map_err(no_image)?;
     let platforms = pinned.platforms();
     let wanted = platform.or(Some(&means.host_platform).filter(|_| platforms.len() > 1));
     let image = pinned.image(means, wanted).await?;
@@ -58,6 +58,14 @@ pub async fn inspect(
     };
     let layers = layers(&image);
     Ok(Inspection { image, platforms, layers, files })
+}
+
+/// What is looked at need not be anybody's parent.
+fn no_image(error: OpsError) -> OpsError {
+    match error {
+        OpsError::NoParent { reference } => OpsError::NoImage { reference },
+        other => other,
+    }
 }
 
 fn layers(image: &ParentImage) -> Vec<InspectedLayer> {

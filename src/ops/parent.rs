@@ -139,6 +139,23 @@ impl PinnedParent {
     }
 }
 
+/// The manifests that `document` stands for: itself, or those of an index.
+///
+/// # Errors
+/// Fails when one of them is missing or damaged.
+pub(super) async fn documents(
+    means: &Means,
+    reference: &Reference,
+    whole: &Document,
+) -> Result<Vec<Document>, OpsError> {
+    let Document::Index(index) = whole else { return Ok(vec![whole.clone()]) };
+    let mut documents = Vec::new();
+    for entry in &index.value().manifests {
+        documents.push(document(means, reference, &entry.digest).await?);
+    }
+    Ok(documents)
+}
+
 /// The document with this digest, from the store when it is there; documents never change under their digest.
 pub(super) async fn document(means: &Means, reference: &Reference, digest: &Digest) -> Result<Document, OpsError> {
     let damaged = |source| OpsError::ParentDocument { reference: reference.to_string(), source };

@@ -2,7 +2,7 @@
 //!
 //! Reads only. What the plan says is done by `build`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::image::filesystem::Filesystem;
@@ -61,6 +61,8 @@ pub enum Course {
         document: Document,
         /// For which platforms it is.
         platforms: Vec<Platform>,
+        /// Its layers, those of all platforms.
+        layers: Vec<PlannedLayer>,
     },
     /// Images are assembled, one a platform.
     Assemble {
@@ -122,18 +124,60 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
     let pinned = pinned.read(means).await?;
     planned.parent_descriptor = pinned.descriptor.clone();
     if local.asks_for_nothing {
-        planned.reasons.push("nothing is asked for beside the parent: it is the image".into());
-        let document = pinned.document()?.clone();
-        let platforms = match &document {
-            Document::Index(index) => index.value().platforms(),
-            Document::Manifest(_) => vec![pinned.image(means, None).await?.config.platform()],
-        };
-        planned.course = Course::ParentAsItIs { document, platforms };
-        return Ok(planned);
+        return as_it_is(means, request, planned, &pinned, earlier.as_ref()).await;
     }
     let known = if request.no_cache { Known::default() } else { earlier::known(means, request, earlier).await };
     assemble_plan(means, request, &mut planned, &pinned, local, known).await?;
     Ok(planned)
+}
+
+/// The plan where nothing is asked for beside the parent; `earlier` is what the target stands for now.
+async fn as_it_is(
+    means: &Means,
+    request: &BuildRequest,
+    mut planned: Planned,
+    pinned: &PinnedParent,
+    earlier: Option<&Document>,
+) -> Result<Planned, OpsError> {
+    planned.reasons.push("nothing is asked for beside the parent: it is the image".into());
+    let document = pinned.document()?.clone();
+    let platforms = match &document {
+        Document::Index(index) => index.value().platforms(),
+        Document::Manifest(_) => vec![pinned.image(means, None).await?.config.platform()],
+    };
+    if let Some(earlier) = earlier.filter(|earlier| earlier.digest() == document.digest())
+        && let Some(missing) = earlier::missing_names(means, request, earlier, &request.targets[1..]).await?
+    {
+        planned.course = Course::Reuse { document, missing, platforms };
+        return Ok(planned);
+    }
+    let layers = parent_layers_as_they_are(means, request, pinned, &document).await?;
+    planned.course = Course::ParentAsItIs { document, platforms, layers };
+    Ok(planned)
+}
+
+async fn parent_layers_as_they_are(
+    means: &Means,
+    request: &BuildRequest,
+    pinned: &PinnedParent,
+    document: &Document,
+) -> Result<Vec<PlannedLayer>, OpsError> {
+    let (target, from) = (earlier::target_repository(request), pinned.reference.repository());
+    let mut layers = Vec::new();
+    let mut seen = BTreeSet::new();
+    for document in parent::documents(means, &pinned.reference, document).await? {
+        let Document::Manifest(manifest) = document else { continue };
+        let of_image = &manifest.value().layers;
+        for mut layer in parent_layers(means, target.as_ref(), &from, of_image, &Known::default()).await? {
+            if layer.blob.as_ref().is_some_and(|(blob, _)| !seen.insert(blob.digest.clone())) {
+                // An image before this one has brought it.
+                layer.action = Action::Hit;
+                layer.fetch = 0;
+            }
+            layers.push(layer);
+        }
+    }
+    Ok(layers)
 }
 
 fn check_targets(request: &BuildRequest) -> Result<(), OpsError> {
@@ -148,7 +192,7 @@ fn check_targets(request: &BuildRequest) -> Result<(), OpsError> {
 
 /// The key over everything that shapes the image.
 fn plan_key(request: &BuildRequest, local: &LocalFacts, parent: &PinnedParent, host: &Platform) -> PlanKey {
-    let mut key = KeyHasher::new("plan/1")
+    let mut key = KeyHasher::new("plan/2")
         .with("layers", crate::layer::LAYER_FORMAT)
         .with("parent", parent.descriptor.digest.as_str())
         .with("parent-name", parent.reference.to_string())
@@ -243,7 +287,8 @@ impl<'a> Planning<'a> {
     async fn plan(&mut self, known: &mut Known, reasons: &mut Vec<String>) -> Result<ImagePlan, OpsError> {
         let platform = self.parent.config.platform();
         let owner = self.owner().await?;
-        let mut layers = self.parent_layers(known).await?;
+        let of_parent = &self.parent.manifest.layers;
+        let mut layers = parent_layers(self.means, self.target(), &self.parent_at, of_parent, known).await?;
         let python = python::plan(self, known, reasons).await?;
         let resolution = python.key.clone();
         self.choice = python.new_choice;
@@ -270,31 +315,6 @@ impl<'a> Planning<'a> {
         Ok(if group { owner } else { Owner { gid: 0, ..owner } })
     }
 
-    async fn parent_layers(&self, known: &Known) -> Result<Vec<PlannedLayer>, OpsError> {
-        let layers = &self.parent.manifest.layers;
-        let absent = earlier::absent_blobs(self.means, self.target(), layers, known).await?;
-        let same_registry = self.target().is_some_and(|target| target.registry() == self.parent_at.registry());
-        let planned = layers.iter().enumerate().map(|(at, layer)| {
-            let action = match (absent.contains(&layer.digest), same_registry) {
-                (false, _) => Action::Hit,
-                (true, true) => Action::Mount,
-                (true, false) => Action::Copy,
-            };
-            PlannedLayer {
-                kind: LayerKind::Parent,
-                title: format!("parent layer {} of {}", at + 1, layers.len()),
-                key: None,
-                blob: Some((layer.clone(), None)),
-                place: Some(Place::Repository(self.parent_at.clone())),
-                fetch: if action == Action::Copy { layer.size } else { 0 },
-                bytes: Some(layer.size),
-                action,
-                making: None,
-            }
-        });
-        Ok(planned.collect())
-    }
-
     /// Decides how the target comes to a layer of ours, by where its blob is known to be.
     fn located(&self, mut layer: PlannedLayer, known: &Known) -> Result<PlannedLayer, OpsError> {
         let Some(key) = layer.key.clone() else { return Ok(layer) };
@@ -319,6 +339,39 @@ impl<'a> Planning<'a> {
         layer.place = Some(found.place);
         Ok(layer)
     }
+}
+
+/// How the target comes to the `layers` of a parent in the repository `from`.
+async fn parent_layers(
+    means: &Means,
+    target: Option<&Repository>,
+    from: &Repository,
+    layers: &[Descriptor],
+    known: &Known,
+) -> Result<Vec<PlannedLayer>, OpsError> {
+    let absent = earlier::absent_blobs(means, target, layers, known).await?;
+    let same_registry = target.is_some_and(|target| target.registry() == from.registry());
+    let planned = layers.iter().enumerate().map(|(at, layer)| {
+        let action = match (absent.contains(&layer.digest), same_registry) {
+            (false, _) => Action::Hit,
+            (true, true) => Action::Mount,
+            (true, false) => Action::Copy,
+        };
+        // An output that is no registry takes what the store has.
+        let is_here = target.is_none() && means.store.contains(&layer.digest).is_some();
+        PlannedLayer {
+            kind: LayerKind::Parent,
+            title: format!("parent layer {} of {}", at + 1, layers.len()),
+            key: None,
+            blob: Some((layer.clone(), None)),
+            place: Some(Place::Repository(from.clone())),
+            fetch: if action == Action::Copy && !is_here { layer.size } else { 0 },
+            bytes: Some(layer.size),
+            action,
+            making: None,
+        }
+    });
+    Ok(planned.collect())
 }
 
 fn source_layer(tree: &SourceTree, owner: Owner) -> Result<PlannedLayer, OpsError> {

@@ -101,7 +101,7 @@ pub(super) fn is_local(means: &Means, request: &BuildRequest, wanted: &Wanted) -
 
 fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
     let settings = &planning.request.settings;
-    let mut key = KeyHasher::new("resolution/1")
+    let mut key = KeyHasher::new("resolution/2")
         .with("layers", LAYER_FORMAT)
         .with("parent", planning.parent.descriptor.digest.as_str())
         .with("platform", planning.parent.config.platform().to_string());

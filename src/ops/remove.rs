@@ -74,6 +74,7 @@ impl Diagnose for RemoveError {
 /// # Errors
 /// Fails when the reference names neither or both, or when the registry refuses or does not offer it.
 pub async fn remove(means: &Means, reference: &Reference) -> Result<bool, OpsError> {
+    means.registry.expect_push(&reference.repository());
     match (reference.tag(), reference.digest()) {
         (Some(_), Some(_)) => Err(RemoveError::TagAndDigest(reference.to_string()).into()),
         (Some(_), None) => remove_tag(means, reference).await,
@@ -124,6 +125,7 @@ pub struct KeyTags {
 /// # Errors
 /// Fails when the repository has no tags, or the registry does not say what they stand for.
 pub async fn key_tags(means: &Means, repository: &Repository) -> Result<KeyTags, OpsError> {
+    means.registry.expect_push(repository);
     let tags = means.registry.tags(repository).await?;
     if tags.is_empty() {
         return Err(CopyError::NoTags(repository.to_string()).into());

@@ -2,6 +2,8 @@
 //!
 //! A plan is data: it can be printed, compared and carried out, and holds no handle to anything.
 
+use std::collections::BTreeSet;
+
 use crate::image::users::Owner;
 use crate::image::{ConfigChange, ParentImage};
 use crate::layer::EntryPath;
@@ -103,15 +105,36 @@ pub struct ImagePlan {
     pub choice: Option<Digest>,
 }
 
-impl ImagePlan {
-    /// Bytes that the build moves to the target, as far as they are known.
-    pub fn upload_bytes(&self) -> u64 {
-        let moved = |layer: &&PlannedLayer| matches!(layer.action, Action::Copy | Action::Build);
-        self.layers.iter().filter(moved).filter_map(|layer| layer.bytes).sum()
-    }
+/// Bytes that a build moves, as far as a plan knows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// Fetched from package indexes and other registries.
+    pub downloaded: u64,
+    /// Written to the target.
+    pub uploaded: u64,
+    /// Linked by the target's registry.
+    pub mounted: u64,
+}
 
-    /// Bytes that the build fetches from package indexes and other registries.
-    pub fn download_bytes(&self) -> u64 {
-        self.layers.iter().map(|layer| layer.fetch).sum()
+impl Moves {
+    /// What `layers` cost together; a layer of several images is moved once.
+    pub fn of<'a>(layers: impl IntoIterator<Item = &'a PlannedLayer>) -> Self {
+        let mut moves = Self::default();
+        let mut seen = BTreeSet::new();
+        for layer in layers {
+            let digest = layer.blob.as_ref().map(|(blob, _)| blob.digest.as_str());
+            let name = layer.key.as_ref().map(|key| key.0.as_str()).or(digest);
+            if name.is_some_and(|name| !seen.insert(name)) {
+                continue;
+            }
+            let bytes = layer.bytes.unwrap_or_default();
+            moves.downloaded += layer.fetch;
+            match layer.action {
+                Action::Hit => {}
+                Action::Mount => moves.mounted += bytes,
+                Action::Copy | Action::Build => moves.uploaded += bytes,
+            }
+        }
+        moves
     }
 }

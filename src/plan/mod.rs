@@ -10,7 +10,7 @@ mod layers;
 mod python;
 
 pub use config::{SOURCES, add_change, changes_nothing, config_change};
-pub use image::{Action, ImagePlan, Making, PlannedLayer};
+pub use image::{Action, ImagePlan, Making, Moves, PlannedLayer};
 pub use key::{KeyHasher, LayerKey, PlanKey, ResolutionKey, is_key_tag};
 pub use known::{ChosenLayers, Known, KnownLayer, Place};
 pub use layers::{

@@ -88,7 +88,7 @@ fn skipping(stream: BlobStream, offset: u64) -> BlobStream {
 
 /// A registry, or several behind one client: every reference names its own.
 pub trait Registry: Send + Sync {
-    /// Says that `to` is going to be pushed to. From now on it is read from the registry itself: what a mirror says of
+    /// Says that `to` is going to be written to. From now on it is read from the registry itself: what a mirror says of
     /// it may be old.
     fn expect_push(&self, _to: &Repository) {}
 

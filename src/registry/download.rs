@@ -78,14 +78,17 @@ pub(super) async fn read_blob(
 impl Download {
     async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
-            let Some(connection) = &mut self.connection else { return self.end() };
+            let Some(connection) = &mut self.connection else { return Ok(None) };
             match self.exchange.transport.chunk(&mut connection.response, &self.ask.action).await {
                 Ok(Some(chunk)) => {
                     if let Some(fresh) = self.take(chunk)? {
                         return Ok(Some(fresh));
                     }
                 }
-                Ok(None) if self.got == self.blob.size => return self.end(),
+                Ok(None) if self.got == self.blob.size => {
+                    self.connection = None;
+                    return self.verify().map(|()| None);
+                }
                 Ok(None) => {
                     let (expected, actual) = (self.blob.size, self.got);
                     self.resume(RegistryError::WrongLength { what: self.what.clone(), expected, actual }).await?;
@@ -119,11 +122,6 @@ impl Download {
 
     fn too_long(&self, actual: u64) -> RegistryError {
         RegistryError::WrongLength { what: self.what.clone(), expected: self.blob.size, actual }
-    }
-
-    fn end(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        self.connection = None;
-        self.verify().map(|()| None)
     }
 
     fn verify(&mut self) -> Result<(), RegistryError> {

@@ -422,6 +422,9 @@ impl Diagnose for RegistryError {
             }
             Self::NoRepository { repository, .. } => cloud::making_of(repository),
             Self::RateLimited { .. } => "log in for a higher limit, or wait".to_owned(),
+            Self::Challenge { host } => {
+                format!("see that `{host}` is a registry, and that no proxy answers in its place")
+            }
             Self::Status { status: 413, .. } => {
                 "the registry or a proxy before it limits the size of a request".to_owned()
             }

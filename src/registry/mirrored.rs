@@ -13,7 +13,7 @@ use super::contract::{BlobStream, Pending, blob_name};
 use super::error::RegistryError;
 use super::exchange::{Exchange, Host};
 use super::{download, pull};
-use crate::oci::{Descriptor, Digest, Digester, Document, Reference, ReferenceError, Repository};
+use crate::oci::{Descriptor, Digester, Document, Reference, ReferenceError, Repository};
 
 /// A read of a reference: `pull::resolve` or `pull::manifest`.
 type Read<T> = for<'a> fn(&'a Exchange, &'a Host, &'a Reference) -> Pending<'a, Option<T>>;
@@ -65,7 +65,7 @@ pub(super) async fn fetch_blob(
             Err(error) => passed_over(client, &mirror, at, blob, &error),
         }
     }
-    collect(direct(client, at, blob).await?, blob.size).await
+    collect(direct(client, at, blob, 0).await?, blob.size).await
 }
 
 async fn collect(mut stream: BlobStream, size: u64) -> Result<Vec<u8>, RegistryError> {
@@ -88,7 +88,7 @@ pub(super) async fn read_blob(
             Err(error) => passed_over(client, &mirror, at, blob, &error),
         }
     }
-    direct(client, at, blob).await
+    direct(client, at, blob, 0).await
 }
 
 fn passed_over(client: &Client, mirror: &Mirror, at: &Repository, blob: &Descriptor, error: &RegistryError) {
@@ -108,8 +108,9 @@ async fn open_at(
     download::read_blob(Arc::clone(client.mirror_exchange()), client.host(mirror.registry())?, &there, blob, 0).await
 }
 
-async fn direct(client: &Client, at: &Repository, blob: &Descriptor) -> Result<BlobStream, RegistryError> {
-    download::read_blob(Arc::clone(client.exchange()), client.host(at.registry())?, at, blob, 0).await
+/// The blob from the registry itself, from `offset` on.
+async fn direct(client: &Client, at: &Repository, blob: &Descriptor, offset: u64) -> Result<BlobStream, RegistryError> {
+    download::read_blob(Arc::clone(client.exchange()), client.host(at.registry())?, at, blob, offset).await
 }
 
 fn unnamed(error: ReferenceError) -> RegistryError {
@@ -147,43 +148,32 @@ impl Relay {
     async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
             let error = match self.stream.next().await {
-                Some(Ok(chunk)) => {
-                    self.digester.update(&chunk);
-                    self.got += chunk.len() as u64;
-                    return Ok(Some(chunk));
-                }
-                None => return self.end(),
+                Some(Ok(chunk)) => return self.take(chunk).map(Some),
+                None => return Ok(None),
                 Some(Err(error)) => error,
             };
             let Some(mirror) = self.mirror.take() else { return Err(error) };
             self.client.mirrors().failed(&mirror, &error);
-            if self.got >= self.blob.size {
+            // What was handed on cannot be taken back.
+            if matches!(error, RegistryError::WrongDigest { .. }) || self.got >= self.blob.size {
                 return Err(error);
             }
-            self.stream = rest(direct(&self.client, &self.at, &self.blob).await?, self.got);
+            self.stream = direct(&self.client, &self.at, &self.blob, self.got).await?;
         }
     }
 
-    /// The end: one source has verified its own bytes; of two, only the whole can be.
-    fn end(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        if self.mirror.is_some() {
-            return Ok(None);
+    /// Takes note of bytes. One source verifies its own; of two, the whole is verified before its last bytes go on.
+    fn take(&mut self, chunk: Bytes) -> Result<Bytes, RegistryError> {
+        self.digester.update(&chunk);
+        self.got += chunk.len() as u64;
+        if self.mirror.is_some() || self.got < self.blob.size {
+            return Ok(chunk);
         }
         let algorithm = self.blob.digest.algorithm();
-        let actual: Digest = std::mem::replace(&mut self.digester, Digester::new(algorithm)).finish();
+        let actual = std::mem::replace(&mut self.digester, Digester::new(algorithm)).finish();
         if actual == self.blob.digest {
-            return Ok(None);
+            return Ok(chunk);
         }
         Err(RegistryError::WrongDigest { what: blob_name(&self.at, &self.blob.digest), actual: Box::new(actual) })
     }
-}
-
-/// What follows the first `skip` bytes of a stream.
-fn rest(stream: BlobStream, mut skip: u64) -> BlobStream {
-    let trimmed = stream.map_ok(move |mut chunk: Bytes| {
-        let known = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
-        skip -= known as u64;
-        chunk.split_off(known)
-    });
-    trimmed.try_filter(|chunk| std::future::ready(!chunk.is_empty())).boxed()
 }

@@ -15,7 +15,7 @@ use crate::store::Store;
 
 const KIND: &str = "resolutions";
 /// Changes when the same question may get another answer.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Variables that change what uv chooses.
 const VARIABLES: [&str; 11] = [
     "UV_CONSTRAINT",
@@ -116,7 +116,7 @@ pub fn remember(store: &Store, request: &ResolveRequest, lock: &Lock) -> Result<
 }
 
 /// A line with its words' userinfo taken out and its spaces made one.
-fn clean(line: &str) -> String {
+pub(super) fn clean(line: &str) -> String {
     let word = |word: &str| {
         if !has_userinfo(word) {
             return word.to_owned();

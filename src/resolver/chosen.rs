@@ -184,7 +184,13 @@ pub(super) async fn extend(
     };
     let found = match resolve_beside(&question, &chosen.lock.packages, uv, tags).await {
         Ok(found) => found,
-        Err(ResolveError::Unsatisfiable { .. } | ResolveError::NoWheel { .. } | ResolveError::Answer(_)) => None,
+        Err(
+            ResolveError::Unsatisfiable { .. }
+            | ResolveError::NoWheel { .. }
+            | ResolveError::Answer(_)
+            | ResolveError::Change { .. }
+            | ResolveError::Lost { .. },
+        ) => None,
         Err(error) => return Err(error),
     };
     let Some(found) = found else { return Ok(None) };

@@ -93,6 +93,38 @@ pub enum ResolveError {
         /// The requirements that it speaks of.
         sources: Vec<String>,
     },
+    /// A file is not among those that a requirement allows.
+    #[error("`{file}` has the hash `{found}`, which `{line}` does not allow")]
+    Hash {
+        /// The wheel.
+        file: String,
+        /// Its hash.
+        found: String,
+        /// The requirement, without its hashes.
+        line: String,
+        /// Whether the requirement has hashes of this kind.
+        has_sha256: bool,
+    },
+    /// Hashes are required, and no requirement has one for a package.
+    #[error("`{name}` {version} has no hash among the requirements, and hashes are required")]
+    NoHash {
+        /// The package.
+        name: String,
+        /// Its version.
+        version: String,
+    },
+    /// uv announces a change in words that are not understood.
+    #[error("uv says `{line}`, which is not understood here")]
+    Change {
+        /// uv's line.
+        line: String,
+    },
+    /// uv would install a package and then does not lock it.
+    #[error("uv would install `{name}` and gives no file for it")]
+    Lost {
+        /// The package.
+        name: String,
+    },
     /// uv failed otherwise.
     #[error("uv failed\n{explanation}")]
     Uv {
@@ -153,10 +185,22 @@ impl Diagnose for ResolveError {
                 "require a version that has wheels, or build one with `pip wheel` and name its folder in `find-links`"
                     .into()
             }
+            Self::Hash { has_sha256: false, .. } => "write a sha256 hash, the only kind that is compared".into(),
+            Self::Hash { .. } => {
+                "find out why the index has another file; if it is the one that you want, write its hash".into()
+            }
+            Self::NoHash { name, .. } => format!("add a line for `{name}` with its version and hash"),
+            Self::Change { .. } | Self::Lost { .. } => {
+                "use another version of uv, or give the project a `pylock.toml`, which needs no uv".into()
+            }
             Self::Unsatisfiable { .. } => "loosen one of the requirements named above".into(),
             Self::Answer(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
-            Self::Uv { .. } | Self::Child(_) | Self::Scratch { .. } => return None,
+            Self::Uv { .. } => {
+                "uv's words above name it: a line that it cannot read, an index out of reach, a cache folder (UV_CACHE_DIR) that is locked".into()
+            }
+            Self::Scratch { .. } => "see that there is room, and that the folder can be written".into(),
+            Self::Child(_) => return None,
         })
     }
 }

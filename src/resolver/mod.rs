@@ -5,11 +5,13 @@
 
 mod arguments;
 mod cache;
+mod changes;
 pub mod child;
 mod chosen;
 mod download;
 mod error;
 mod explain;
+mod hashes;
 mod http;
 pub mod index;
 mod keyring;

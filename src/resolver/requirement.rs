@@ -19,6 +19,8 @@ pub(super) struct Direct {
     pub(super) source: String,
     /// Whether it names a place instead of a version.
     pub(super) is_place: bool,
+    /// Its hashes, as `sha256:HEX`.
+    pub(super) hashes: Vec<String>,
 }
 
 impl Direct {
@@ -68,12 +70,32 @@ pub(super) fn direct(files: &[RequirementText]) -> Vec<Direct> {
                 None if line.starts_with('-') => continue,
                 None => (line, false),
             };
+            let hashes = hashes(&line);
             let line = line.split(" --hash").next().unwrap_or_default().trim_end_matches([' ', '\\']).to_owned();
             let is_place = is_editable || is_path(&line) || line.contains("://") || line.contains(" @ ");
-            found.push(Direct { name: name_of(&line), line, source: file.name.clone(), is_place });
+            found.push(Direct { name: name_of(&line), line, source: file.name.clone(), is_place, hashes });
         }
     }
     found
+}
+
+/// The values of `--hash` behind a requirement.
+fn hashes(line: &str) -> Vec<String> {
+    let values = line.split(" --hash").skip(1).filter_map(|rest| rest.strip_prefix(['=', ' ']));
+    values
+        .filter_map(|value| value.split_whitespace().next())
+        .map(|value| value.trim_matches(['"', '\'']).to_owned())
+        .collect()
+}
+
+/// Whether a line is an option for the whole file, and no requirement.
+pub(super) fn is_option(line: &str) -> bool {
+    line.starts_with('-') && editable(line).is_none()
+}
+
+/// The file with relative paths made absolute.
+pub(super) fn absolute(file: &RequirementText) -> RequirementText {
+    RequirementText { text: rebased(file), ..file.clone() }
 }
 
 /// The text with relative paths made absolute, for a file that is written elsewhere.

@@ -7,18 +7,19 @@
 use std::collections::BTreeSet;
 
 use super::arguments::{UvArguments, index_credentials};
+use super::changes::Changes;
 use super::child::{Child, Outcome};
 use super::error::ResolveError;
 use super::explain::explain;
+use super::hashes;
 use super::index::IndexCredentials;
 use super::request::ResolveRequest;
 use super::requirement::{self, Direct};
 use super::scratch::Scratch;
 use super::uv::Uv;
 use crate::image::filesystem::Libc;
-use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
+use crate::python::lock::{Lock, LockedWheel};
 use crate::python::marker::MarkerEnvironment;
-use crate::python::normalize_name;
 use crate::python::tags::CompatibleTags;
 
 /// Resolves `request` with `uv` into one wheel a package.
@@ -45,14 +46,13 @@ pub(super) async fn resolve_beside(
     let run = Run::new(request, uv, tags)?;
     let changes = run.changes(Pages::Current).await?;
     let is_kept = |name: &str| kept.iter().any(|wheel| wheel.name == name);
-    if !changes.removed.is_empty() || changes.installed.iter().any(|(name, ..)| is_kept(name)) {
+    if !changes.removed.is_empty() || changes.installed.iter().any(|change| is_kept(&change.name)) {
         return Ok(None);
     }
     if changes.installed.is_empty() {
         return Ok(Some(Vec::new()));
     }
-    let pins = run.scratch.write_pins(&pins(&changes))?;
-    Ok(Some(run.compile(&[pins], Pages::JustFetched).await?.packages))
+    Ok(Some(run.files_of(&changes).await?.packages))
 }
 
 /// One resolution while it runs.
@@ -74,14 +74,6 @@ enum Pages {
     Current,
     /// Those in uv's cache, put there by the run before; the index's where the cache does not do.
     JustFetched,
-}
-
-/// What uv would do to the parent.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Changes {
-    /// Name, version and, for a requirement that names a place, its URL.
-    installed: Vec<(String, String, Option<String>)>,
-    removed: Vec<RemovedDistribution>,
 }
 
 impl<'a> Run<'a> {
@@ -118,17 +110,28 @@ impl<'a> Run<'a> {
         if let Some(whole) = &whole {
             // What the parent has may lead uv to pages that are old; then nothing of this answer is taken.
             let changes = self.changes(Pages::JustFetched).await?;
-            if let Some(lock) = chosen(whole, &changes) {
+            if let Some(lock) = changes.chosen_of(whole) {
                 return Ok(Lock { removed: changes.removed, ..lock });
             }
         }
         let changes = self.changes(Pages::Current).await?;
         let mut lock = match changes.installed.is_empty() {
             true => Lock::default(),
-            false => self.compile(&[self.scratch.write_pins(&pins(&changes))?], Pages::JustFetched).await?,
+            false => self.files_of(&changes).await?,
         };
         lock.removed = changes.removed;
         Ok(lock)
+    }
+
+    /// The files of what `changes` installs.
+    async fn files_of(&self, changes: &Changes) -> Result<Lock, ResolveError> {
+        let pins = self.scratch.write_pins(&changes.pins(self.request))?;
+        let lock = self.compile(&[pins], Pages::JustFetched).await?;
+        let is_locked = |name: &str| lock.packages.iter().any(|wheel| wheel.name == name);
+        match changes.installed.iter().find(|change| !is_locked(&change.name)) {
+            Some(lost) => Err(ResolveError::Lost { name: lost.name.clone() }),
+            None => Ok(lock),
+        }
     }
 
     /// What uv would install into the parent and remove from it.
@@ -141,7 +144,10 @@ impl<'a> Run<'a> {
             arguments.extend(["-r".to_owned(), file]);
         }
         let outcome = self.run(arguments, pages).await?;
-        Ok(read_changes(&outcome.stderr))
+        Changes::read(&outcome.stderr, &self.request.installed).map_err(|error| match error {
+            ResolveError::Change { line } => ResolveError::Change { line: self.credentials.redact(&line) },
+            other => other,
+        })
     }
 
     async fn compile(&self, files: &[String], pages: Pages) -> Result<Lock, ResolveError> {
@@ -159,7 +165,10 @@ impl<'a> Run<'a> {
         // Every package is for this target: uv has evaluated the markers.
         let version = &self.request.target.version;
         let markers = MarkerEnvironment::linux(version, self.platform.split('-').next().unwrap_or_default());
-        Lock::parse_pylock(&text, self.scratch.folder(), self.tags, &markers).map_err(ResolveError::Answer)
+        let lock =
+            Lock::parse_pylock(&text, self.scratch.folder(), self.tags, &markers).map_err(ResolveError::Answer)?;
+        hashes::check(&lock, self.request, &markers)?;
+        Ok(lock)
     }
 
     fn target_arguments(&self) -> Vec<String> {
@@ -202,45 +211,6 @@ impl<'a> Run<'a> {
         child.arguments = arguments;
         Ok(child.run().await?)
     }
-}
-
-/// The wheels of `whole` that `changes` installs, when they are all there.
-fn chosen(whole: &Lock, changes: &Changes) -> Option<Lock> {
-    let mut packages = Vec::new();
-    for (name, version, _) in &changes.installed {
-        packages.push(whole.packages.iter().find(|wheel| wheel.name == *name && wheel.version == *version)?.clone());
-    }
-    packages.sort_by(|a, b| a.name.cmp(&b.name));
-    Some(Lock { packages, removed: Vec::new() })
-}
-
-fn pins(changes: &Changes) -> String {
-    let pin = |(name, version, place): &(String, String, Option<String>)| match place {
-        Some(place) => format!("{name} @ {place}\n"),
-        None => format!("{name}=={version}\n"),
-    };
-    changes.installed.iter().map(pin).collect()
-}
-
-/// Reads the ` + name==version (from place)` and ` - name==version` lines of a dry run.
-fn read_changes(text: &str) -> Changes {
-    let mut changes = Changes::default();
-    for line in text.lines() {
-        let Some((sign, rest)) = line.trim_start().split_once(' ') else { continue };
-        let (pin, place) = match rest.split_once(" (from ") {
-            Some((pin, place)) => (pin, place.strip_suffix(')').map(str::to_owned)),
-            None => (rest, None),
-        };
-        let Some((name, version)) = pin.split_once("==") else { continue };
-        let (name, version) = (normalize_name(name), version.trim().to_owned());
-        match sign {
-            "+" | "~" => changes.installed.push((name, version, place)),
-            "-" => changes.removed.push(RemovedDistribution { name, version }),
-            _ => {}
-        }
-    }
-    changes.removed.sort();
-    changes
 }
 
 /// uv's name of the target: the newest C library that uv knows and the target has.
@@ -288,19 +258,5 @@ mod tests {
             request.target.libc = libc;
             assert_eq!(platform(&request).ok().as_deref(), expected);
         }
-    }
-
-    #[test]
-    fn changes_are_read_from_a_dry_run() {
-        let text = "Resolved 3 packages in 2ms\nWould uninstall 1 package\nWould install 2 packages\n - Foo_Bar==1.0\n \
-                    + foo-bar==1.1\n + aaa==1.0 (from file:///w/aaa-1.0-py3-none-any.whl)\n ~ c==2\n";
-        let changes = read_changes(text);
-        let place = Some("file:///w/aaa-1.0-py3-none-any.whl".to_owned());
-        let expected = [("foo-bar", "1.1", None), ("aaa", "1.0", place), ("c", "2", None)]
-            .map(|(name, version, place)| (name.to_owned(), version.to_owned(), place));
-        assert_eq!(changes.installed, expected);
-        assert_eq!(changes.removed, [RemovedDistribution { name: "foo-bar".into(), version: "1.0".into() }]);
-        assert_eq!(pins(&changes), "foo-bar==1.1\naaa @ file:///w/aaa-1.0-py3-none-any.whl\nc==2\n");
-        assert_eq!(read_changes("Checked 2 packages in 6ms\nWould make no changes\n"), Changes::default());
     }
 }

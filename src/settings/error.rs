@@ -114,6 +114,9 @@ impl fmt::Display for Problem {
             Self::Duplicate(path) => write!(f, "`{path}` stands twice"),
             Self::Unknown { path, .. } => write!(f, "`{path}` is not a known setting"),
             Self::NotSupported { what, .. } => write!(f, "`{what}` is not supported yet"),
+            Self::Type { path, expected, found } if path.is_empty() => {
+                write!(f, "file must be {expected}, not {found}")
+            }
             Self::Type { path, expected, found } => write!(f, "`{path}` must be {expected}, not {found}"),
             Self::Value { path, reason, .. } => write!(f, "`{path}` {reason}"),
             Self::Variable { path, name } => write!(f, "variable `{name}` in `{path}` is not set"),
@@ -138,9 +141,14 @@ impl Diagnose for SettingsError {
             Problem::Type { expected: "a text", found: "a number" | "a truth value", .. } => {
                 Some("write it in quotes".to_owned())
             }
+            Problem::Type { expected: "a mapping", .. } => {
+                Some("write keys and values below it, as in `parent_image: python:3.12-slim`".to_owned())
+            }
             Problem::Value { hint, .. } => hint.clone(),
             Problem::Variable { name, .. } => Some(format!("set `{name}` in the environment of the build")),
             Problem::Duplicate(_) => Some("keep one of the two".to_owned()),
+            Problem::Yaml(why) if why.contains("duplicated key") => Some("keep one of the two".to_owned()),
+            Problem::Yaml(why) if why.contains("tabs") => Some("indent with spaces".to_owned()),
             Problem::Yaml(_) => Some("look at the indentation, quotes and brackets around that line".to_owned()),
             Problem::Documents => Some("put each configuration into a file of its own".to_owned()),
             _ => None,

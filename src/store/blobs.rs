@@ -167,7 +167,7 @@ impl BlobWriter {
     pub fn commit(self, digest: &Digest) -> Result<PathBuf, StoreError> {
         let path = self.store.path(digest);
         let stamp = stamp(self.file.as_file(), &path)?;
-        folder::place(self.file, &path, 0o644)?;
+        folder::place_in_store(self.file, &path, 0o644)?;
         self.store.remember(digest, stamp);
         Ok(path)
     }

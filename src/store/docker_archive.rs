@@ -43,15 +43,16 @@ impl DockerArchive {
     /// Starts an archive that will replace `path`, whose image will be loaded as `names`.
     ///
     /// # Errors
-    /// Fails when a name has no tag or the folder cannot be written.
+    /// Fails when a name has no tag, something else than a file is at `path`, or its folder cannot be written.
     pub fn create(path: &Path, names: &[Reference]) -> Result<Self, SinkError> {
         let tagged = |name: &Reference| {
             let tag = name.tag().ok_or_else(|| SinkError::Untagged(name.to_string()))?;
             Ok((format!("{}/{}:{tag}", name.domain(), name.path()), tag.to_owned()))
         };
         let names = names.iter().map(tagged).collect::<Result<_, SinkError>>()?;
-        let file = folder::temporary(folder_of(path))?;
-        let mut archive = Self { path: path.to_owned(), file, names, written: BTreeSet::new(), images: Vec::new() };
+        let path = place_of(path)?;
+        let file = folder::temporary(folder_of(&path))?;
+        let mut archive = Self { path, file, names, written: BTreeSet::new(), images: Vec::new() };
         archive.put_folder("blobs")?;
         archive.put_folder("blobs/sha256")?;
         archive.put_file("oci-layout", LAYOUT)?;
@@ -165,6 +166,18 @@ impl ImageSink for DockerArchive {
         folder::place(file, &path, 0o644)?;
         folder::sync(folder_of(&path))?;
         Ok(())
+    }
+}
+
+/// Where the archive goes: what a link points at, and never the place of a folder or a device.
+fn place_of(path: &Path) -> Result<PathBuf, SinkError> {
+    let taken = |found| SinkError::NotAFile { path: path.to_owned(), found };
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Err(taken("a folder")),
+        Ok(found) if !found.is_file() => Err(taken("a device or a pipe")),
+        Ok(_) => Ok(path.canonicalize().map_err(|error| StoreError::io("write", path, error))?),
+        // Nothing there, or nothing that can be looked at: writing will tell.
+        Err(_) => Ok(path.to_owned()),
     }
 }
 

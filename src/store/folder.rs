@@ -81,8 +81,17 @@ pub(crate) fn temporary(folder: &Path) -> Result<NamedTempFile, StoreError> {
     made.map_err(|error| StoreError::io("write in", folder, error))
 }
 
-/// Gives a temporary file its place, over whatever file is there.
-pub(crate) fn place(mut file: NamedTempFile, path: &Path, bits: u32) -> Result<(), StoreError> {
+/// Gives a temporary file its place, over whatever file is there; a folder there is an error.
+pub(crate) fn place(file: NamedTempFile, path: &Path, bits: u32) -> Result<(), StoreError> {
+    put(file, path, bits, false)
+}
+
+/// Gives a temporary file its place in the store, whatever is there: nobody else's things are below the store's root.
+pub(crate) fn place_in_store(file: NamedTempFile, path: &Path, bits: u32) -> Result<(), StoreError> {
+    put(file, path, bits, true)
+}
+
+fn put(mut file: NamedTempFile, path: &Path, bits: u32, may_remove: bool) -> Result<(), StoreError> {
     file.as_file().set_permissions(mode(bits)).map_err(|error| StoreError::io("write", path, error))?;
     for _ in 0..2 {
         match file.persist(path) {
@@ -91,7 +100,7 @@ pub(crate) fn place(mut file: NamedTempFile, path: &Path, bits: u32) -> Result<(
                 create(path.parent().unwrap_or(path))?;
                 file = failed.file;
             }
-            Err(failed) if failed.error.kind() == io::ErrorKind::IsADirectory => {
+            Err(failed) if may_remove && failed.error.kind() == io::ErrorKind::IsADirectory => {
                 remove(path)?;
                 file = failed.file;
             }

@@ -38,7 +38,7 @@ impl Store {
         let mut file = folder::temporary(&self.inner.temporary_folder())?;
         let written = file.write_all(head.as_bytes()).and_then(|()| file.write_all(&body));
         written.map_err(|error| StoreError::sized("write", &path, need, error))?;
-        folder::place(file, &path, 0o644)
+        folder::place_in_store(file, &path, 0o644)
     }
 
     /// Removes the value under `kind` and `key`, when there is one.

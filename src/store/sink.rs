@@ -90,6 +90,14 @@ pub enum SinkError {
         /// What was found.
         found: String,
     },
+    /// Something else than a file is where a file is to be.
+    #[error("`{}` is {found}, and the archive is a file", path.display())]
+    NotAFile {
+        /// The output.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
     /// The layout's index is not JSON of the right shape.
     #[error("`{}` is not a valid index", path.display())]
     Index {
@@ -144,6 +152,7 @@ impl Diagnose for SinkError {
             Self::Foreign { .. } => {
                 Some("name a folder with an OCI layout; to write, an empty one or a new name does too".to_owned())
             }
+            Self::NotAFile { .. } => Some("name a file, as in `docker-archive:image.tar`".to_owned()),
             Self::Choice { known, .. } if known.is_empty() => None,
             Self::Choice { known, .. } => Some(format!("name one of them after a colon: {}", known.join(", "))),
             Self::OneImage { .. } => Some("choose one platform, or write an OCI layout with `oci:`".to_owned()),

@@ -105,6 +105,24 @@ async fn an_added_line_is_chosen_on_top_of_what_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_added_line_that_names_a_place_is_installed() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    uv.answers(&[&wheel("cleat", "1.0")], "");
+    uv.build("store", "--index-url https://index.example/simple\ncleat\n", &[]);
+    uv.asked();
+
+    uv.answers(&[&wheel("eyelet", "1.0")], " + eyelet @ https://u:****@files.example/eyelet-1.0-py3-none-any.whl\n");
+    let place = "eyelet @ https://u:s3cret@files.example/eyelet-1.0-py3-none-any.whl";
+    uv.build("store", &format!("--index-url https://index.example/simple\ncleat\n{place}\n"), &[]);
+    let asked = uv.asked();
+    let (_, compile) = asked.split_once("== pip compile\n").unwrap();
+    assert_eq!(compile, format!("line --index-url https://index.example/simple\nline {place}\n"));
+    let image = yard.pull("demo/app:latest").await;
+    assert_eq!(image.file(&format!("{SITE}/eyelet.py")).unwrap().text(), "1.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_machine_takes_the_choice_from_beside_the_image() {
     let yard = Yard::new().await;
     let uv = FakeUv::new(&yard);

@@ -85,6 +85,34 @@ async fn skip_build_copies_an_image_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn skip_build_is_planned_as_it_is_built_and_done_once() {
+    let yard = Yard::new().await;
+    index_parent(&yard).await;
+    skip_build(&yard);
+    let run = |word: &str| {
+        let target = yard.at("other/app:latest");
+        let output = yard.command("store").args([word, "--format", "json", "--tag", &target]).output().unwrap();
+        let mut printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        printed["images"][0].take()
+    };
+    let (planned, built) = (run("plan"), run("build"));
+    let of_layers = |image: &Value| {
+        let layers = image["layers"].as_array().unwrap().iter();
+        layers.map(|layer| (layer["digest"].clone(), layer["action"].clone())).collect::<Vec<_>>()
+    };
+    let layer = json!(sha256(&parent_layer()));
+    assert_eq!(of_layers(&planned), [(layer.clone(), json!("mount")), (layer, json!("hit"))], "two platforms share it");
+    assert_eq!(of_layers(&planned), of_layers(&built));
+    assert_eq!(planned["digest"], built["digest"]);
+    assert_eq!(planned["bytes"]["mounted"], parent_layer().len());
+    for word in ["plan", "build"] {
+        let again = run(word);
+        assert_eq!((&again["reused"], &again["digest"]), (&json!(true), &built["digest"]));
+    }
+    assert_eq!(run("build")["bytes"]["uploaded"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn skip_build_copies_an_index_with_all_its_images() {
     let yard = Yard::new().await;
     index_parent(&yard).await;

@@ -221,3 +221,45 @@ async fn colour_is_only_there_when_asked_for() {
     assert!(run(&["--color", "always"], "").contains("\x1b["));
     assert!(!run(&["--color", "never"], "").contains('\x1b'));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_in_another_encoding() {
+    let yard = yard().await;
+    std::fs::write(yard.project().join("latin.yaml"), b"settings: {docker: {user: \xe9}}\n").unwrap();
+    let text = build_fails(&yard, &["--config", "latin.yaml"], 2).await;
+    insta::assert_snapshot!(text, @"
+    error: cannot read the configuration `latin.yaml`: stream did not contain valid UTF-8
+      hint: save it as UTF-8
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_date_that_no_calendar_has() {
+    let yard = yard().await;
+    for text in ["soon", "-1", "253402300800"] {
+        let output = yard.build_command("store", &[]).env("SOURCE_DATE_EPOCH", text).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("`SOURCE_DATE_EPOCH` is `{text}`")), "{said}");
+        assert!(said.contains("hint: set it to seconds since 1970"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_to_inspect_that_does_not_exist() {
+    let yard = yard().await;
+    let output = yard.command("store").args(["inspect", &yard.at("demo/none:1")]).output().unwrap();
+    insta::assert_snapshot!(failed(&yard, output.into(), 1).await, @"
+    error: image `HOST/demo/none:1` does not exist
+      hint: see that the name and tag are right, and that the registry lets you pull it
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_variable_is_as_if_it_were_not_set() {
+    let yard = yard().await;
+    let mut command = yard.command("store");
+    command.args(["cache", "du"]).env("LAPSTRAKE_STORE", "").env("XDG_CACHE_HOME", yard.path("caches"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -243,6 +243,37 @@ fn archive_is_the_same_each_time_and_has_both_faces() {
 }
 
 #[test]
+fn archive_never_takes_the_place_of_a_folder_or_a_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let (taken, kept) = (folder.path().join("photos"), folder.path().join("photos/one.jpg"));
+    fs::create_dir(&taken).unwrap();
+    fs::write(&kept, "x").unwrap();
+    let error = DockerArchive::create(&taken, &[]).unwrap_err();
+    assert_eq!(error.to_string(), format!("`{}` is a folder, and the archive is a file", taken.display()));
+    assert_eq!(error.hint().as_deref(), Some("name a file, as in `docker-archive:image.tar`"));
+    assert!(matches!(DockerArchive::create(Path::new("/dev/null"), &[]), Err(SinkError::NotAFile { .. })));
+    assert_eq!(names(&taken), ["one.jpg"]);
+
+    // A folder that comes between stays as well.
+    let path = folder.path().join("late.tar");
+    let sink = archive(&path, &[]);
+    fs::create_dir_all(path.join("inner")).unwrap();
+    assert!(write(sink, &image(b"a")).is_err());
+    assert!(path.join("inner").is_dir());
+}
+
+#[test]
+fn archive_goes_where_a_link_points() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("real.tar"), folder.path().join("link.tar"));
+    fs::write(&real, "old").unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    write(archive(&link, &[]), &image(b"a")).unwrap();
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert!(unpack(&real).contains_key("manifest.json"));
+}
+
+#[test]
 fn archive_holds_one_image_and_needs_tags() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.tar");

@@ -369,6 +369,48 @@ async fn parent_distributions_are_kept_when_they_satisfy_and_removed_when_replac
 }
 
 #[tokio::test]
+async fn a_requirement_that_names_a_place_replaces_what_the_parent_has() {
+    let Some((uv, mut request, folder)) = project("").await else { return };
+    let server = IndexServer::start().await;
+    let bytes = std::fs::read(folder.path().join("wheels/ddd-2.0-py3-none-any.whl")).unwrap();
+    server.put("/files/ddd-2.0-py3-none-any.whl", &bytes);
+    let place = server.url("/files/ddd-2.0-py3-none-any.whl").replacen("http://", "http://me:s3cret@", 1);
+    request.requirements[0].text = format!("aaa\nddd @ {place}");
+    for version in ["1.0", "2.0"] {
+        request.installed = vec![installed("ddd", version)];
+        let lock = ask(&uv, &request).await.unwrap();
+        assert_eq!(names(&lock), ["aaa", "bbb", "ddd"]);
+        assert_eq!((lock.removed[0].name.as_str(), lock.removed[0].version.as_str()), ("ddd", version));
+        let told = lock.packages[2].direct_url.as_deref().unwrap();
+        assert!(told.contains("/files/ddd-2.0") && !told.contains("s3cret"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn indexes_that_the_file_names_hold_for_what_replaces_something_in_the_parent() {
+    let Some((uv, mut request, _folder)) = project("--no-index\n--find-links ./wheels\nbbb>=1").await else { return };
+    request.arguments.clear();
+    request.installed = vec![installed("bbb", "0.9")];
+    assert_eq!(names(&ask(&uv, &request).await.unwrap()), ["bbb"]);
+}
+
+#[tokio::test]
+async fn a_file_that_the_hash_of_its_line_does_not_allow_is_refused() {
+    let Some((uv, mut request, folder)) = project("").await else { return };
+    let right = Digest::of(&std::fs::read(folder.path().join("wheels/ddd-2.0-py3-none-any.whl")).unwrap());
+    request.requirements[0].text = format!("ddd==2.0 --hash={right}");
+    assert_eq!(names(&ask(&uv, &request).await.unwrap()), ["ddd"]);
+    for installed in [Vec::new(), vec![installed("ddd", "1.0")]] {
+        request.installed = installed;
+        request.requirements[0].text = format!("ddd==2.0 --hash={}", Digest::of(b"other"));
+        let error = ask(&uv, &request).await.unwrap_err();
+        let text = format!("`ddd-2.0-py3-none-any.whl` has the hash `{right}`, which `ddd==2.0` does not allow");
+        assert_eq!(error.to_string(), text);
+        assert!(error.hint().unwrap().contains("why the index has another file"));
+    }
+}
+
+#[tokio::test]
 async fn contradictions_show_what_uv_says_and_where_they_stand() {
     let Some((uv, mut request, _folder)) = project("aaa\nbbb<1").await else { return };
     let error = ask(&uv, &request).await.unwrap_err();

@@ -229,7 +229,7 @@ fn what_is_no_plain_yaml_is_refused_with_its_place() {
     ");
     insta::assert_snapshot!(refusal(parse("lapstrake: {}\n'lapstrake': {}\n")), @r"
     run.yaml:2:1: file is not valid YAML: duplicated key in mapping
-    hint: look at the indentation, quotes and brackets around that line
+    hint: keep one of the two
     ");
     insta::assert_snapshot!(refusal(parse("name: a\n---\nname: b\n")), @r"
     run.yaml:3:1: file holds more than one YAML document
@@ -241,7 +241,15 @@ fn what_is_no_plain_yaml_is_refused_with_its_place() {
     ");
     insta::assert_snapshot!(refusal(parse("lapstrake: []\n")), @r"
     run.yaml:1:12: `lapstrake` must be a mapping, not a list
-    hint: none
+    hint: write keys and values below it, as in `parent_image: python:3.12-slim`
+    ");
+    insta::assert_snapshot!(refusal(parse("[a]\n")), @r"
+    run.yaml:1:1: file must be a mapping, not a list
+    hint: write keys and values below it, as in `parent_image: python:3.12-slim`
+    ");
+    insta::assert_snapshot!(refusal(parse("settings:\n\tdocker: {}\n")), @r"
+    run.yaml:2:2: file is not valid YAML: tabs disallowed within this context (block indentation)
+    hint: indent with spaces
     ");
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::future::try_join_all;
 
 use crate::event::{Task, Work};
 use crate::oci::{Descriptor, Digest, Document, Reference, Repository};
@@ -16,7 +16,6 @@ use super::super::means::Means;
 use super::super::transfer;
 use super::collect::Collection;
 use super::source::Source;
-use super::{ASKING, TRANSFERS};
 
 /// Brings everything to `to` but the names; a root that nothing refers to goes with its first name.
 pub(super) async fn carry(
@@ -31,13 +30,17 @@ pub(super) async fn carry(
     // A registry takes a manifest only with all its blobs, so that these are there too.
     let held = collection.blobs(&to.to_string(), is_present)?;
     let mut done: BTreeMap<Digest, Action> = held.into_iter().map(|blob| (blob.digest, Action::Hit)).collect();
+    if source.repository() != Some(to) && !is_present(&collection.root) {
+        done.extend(standing(means, names).await.into_iter().map(|digest| (digest, Action::Hit)));
+    }
     let due = collection.blobs(&to.to_string(), |document| !is_present(document))?;
     let due: Vec<Descriptor> = due.into_iter().filter(|blob| !done.contains_key(&blob.digest)).collect();
-    let brought = stream::iter(due).map(|blob| async move {
+    // How many are under way at once is decided at each registry, by what it bears.
+    let brought = due.into_iter().map(|blob| async move {
         let action = bring(means, source, to, &blob).await?;
         Ok::<_, OpsError>((blob.digest, action))
     });
-    done.extend(brought.buffer_unordered(TRANSFERS).try_collect::<Vec<_>>().await?);
+    done.extend(try_join_all(brought).await?);
     documents(means, collection, to, &present, names).await?;
     done.extend(collection.documents().map(|document| {
         let action = if is_present(document) { Action::Hit } else { Action::Copy };
@@ -60,12 +63,26 @@ async fn present(
         let is_new = means.registry.resolve(&Reference::pinned(to, made)).await?.is_none();
         return Ok(digests.into_iter().filter(|digest| !(is_new && digest == made)).collect());
     }
-    let asked = stream::iter(digests).map(|digest| async move {
+    let asked = digests.into_iter().map(|digest| async move {
         let found = means.registry.resolve(&Reference::pinned(to, &digest)).await?;
         Ok::<_, OpsError>(found.map(|_| digest))
     });
-    let found: Vec<Option<Digest>> = asked.buffer_unordered(ASKING).try_collect().await?;
-    Ok(found.into_iter().flatten().collect())
+    Ok(try_join_all(asked).await?.into_iter().flatten().collect())
+}
+
+/// The blobs of the image that the first of `names` stands for now: a new version has most of them, and one request
+/// says so for all. Every failure counts as none.
+async fn standing(means: &Means, names: &[Reference]) -> Vec<Digest> {
+    let Some(name) = names.iter().find(|name| name.tag().is_some()) else { return Vec::new() };
+    match means.registry.manifest(name).await {
+        Ok(Some(Document::Manifest(manifest))) => {
+            means.traffic.downloaded(manifest.bytes().len() as u64);
+            let manifest = manifest.value();
+            let held = manifest.layers.iter().filter(|layer| !layer.media_type.is_non_distributable());
+            held.chain([&manifest.config]).map(|blob| blob.digest.clone()).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Brings one blob, and says what was done.
@@ -108,8 +125,7 @@ async fn documents(
         let due = level.iter().filter(|document| !present.contains(document.digest()));
         let due = due.filter(|document| !(with_tag && document.digest() == root));
         let (about, plain): (Vec<&Document>, Vec<&Document>) = due.partition(|document| document.subject().is_some());
-        let puts = stream::iter(plain).map(|document| put(means, to, document));
-        puts.buffer_unordered(ASKING).try_collect::<Vec<()>>().await?;
+        try_join_all(plain.into_iter().map(|document| put(means, to, document))).await?;
         // Where a tag lists the referrers, two clients at once would lose one of them.
         for document in about {
             put(means, to, document).await?;
@@ -125,17 +141,18 @@ async fn put(means: &Means, to: &Repository, document: &Document) -> Result<(), 
     Ok(())
 }
 
-/// Those of `names` that do not stand for the root yet.
+/// Those of `names` that do not stand for the root yet; all of them when the root is `new` in the repository.
 pub(super) async fn outdated(
     means: &Means,
     collection: &Collection,
     names: &[Reference],
+    new: bool,
 ) -> Result<Vec<Reference>, OpsError> {
     let mut due = Vec::new();
     for name in names {
         let Some(tag) = name.tag() else { continue };
         let name = Reference::tagged(&name.repository(), tag)?;
-        let stands_for = means.registry.resolve(&name).await?;
+        let stands_for = if new { None } else { means.registry.resolve(&name).await? };
         if stands_for.is_none_or(|found| found.digest != *collection.root.digest()) {
             due.push(name);
         }
