@@ -30,8 +30,31 @@ pub(super) async fn push_manifest(
     list_referrer(exchange, host, &at.repository(), &subject, descriptor).await
 }
 
+/// How often a manifest is put whose parts the registry does not see.
+///
+/// distribution 2 writes in place where a repository has a blob: while another pusher of the same blob ends, nothing
+/// can be read there.
+const PUTS: u32 = 3;
+
 /// Puts a manifest. `None` when an immutable tag has that very manifest already.
 pub(super) async fn put_manifest(
+    exchange: &Exchange,
+    host: &Host,
+    at: &Reference,
+    media_type: &MediaType,
+    bytes: &[u8],
+) -> Result<Option<Response>, RegistryError> {
+    let mut failures = 0;
+    loop {
+        match put_once(exchange, host, at, media_type, bytes).await {
+            Err(RegistryError::MissingParts { .. }) if failures + 1 < PUTS => failures += 1,
+            ended => return ended,
+        }
+        exchange.wait(host, failures, None, "PUT manifest").await;
+    }
+}
+
+async fn put_once(
     exchange: &Exchange,
     host: &Host,
     at: &Reference,

@@ -434,3 +434,29 @@ async fn two_pushers_of_one_blob_and_one_tag_both_succeed() {
         server.seen().len()
     );
 }
+
+#[tokio::test]
+async fn a_manifest_whose_parts_are_out_of_sight_for_a_moment_is_put_again() {
+    let unseen =
+        r#"{"errors":[{"code":"DIGEST_INVALID","message":"x"},{"code":"MANIFEST_BLOB_UNKNOWN","message":"y"}]}"#;
+    let mut all_puts = Vec::new();
+    for (moments, succeeds) in [(1, true), (2, true), (usize::MAX, false)] {
+        let hits = AtomicUsize::new(0);
+        let server = FaultServer::start(move |seen, _| match seen.method.as_str() {
+            "PUT" if hits.fetch_add(1, Ordering::SeqCst) < moments => Reply::status(400).body(unseen),
+            "PUT" => Reply::status(201),
+            _ => Reply::status(404),
+        })
+        .await;
+        let tag = Reference::tagged(&repository(&server), "1").unwrap();
+        let index = br#"{"schemaVersion":2,"manifests":[]}"#;
+        let pushed = client().push_manifest(&tag, &MediaType::new(OCI_INDEX), index).await;
+        match succeeds {
+            true => pushed.unwrap(),
+            false => assert!(matches!(pushed, Err(RegistryError::MissingParts { .. }))),
+        }
+        all_puts.push(server.seen().iter().filter(|seen| seen.method == "PUT").count());
+    }
+    assert_eq!(all_puts, [2, 3, 3]);
+    println!("row H12: parts that another pusher's commit hides for a moment: {all_puts:?} PUTs");
+}

@@ -19,8 +19,11 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "all platforms of an index go from maker to maker", run: platforms },
 ];
 
+/// A registry of each maker.
+type Fleet = Vec<(Maker, Registry)>;
+
 /// The registries that are here, and what is said of those that are not.
-fn fleet(world: &World, name: &str) -> Result<(Vec<(Maker, Registry)>, Vec<String>), Halt> {
+fn fleet(world: &World, name: &str) -> Result<(Fleet, Vec<String>), Halt> {
     let (makers, absent) = Maker::here(&Maker::ALL)?;
     let start = |maker: Maker| {
         let folder = world.fresh(&format!("{name}-{}", maker.name()))?;
