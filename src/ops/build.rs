@@ -75,8 +75,8 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
             publish::tag(means, &document, &missing).await?;
             Done { platforms, document, layers: Vec::new(), reused: true }
         }
-        Course::ParentAsItIs { document, platforms, .. } => {
-            publish::parent(means, request, &planned.parent, document, platforms).await?
+        Course::ParentAsItIs { document, platforms, layers } => {
+            publish::parent(means, request, &planned.parent, document, platforms, &layers).await?
         }
         Course::Assemble { images, sources, indexes, choices, requirements } => {
             let fetcher = resolution::fetcher(means, request, &requirements).await?;

@@ -2,12 +2,14 @@
 //!
 //! Blobs are in the target before anything here begins.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::try_join_all;
 
 use crate::event::{Task, Work};
 use crate::image::{Image, annotation};
-use crate::oci::{Document, Index, MediaType, Platform, Raw, Reference, Repository, media_type};
-use crate::plan::{LayerKind, ResolutionKey};
+use crate::oci::{Digest, Document, Index, MediaType, Platform, Raw, Reference, Repository, media_type};
+use crate::plan::{Action, PlannedLayer, ResolutionKey};
 
 use super::build::{BuiltLayer, Done};
 use super::copy::{self, Collection, ItemKind, Locator, Source};
@@ -139,6 +141,7 @@ pub(super) async fn parent(
     named: &Reference,
     document: Document,
     platforms: Vec<Platform>,
+    planned: &[PlannedLayer],
 ) -> Result<Done, OpsError> {
     let source = Source::Registry(named.repository());
     let names = request.targets.iter().map(tagged).collect::<Result<Vec<_>, _>>()?;
@@ -153,12 +156,13 @@ pub(super) async fn parent(
     let collection = Collection::gather(means, &named.to_string(), &source, document.clone(), false).await?;
     let mut done = copy::to_all(means, &source, &collection, &targets).await?;
     let items = if done.is_empty() { Vec::new() } else { done.swap_remove(0).items };
-    let layers = items.into_iter().filter(|item| item.kind == ItemKind::Layer).map(|item| BuiltLayer {
-        key: None,
-        kind: LayerKind::Parent,
-        title: "parent layer".to_owned(),
-        descriptor: item.descriptor,
-        action: item.action,
+    let of_layers = items.into_iter().filter(|item| item.kind == ItemKind::Layer);
+    let mut actions: BTreeMap<Digest, Action> = of_layers.map(|item| (item.descriptor.digest, item.action)).collect();
+    let layers = planned.iter().filter_map(|layer| {
+        let descriptor = layer.blob.as_ref()?.0.clone();
+        // What one image brings is there for the images after it.
+        let action = actions.remove(&descriptor.digest).unwrap_or(Action::Hit);
+        Some(BuiltLayer { key: None, kind: layer.kind, title: layer.title.clone(), descriptor, action })
     });
     Ok(Done { document, platforms, layers: layers.collect(), reused: false })
 }
