@@ -14,6 +14,7 @@ mod build_moves;
 mod build_outputs;
 mod build_reuse;
 mod build_runs;
+mod canary;
 mod clouds_aws;
 mod clouds_broken;
 mod clouds_google_azure;
