@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::{join_all, try_join_all};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::event::Event;
@@ -17,6 +16,7 @@ use crate::plan::{Action, ImagePlan, LayerKey, LayerKind, Place, PlannedLayer, a
 use crate::resolver::WheelFetcher;
 
 use super::chosen::{self, NewChoice};
+use super::cores::Cores;
 use super::error::OpsError;
 use super::export;
 use super::make::{Job, MadeLayer, Shared};
@@ -161,7 +161,7 @@ struct Workshop<'a> {
     request: &'a BuildRequest,
     sources: Option<Arc<SourceTree>>,
     fetcher: WheelFetcher,
-    cores: Arc<Semaphore>,
+    cores: Arc<Cores>,
     target: Option<Repository>,
     /// Layers made for an earlier image of this build.
     made: Mutex<BTreeMap<LayerKey, Vec<MadeLayer>>>,
@@ -179,7 +179,7 @@ impl<'a> Workshop<'a> {
             request,
             sources,
             fetcher,
-            cores: Arc::new(Semaphore::new(means.threads.max(1))),
+            cores: Cores::new(means.threads),
             target: earlier::target_repository(request),
             made: Mutex::default(),
         }

@@ -6,8 +6,6 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Semaphore;
-
 use crate::event::{Event, Task, Work};
 use crate::image::users::Owner;
 use crate::inputs::source::{self, SourceTree};
@@ -23,6 +21,7 @@ use crate::python::write::{self, DirectoryMeta};
 use crate::resolver::WheelFetcher;
 use crate::store::BlobWriter;
 
+use super::cores::Cores;
 use super::error::OpsError;
 use super::means::Means;
 use super::overlap::Taken;
@@ -52,6 +51,8 @@ pub(super) struct Job {
     making: Option<Making>,
     sources: Option<Arc<SourceTree>>,
     shared: Arc<Shared>,
+    /// About how much there is to write.
+    bytes: u64,
     at: usize,
 }
 
@@ -60,7 +61,7 @@ pub(super) struct Shared {
     /// Fetches wheels.
     fetcher: WheelFetcher,
     /// Bounds how many layers are written at once.
-    cores: Arc<Semaphore>,
+    cores: Arc<Cores>,
     /// The paths that wheels took.
     taken: Taken,
     /// Buffers of layers that are written: never more than layers that are written at once.
@@ -69,7 +70,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Nothing is taken yet.
-    pub(super) fn new(fetcher: WheelFetcher, cores: Arc<Semaphore>) -> Self {
+    pub(super) fn new(fetcher: WheelFetcher, cores: Arc<Cores>) -> Self {
         Self { fetcher, cores, taken: Taken::default(), buffers: Mutex::default() }
     }
 
@@ -97,6 +98,7 @@ impl Job {
             making: layer.making.clone(),
             sources,
             shared: Arc::clone(shared),
+            bytes: layer.bytes.unwrap_or_default(),
             at,
         }
     }
@@ -113,7 +115,7 @@ impl Job {
             self.shared.fetcher.fetch_all(wheels).await?;
             self.means.traffic.downloaded(coming);
         }
-        let _core = self.shared.cores.clone().acquire_owned().await;
+        let _core = self.shared.cores.take(self.bytes).await;
         tokio::task::spawn_blocking(move || self.make()).await.map_err(OpsError::Worker)?
     }
 

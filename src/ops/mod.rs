@@ -6,6 +6,7 @@ mod artifact;
 mod build;
 mod chosen;
 mod copy;
+mod cores;
 mod doctor;
 mod doctor_report;
 mod earlier;
