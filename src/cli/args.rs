@@ -266,6 +266,9 @@ pub(crate) struct CopyArgs {
     /// Copy every tag of the repository SRC to the repository DST
     #[arg(long)]
     pub(crate) all_tags: bool,
+    /// Make the targets' repositories first where they are in Amazon ECR; other registries need no such thing
+    #[arg(long)]
+    pub(crate) create_repository: bool,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }

@@ -21,10 +21,8 @@ pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environme
     let started = Instant::now();
     let prepared = config::prepare(args, shown, environment)?;
     if args.create_repository && prepared.request.output == Output::Registry {
-        let clouds = setup::clouds(&args.reach, &prepared.insecure, environment)?;
-        for name in ops::create_repositories(&clouds, &prepared.request.targets).await.map_err(exit::fail)? {
-            prepared.means.reporter.report(Event::Note { text: format!("made the repository {name}") });
-        }
+        let targets = &prepared.request.targets;
+        setup::create_repositories(&args.reach, &prepared.insecure, environment, targets, &prepared.means).await?;
     }
     let built = ops::build(&prepared.means, &prepared.request).await.map_err(exit::fail)?;
     let seconds = started.elapsed().as_secs_f64();

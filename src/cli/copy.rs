@@ -27,6 +27,14 @@ pub(crate) async fn run(args: &CopyArgs, shown: &Shown, environment: &Environmen
     };
     let domains = request.targets.iter().filter_map(|target| target.domain().map(str::to_owned));
     let means = setup::means(&args.reach, &[], &domains.collect::<Vec<_>>(), shown, environment)?;
+    if args.create_repository {
+        let of_registry = |target: &Locator| match target {
+            Locator::Registry(reference) => Some(reference.clone()),
+            _ => None,
+        };
+        let targets: Vec<_> = request.targets.iter().filter_map(of_registry).collect();
+        setup::create_repositories(&args.reach, &[], environment, &targets, &means).await?;
+    }
     let copied = match args.all_tags {
         true => ops::copy_all_tags(&means, &request).await.map_err(exit::fail)?,
         false => vec![ops::copy(&means, &request).await.map_err(exit::fail)?],

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Reporter};
-use lapstrake::oci::Platform;
-use lapstrake::ops::{Means, Traffic};
+use lapstrake::oci::{Platform, Reference};
+use lapstrake::ops::{self, Means, Traffic};
 use lapstrake::registry::{
     Chain, Client, ClientConfig, Clouds, Credential, DockerKeychain, Facts, Given, Helpers, Identity, Keychain,
     LoginStore, Proxies, check_roots, registry_name,
@@ -143,7 +143,7 @@ fn credential_programs(environment: &Environment) -> Helpers {
 }
 
 /// The clouds' own credentials.
-pub(crate) fn clouds(reach: &Reach, insecure: &[String], environment: &Environment) -> Result<Clouds, Failure> {
+fn clouds(reach: &Reach, insecure: &[String], environment: &Environment) -> Result<Clouds, Failure> {
     Ok(Clouds::new(Facts {
         variables: environment.variables().clone(),
         home: environment.home(),
@@ -153,6 +153,21 @@ pub(crate) fn clouds(reach: &Reach, insecure: &[String], environment: &Environme
         user_agent: USER_AGENT.to_owned(),
         offline: reach.offline,
     }))
+}
+
+/// Makes the repositories of `targets` that are in Amazon ECR and not there yet, and says so.
+pub(crate) async fn create_repositories(
+    reach: &Reach,
+    insecure: &[String],
+    environment: &Environment,
+    targets: &[Reference],
+    means: &Means,
+) -> Result<(), Failure> {
+    let clouds = clouds(reach, insecure, environment)?;
+    for name in ops::create_repositories(&clouds, targets).await.map_err(exit::fail)? {
+        means.reporter.report(Event::Note { text: format!("made the repository {name}") });
+    }
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clouds sign with the time of day")]

@@ -16,7 +16,7 @@ pub(super) const WHOLE_DEFLATED: u64 = 1 << 20;
 
 /// The most bytes that such a stream may come to. A tenth of what wheels hold are files of 2 to 4 MiB, and few of those
 /// have more DEFLATE than [`WHOLE_DEFLATED`].
-pub(super) const WHOLE_INFLATED: u64 = 4 << 20;
+pub(super) const WHOLE_INFLATED: u64 = 2 << 20;
 
 /// Bytes of output buffer of the streaming inflater.
 const CHUNK: usize = 256 << 10;

@@ -247,7 +247,7 @@ async fn a_missing_repository_is_named_with_its_cure() {
     assert_eq!(ran.code, 1);
     insta::assert_snapshot!(ran.stderr, @"
     error: repository `123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/app` does not exist: NAME_UNKNOWN: no such repository
-      hint: build with `--create-repository`, or run `aws ecr create-repository --region eu-central-1 --repository-name team/app`
+      hint: pass `--create-repository`, or run `aws ecr create-repository --region eu-central-1 --repository-name team/app`
     ");
 }
 
@@ -264,4 +264,20 @@ async fn a_repository_is_made_when_asked_for_and_once() {
     let again = push(&yard, &server, &["--create-repository"]);
     assert_eq!(again.code, 0, "{}", again.stderr);
     assert!(!again.stderr.contains("made the repository"), "{}", again.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_makes_the_repository_too() {
+    let (yard, server) = ecr_to_push_to(false).await;
+    let (source, target) = (yard.at("demo/parent:1"), format!("{HOST}/team/app:1"));
+    let copy = |flags: &[&str]| -> Ran {
+        let mut command = yard.command("store");
+        command.args(["copy", &source, &target, "--insecure-registry", HOST]).args(flags);
+        command.env("HTTP_PROXY", server.url("")).env("AWS_ENDPOINT_URL", server.url(""));
+        command.env("AWS_ACCESS_KEY_ID", "AKID").env("AWS_SECRET_ACCESS_KEY", "s").output().unwrap().into()
+    };
+    assert_eq!(copy(&[]).code, 1);
+    let ran = copy(&["--create-repository"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("made the repository {HOST}/team/app")), "{}", ran.stderr);
 }

@@ -77,9 +77,9 @@ pub(crate) fn making_of(repository: &str) -> String {
     let (domain, path) = repository.split_once('/').unwrap_or((repository, ""));
     match cloud_of(domain) {
         Some(CloudHost::Ecr(Ecr { account: Some(_), region, .. })) => format!(
-            "build with `--create-repository`, or run `aws ecr create-repository --region {region} --repository-name {path}`"
+            "pass `--create-repository`, or run `aws ecr create-repository --region {region} --repository-name {path}`"
         ),
-        Some(CloudHost::Ecr(_)) => "build with `--create-repository`".to_owned(),
+        Some(CloudHost::Ecr(_)) => "pass `--create-repository`".to_owned(),
         Some(CloudHost::Google) => {
             "make it first with `gcloud artifacts repositories create --repository-format=docker`".to_owned()
         }
