@@ -3,7 +3,6 @@
 //! The paths of the files come from the caller; this module looks for none.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -13,6 +12,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::helper_process::{self, Helpers};
 use super::keychain::{Credential, Identity, Keychain, KeychainError, Lookup};
+use super::small_file::{self, SmallFileError};
 
 const FILE_CAP: u64 = 4 << 20;
 const HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -99,20 +99,10 @@ pub(super) fn malformed(path: &Path, error: &serde_json::Error) -> KeychainError
 
 /// The text of a file of credentials; `None` when there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<String>, KeychainError> {
-    let unreadable = |source| KeychainError::Unreadable { path: path.to_owned(), source };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(unreadable(error)),
-    };
-    let mut text = String::new();
-    file.take(FILE_CAP + 1).read_to_string(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > FILE_CAP {
-        return Err(KeychainError::TooLarge { path: path.to_owned(), cap: FILE_CAP });
-    }
-    Ok(Some(text))
+    small_file::read(path, FILE_CAP).map_err(|error| match error {
+        SmallFileError::Unreadable(source) => KeychainError::Unreadable { path: path.to_owned(), source },
+        SmallFileError::TooLarge => KeychainError::TooLarge { path: path.to_owned(), cap: FILE_CAP },
+    })
 }
 
 /// What a configuration says about credentials; all else in it is ignored.

@@ -3,11 +3,11 @@
 //! Looks up nothing of itself; a caller that is allowed to fills it in.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::CloudError;
+use crate::registry::small_file::{self, SmallFileError};
 
 const FILE_CAP: u64 = 1 << 20;
 
@@ -54,20 +54,10 @@ impl Facts {
 
 /// The text of a small file; `None` when it is not there.
 pub(crate) fn text(path: &Path) -> Result<Option<String>, CloudError> {
-    let unreadable = |source| CloudError::Unreadable { path: path.to_owned(), source };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(unreadable(error)),
-    };
-    let mut text = String::new();
-    file.take(FILE_CAP + 1).read_to_string(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > FILE_CAP {
-        return Err(CloudError::FileTooLarge { path: path.to_owned(), cap: FILE_CAP });
-    }
-    Ok(Some(text))
+    small_file::read(path, FILE_CAP).map_err(|error| match error {
+        SmallFileError::Unreadable(source) => CloudError::Unreadable { path: path.to_owned(), source },
+        SmallFileError::TooLarge => CloudError::FileTooLarge { path: path.to_owned(), cap: FILE_CAP },
+    })
 }
 
 /// The text of a small file that has to be there.
