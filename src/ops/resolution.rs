@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
+
 use crate::inputs::requirements::{RequirementLine, RequirementSet};
 use crate::oci::Platform;
 use crate::python::environment::{Libc, PythonEnvironment};
@@ -26,7 +28,7 @@ pub(super) fn machine(platform: &Platform) -> &str {
 }
 
 /// The installer's arguments without what may hold a secret, for keys.
-pub(super) fn public_arguments(arguments: &BTreeMap<String, Option<String>>) -> Vec<(String, String)> {
+pub(super) fn public_arguments(arguments: &IndexMap<String, Option<String>>) -> Vec<(String, String)> {
     let public = |value: &str| match url::Url::parse(value) {
         Ok(mut url) if url.has_host() => {
             let _ = url.set_username("");
@@ -36,7 +38,8 @@ pub(super) fn public_arguments(arguments: &BTreeMap<String, Option<String>>) -> 
         _ => value.to_owned(),
     };
     let words = |value: &String| value.split(' ').map(public).collect::<Vec<_>>().join(" ");
-    arguments.iter().map(|(name, value)| (name.clone(), value.as_ref().map(words).unwrap_or_default())).collect()
+    let arguments: BTreeMap<_, _> = arguments.iter().collect();
+    arguments.into_iter().map(|(name, value)| (name.clone(), value.as_ref().map(words).unwrap_or_default())).collect()
 }
 
 /// The answer to a question to the resolver.
@@ -112,7 +115,7 @@ pub(super) fn question(
         },
         target: target(means, interpreter),
         installed: interpreter.map(|(python, _)| installed(python)).unwrap_or_default(),
-        arguments: request.settings.docker.python_package_installer_args.clone(),
+        arguments: request.settings.docker.python_package_installer_args.clone().into_iter().collect(),
         folder: request.folder.clone(),
         scratch: means.store.root().join("tmp"),
         environment: means.resolver.environment().clone(),
@@ -172,7 +175,7 @@ mod tests {
 
     #[test]
     fn public_arguments_hold_no_userinfo() {
-        let arguments = BTreeMap::from([
+        let arguments = IndexMap::from([
             ("index-url".to_owned(), Some("https://me:secret@index.example/simple".to_owned())),
             ("pre".to_owned(), None),
         ]);

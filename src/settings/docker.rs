@@ -2,8 +2,9 @@
 //!
 //! Paths are not opened and the parent is not asked for; what a field does is decided in the plan.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+use indexmap::IndexMap;
 
 use super::error::SettingsError;
 use super::field::Field;
@@ -90,7 +91,7 @@ fn read_field(docker: &mut DockerSettings, field: &Field<'_>) -> Result<(), Sett
             }
         }
         "install_stack_requirements" => docker.install_stack_requirements = field.flag()?,
-        "install_deployment_requirements" => drop(field.flag()?),
+        "install_deployment_requirements" => docker.install_deployment_requirements = field.flag()?,
         "allow_including_files_in_images" => docker.allow_including_files_in_images = field.flag()?,
         "allow_download_from_code_repository" => docker.allow_download_from_code_repository = field.flag()?,
         "allow_download_from_artifact_store" => docker.allow_download_from_artifact_store = field.flag()?,
@@ -135,8 +136,8 @@ fn requirements(field: &Field<'_>) -> Result<Requirements, SettingsError> {
 }
 
 /// Variables of an image; their names are put into upper case, as ZenML does for both kinds.
-fn variables(section: &Field<'_>) -> Result<BTreeMap<String, String>, SettingsError> {
-    let mut variables = BTreeMap::new();
+fn variables(section: &Field<'_>) -> Result<IndexMap<String, String>, SettingsError> {
+    let mut variables = IndexMap::new();
     for field in section.fields()? {
         let name = field.key().to_uppercase();
         if name.is_empty() || name.contains(['=', '\0']) {
@@ -210,7 +211,7 @@ fn installer(field: &Field<'_>) -> Result<(), SettingsError> {
     }
 }
 
-fn installer_args(section: &Field<'_>) -> Result<BTreeMap<String, Option<String>>, SettingsError> {
+fn installer_args(section: &Field<'_>) -> Result<IndexMap<String, Option<String>>, SettingsError> {
     let value = |field: &Field<'_>| if field.is_null() { Ok(None) } else { field.printed().map(Some) };
     section.fields()?.iter().map(|field| Ok((field.key().to_owned(), value(field)?))).collect()
 }

@@ -16,5 +16,8 @@ mod yaml;
 
 pub use error::{Place, Problem, SettingsError, Warning};
 pub use substitution::Substitution;
-pub use types::{BuildConfig, DockerSettings, LayerSettings, Native, PythonSettings, Requirements, Settings};
+pub use types::{
+    BuildConfig, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings, Requirements,
+    Resolution, SecretSource, Settings, StackSettings,
+};
 pub use user::{Placed, RegistrySettings, UserConfig};

@@ -114,8 +114,8 @@ async fn config_has_what_the_settings_ask_for_and_what_the_parent_had() {
         json!([
             "PATH=/usr/local/bin:/usr/bin:/bin",
             "PYTHON_VERSION=3.11.9",
-            "DEPTH=12",
             "GREETING=ahoy",
+            "DEPTH=12",
             "ZENML_ENABLE_REPO_INIT_WARNINGS=False",
             "ZENML_CONFIG_PATH=/app/.zenconfig",
         ])

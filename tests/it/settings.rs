@@ -72,16 +72,18 @@ steps:
     assert_eq!(docker.parent_image, Some(Reference::parse("registry.example:5000/vision/base:1.2").unwrap()));
     let lines = vec!["numpy==2.1.0".to_owned(), "torch ; python_version > '3.9'".to_owned()];
     assert_eq!(docker.requirements, Some(Requirements::Lines(lines)));
-    let pairs = |map: std::collections::BTreeMap<String, String>| map.into_iter().collect::<Vec<_>>();
+    fn pairs(map: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+        map.into_iter().collect()
+    }
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    let environment = [pair("A_B", "x'y"), pair("EMPTY", ""), pair("PYTHONUNBUFFERED", "1"), pair("Q", "\"dq\" $HOME")];
+    let environment = [pair("PYTHONUNBUFFERED", "1"), pair("A_B", "x'y"), pair("Q", "\"dq\" $HOME"), pair("EMPTY", "")];
     assert_eq!(pairs(docker.environment), environment);
     assert_eq!(pairs(docker.runtime_environment), [pair("R", "2"), pair("Z", "z z")]);
     assert_eq!((docker.user.as_deref(), docker.image_tag.as_deref()), (Some("1000:1000"), Some("v1")));
     assert_eq!(docker.target_repository.as_deref(), Some("team/train"));
     let args: Vec<_> = docker.python_package_installer_args.into_iter().collect();
     let strategy = Some("unsafe-best-match".to_owned());
-    assert_eq!(args, [("index-strategy".to_owned(), strategy), ("no-deps".to_owned(), None)]);
+    assert_eq!(args, [("no-deps".to_owned(), None), ("index-strategy".to_owned(), strategy)]);
     assert_eq!(docker.build_config.dockerignore, Some(PathBuf::from(".dockerignore")));
     assert_eq!(docker.build_config.platform, Some(Platform::new("linux", "amd64")));
     assert!(!docker.install_stack_requirements && docker.allow_including_files_in_images && !docker.skip_build);
@@ -300,7 +302,7 @@ fn scalars_become_the_texts_that_python_prints() {
     ");
     let settings = docker("environment: {I: 7, F: 1.10, G: 2.5, T: true, N: -1, V: 1e16}").unwrap().0;
     let values: Vec<_> = settings.docker.environment.values().map(String::as_str).collect();
-    assert_eq!(values, ["1.1", "2.5", "7", "-1", "True", "1e+16"]);
+    assert_eq!(values, ["7", "1.1", "2.5", "True", "-1", "1e+16"]);
 }
 
 #[test]
