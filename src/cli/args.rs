@@ -8,6 +8,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lapstrake::oci::Platform;
 
+use super::settings::SettingsArgs;
+
 /// Assembles OCI images without a daemon: the cost of a build is the size of the change.
 #[derive(Debug, Parser)]
 #[command(name = "lapstrake", version, propagate_version = true, max_term_width = 100)]
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     Build(BuildArgs),
     /// Say what `build` would do, why, and how many bytes it would move; writes nothing
     Plan(BuildArgs),
+    /// Show what counts for the pipeline and each step, and where every value comes from
+    Settings(SettingsArgs),
     /// Show what an image holds: layers, packages, files, sizes
     Inspect(InspectArgs),
     /// Try how registries are reached and what they allow, and look at this machine; changes nothing

@@ -17,7 +17,8 @@ use super::setup;
 
 type Failure = Box<dyn Diagnose + Send>;
 
-const DEFAULT: &str = "lapstrake.yaml";
+/// The configuration where none is named.
+pub(crate) const DEFAULT: &str = "lapstrake.yaml";
 
 /// A request, and what it is carried out with.
 pub(crate) struct Prepared {
@@ -29,8 +30,7 @@ pub(crate) struct Prepared {
 
 /// Reads the configuration and joins it with the flags.
 pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Result<Prepared, Failure> {
-    let named = args.config.as_ref().or(args.config_flag.as_ref());
-    let file = named.cloned().or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()));
+    let file = file(args.config.as_deref().or(args.config_flag.as_deref()));
     let (mut settings, warnings) = settings(file.as_deref(), environment)?;
     let here = working_folder()?;
     let folder = match &file {
@@ -106,7 +106,7 @@ pub(crate) struct Project {
 
 /// Reads the settings that are named, or those of the working folder, if there are any.
 pub(crate) fn project(named: Option<&Path>, environment: &Environment) -> Result<Project, Failure> {
-    let file = named.map(Path::to_path_buf).or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()));
+    let file = file(named);
     let (settings, _) = settings(file.as_deref(), environment)?;
     let targets = targets(&BuildArgs::default(), &settings)?;
     let insecure = settings.lapstrake.insecure_registries.clone();
@@ -115,14 +115,7 @@ pub(crate) fn project(named: Option<&Path>, environment: &Environment) -> Result
 
 fn settings(file: Option<&Path>, environment: &Environment) -> Result<(Settings, Vec<Warning>), Failure> {
     let Some(file) = file else { return Ok((Settings::default(), Vec::new())) };
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        let what = format!("cannot read the configuration `{}`: {error}", file.display());
-        let cure = match error.kind() {
-            std::io::ErrorKind::InvalidData => "save it as UTF-8",
-            _ => "see that the file is there, or pass `--config FILE`",
-        };
-        exit::fail(UsageError::new(what, cure))
-    })?;
+    let text = text(file)?;
     let substitution = Substitution::new(environment.variables().clone());
     let name = file.display().to_string();
     let (run, warnings) = RunSettings::parse(&text, &name, &Overrides::default(), &substitution).map_err(exit::fail)?;
@@ -130,6 +123,23 @@ fn settings(file: Option<&Path>, environment: &Environment) -> Result<(Settings,
         Some(error) => Err(exit::fail(error)),
         None => Ok((run.pipeline, warnings)),
     }
+}
+
+/// The configuration that is named, or that of the working folder, if there is one.
+pub(crate) fn file(named: Option<&Path>) -> Option<PathBuf> {
+    named.map(Path::to_path_buf).or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()))
+}
+
+/// The text of a configuration.
+pub(crate) fn text(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(|error| {
+        let what = format!("cannot read the configuration `{}`: {error}", file.display());
+        let cure = match error.kind() {
+            std::io::ErrorKind::InvalidData => "save it as UTF-8",
+            _ => "see that the file is there, or pass `--config FILE`",
+        };
+        exit::fail(UsageError::new(what, cure))
+    })
 }
 
 /// The folder that relative paths of the command line start from.

@@ -2,13 +2,16 @@
 //!
 //! Pure: facts come in, a plan goes out, and nothing here reads a disk or a registry.
 
+mod checksum;
 mod config;
 mod image;
 mod key;
 mod known;
 mod layers;
+mod names;
 mod python;
 
+pub use checksum::{SettingsChecksum, build_checksum};
 pub use config::{SOURCES, add_change, changes_nothing, config_change};
 pub use image::{Action, ImagePlan, Making, Moves, PlannedLayer};
 pub use key::{KeyHasher, LayerKey, PlanKey, ResolutionKey, is_key_tag};
@@ -16,4 +19,5 @@ pub use known::{ChosenLayers, Known, KnownLayer, Place};
 pub use layers::{
     DirectoryEntry, LayerKind, PART_BYTES, Placement, SPLIT_FROM, annotate, removals_key, sources_key, wheels_key,
 };
+pub use names::{DEFAULT_REPOSITORY, EmptyTag, ORCHESTRATOR, cleaned_tag, image_key, image_name, image_tag};
 pub use python::{collapse, part_title, wheel_layers};
