@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use crate::oci::{Digest, Document, Repository};
+use crate::oci::{Digest, Document, ImageConfig, Repository};
 use crate::plan::LayerKey;
 
 use super::cores::Cores;
@@ -48,6 +48,10 @@ impl<K: Ord, V: Clone> Once<K, V> {
 pub struct Memory {
     /// Parents by the name that the settings give them.
     pub(super) parents: Once<String, PinnedParent>,
+    /// Documents of parents.
+    pub(super) documents: Once<Digest, Document>,
+    /// Configs of parents.
+    pub(super) configs: Once<Digest, ImageConfig>,
     /// Indexes of parents by digest and by the repository that they are kept in.
     pub(super) indexes: Once<(Digest, Option<Repository>), ParentIndex>,
     /// Source trees.
@@ -71,6 +75,8 @@ impl Memory {
     pub fn new(threads: usize) -> Self {
         Self {
             parents: Once::default(),
+            documents: Once::default(),
+            configs: Once::default(),
             indexes: Once::default(),
             trees: Once::default(),
             answers: Once::default(),
