@@ -57,6 +57,7 @@ pub(crate) fn means(
         netrc: netrc(environment),
         reporter,
         traffic: Arc::new(Traffic::default()),
+        listings: Arc::default(),
         host_platform: host_platform(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     })

@@ -10,6 +10,7 @@ use crate::registry::Registry;
 use crate::resolver::Resolver;
 use crate::store::Store;
 
+use super::listing::Listings;
 use super::traffic::Traffic;
 
 /// The handles that every use case shares; cloning shares them.
@@ -29,6 +30,8 @@ pub struct Means {
     pub traffic: Arc<Traffic>,
     /// What this machine runs; the platform of a build that names none.
     pub host_platform: Platform,
+    /// What commands of this machine listed.
+    pub listings: Arc<Listings>,
     /// How many threads make layers.
     pub threads: usize,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::image::filesystem::Filesystem;
 use crate::image::users::{Owner, resolve_user};
 use crate::image::{ConfigChange, ParentImage, annotation};
-use crate::inputs::requirements::RequirementSet;
+use crate::inputs::requirements::SourcedRequirements;
 use crate::inputs::source::SourceTree;
 use crate::layer::EntryPath;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
@@ -75,7 +75,7 @@ pub enum Course {
         /// What versions were chosen, for the next build.
         choices: Vec<NewChoice>,
         /// The requirement lines, which name the indexes that wheels come from.
-        requirements: RequirementSet,
+        requirements: Vec<SourcedRequirements>,
     },
 }
 
@@ -89,7 +89,7 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
     for target in &request.targets {
         means.registry.expect_push(&target.repository());
     }
-    let local = facts::gather(request);
+    let local = facts::gather(means, request);
     let pinned = parent::pin(means, &named);
     let earlier = earlier::published(means, request);
     let (local, pinned, earlier) = tokio::join!(local, pinned, earlier);
@@ -106,7 +106,7 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
             sources: None,
             indexes: Vec::new(),
             choices: Vec::new(),
-            requirements: RequirementSet::default(),
+            requirements: Vec::new(),
         },
         reasons: Vec::new(),
     };
@@ -246,8 +246,8 @@ async fn assemble_plan(
     }
     done_once(images.iter_mut().flat_map(|image: &mut ImagePlan| &mut image.layers));
     let requirements = match local.wanted {
-        Some(Wanted::Lines(set)) => set,
-        _ => RequirementSet::default(),
+        Some(Wanted::Lines(sources)) => sources,
+        _ => Vec::new(),
     };
     planned.course = Course::Assemble { images, sources: local.sources, indexes, choices, requirements };
     Ok(())

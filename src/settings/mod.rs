@@ -18,6 +18,6 @@ pub use error::{Place, Problem, SettingsError, Warning};
 pub use substitution::Substitution;
 pub use types::{
     BuildConfig, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings, Requirements,
-    Resolution, SecretSource, Settings, StackSettings,
+    Resolution, SecretSource, Settings, StackComponent, StackSettings,
 };
 pub use user::{Placed, RegistrySettings, UserConfig};
