@@ -153,6 +153,9 @@ pub(crate) struct BuildArgs {
     /// Take layers from this image when their keys match; repeatable
     #[arg(long, value_name = "REF")]
     pub(crate) cache_from: Vec<String>,
+    /// Make images again though they are published; their layers may still be taken
+    #[arg(long)]
+    pub(crate) no_reuse: bool,
     /// Use nothing that an earlier build left
     #[arg(long)]
     pub(crate) no_cache: bool,

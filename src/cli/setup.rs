@@ -9,7 +9,7 @@ use std::time::Duration;
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Reporter};
 use lapstrake::oci::{Platform, Reference};
-use lapstrake::ops::{self, Means, Traffic};
+use lapstrake::ops::{self, Means, Memory, Traffic};
 use lapstrake::registry::{
     Chain, Client, ClientConfig, Clouds, Credential, DockerKeychain, Facts, Given, Helpers, Identity, Keychain,
     LoginStore, Proxies, check_roots, registry_name,
@@ -50,16 +50,17 @@ pub(crate) fn means(
         .trusting(config.extra_roots.clone())
         .through(config.proxies.clone());
     let resolver = Resolver::new(children, http, uv);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Means {
         registry: Arc::new(Client::new(config)),
         store,
         resolver: Arc::new(resolver),
         netrc: netrc(environment),
         reporter,
+        memory: Arc::new(Memory::new(threads)),
         traffic: Arc::new(Traffic::default()),
-        listings: Arc::default(),
         host_platform: host_platform(),
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        threads,
     })
 }
 

@@ -54,16 +54,30 @@ pub(super) async fn gather(means: &Means, request: &BuildRequest) -> Result<Loca
     }
     // First: a command that lists requirements may write a file into the project, as `uv lock` does.
     let wanted = wanted(means, request).await?;
-    let request = request.clone();
-    tokio::task::spawn_blocking(move || read(&request, wanted)).await.map_err(OpsError::Worker)?
-}
-
-fn read(request: &BuildRequest, wanted: Option<Wanted>) -> Result<LocalFacts, OpsError> {
-    let docker = &request.settings.docker;
-    let sources = if docker.allow_including_files_in_images { Some(Arc::new(sources(request)?)) } else { None };
+    let sources = match docker.allow_including_files_in_images {
+        true => Some(means.memory.trees.get(tree_key(request), async || blocking(request, sources).await).await?),
+        false => None,
+    };
     let empty = sources.as_ref().is_none_or(|tree| tree.entries().is_empty());
     let asks_for_nothing = wanted.is_none() && empty && changes_nothing(&request.settings);
     Ok(LocalFacts { wanted, sources: sources.filter(|_| !empty), asks_for_nothing })
+}
+
+/// What `read` makes of the request, on a thread that may wait for the disk.
+async fn blocking<T: Send + 'static>(
+    request: &BuildRequest,
+    read: impl FnOnce(&BuildRequest) -> Result<T, OpsError> + Send + 'static,
+) -> Result<T, OpsError> {
+    let request = request.clone();
+    tokio::task::spawn_blocking(move || read(&request)).await.map_err(OpsError::Worker)?
+}
+
+/// What the tree of sources depends on: its root, the ignore file, and what is never a source.
+pub(super) type TreeKey = (PathBuf, Option<PathBuf>, Vec<PathBuf>);
+
+fn tree_key(request: &BuildRequest) -> TreeKey {
+    let ignore = request.settings.docker.build_config.dockerignore.as_ref().map(|file| request.folder.join(file));
+    (request.source_root.clone(), ignore, request.not_sources.clone())
 }
 
 /// What is to be installed, by the lock of the project or by the sources of requirements.
@@ -96,7 +110,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, OpsError> {
     std::fs::read(path).map_err(|source| OpsError::ReadFile { path: path.into(), source })
 }
 
-fn sources(request: &BuildRequest) -> Result<SourceTree, OpsError> {
+fn sources(request: &BuildRequest) -> Result<Arc<SourceTree>, OpsError> {
     let rules = match &request.settings.docker.build_config.dockerignore {
         Some(file) => IgnoreRules::parse(&read_file(&request.folder.join(file))?)?,
         None => {
@@ -105,7 +119,7 @@ fn sources(request: &BuildRequest) -> Result<SourceTree, OpsError> {
         }
     };
     let options = WalkOptions { without: request.not_sources.clone(), ..WalkOptions::default() };
-    Ok(walk(&request.source_root, &rules, &options)?)
+    Ok(Arc::new(walk(&request.source_root, &rules, &options)?))
 }
 
 /// Warns of everything that was left out of the sources though no rule ignores it.

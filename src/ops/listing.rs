@@ -2,10 +2,7 @@
 //!
 //! Starts other programs; what they print is read by `requirements`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use tokio::sync::Mutex;
 
 use crate::event::{Task, Work};
 use crate::inputs::python::{Listed, ListingError, Pyproject, PythonHost, export, freeze};
@@ -15,21 +12,21 @@ use super::means::Means;
 use super::request::BuildRequest;
 use super::resolution;
 
-/// What commands listed in this run; several images ask the same.
-#[derive(Default)]
-pub struct Listings(Mutex<BTreeMap<String, Listed>>);
-
 /// Lists the packages of the local environment.
 pub(super) async fn local_environment(
     means: &Means,
     request: &BuildRequest,
     how: &LocalEnvironment,
 ) -> Result<Listed, ListingError> {
-    let mut known = means.listings.0.lock().await;
     let key = format!("{how:?} in {}", request.source_root.display());
-    if let Some(listed) = known.get(&key) {
-        return Ok(listed.clone());
-    }
+    means.memory.listings.get(key, async || list_local(means, request, how).await).await
+}
+
+async fn list_local(
+    means: &Means,
+    request: &BuildRequest,
+    how: &LocalEnvironment,
+) -> Result<Listed, ListingError> {
     let _task = Task::start(&means.reporter, Work::Resolve, "the local environment", None);
     let plain = PythonHost::new(means.resolver.environment(), &request.source_root, None);
     let needs_uv = match how {
@@ -38,9 +35,7 @@ pub(super) async fn local_environment(
         LocalEnvironment::PipFreeze | LocalEnvironment::PoetryExport | LocalEnvironment::Command(_) => false,
     };
     let host = if needs_uv { plain.with_uv(uv(means, request).await) } else { plain };
-    let listed = freeze(&host, how).await?;
-    known.insert(key, listed.clone());
-    Ok(listed)
+    freeze(&host, how).await
 }
 
 /// Exports what the project file at `path` asks for.
@@ -51,17 +46,18 @@ pub(super) async fn pyproject(
 ) -> Result<(Pyproject, Listed), ListingError> {
     let project = Pyproject::at(path)?;
     let command = request.settings.docker.pyproject_export_command.as_deref();
-    let mut known = means.listings.0.lock().await;
     let key = format!("{command:?} of {} in {}", project.file.display(), request.source_root.display());
-    if let Some(listed) = known.get(&key) {
-        return Ok((project, listed.clone()));
-    }
+    let list = async || list_project(means, request, &project).await;
+    let listed = means.memory.listings.get(key, list).await?;
+    Ok((project, listed))
+}
+
+async fn list_project(means: &Means, request: &BuildRequest, project: &Pyproject) -> Result<Listed, ListingError> {
+    let command = request.settings.docker.pyproject_export_command.as_deref();
     let _task = Task::start(&means.reporter, Work::Resolve, &project.file.display().to_string(), None);
     let host = PythonHost::new(means.resolver.environment(), &request.source_root, None);
     let host = if command.is_none() { host.with_uv(uv(means, request).await) } else { host };
-    let listed = export(&host, &project, command).await?;
-    known.insert(key, listed.clone());
-    Ok((project, listed))
+    export(&host, project, command).await
 }
 
 /// The resolver's uv, if there is one; without it other programs are tried.

@@ -10,7 +10,7 @@ use crate::registry::Registry;
 use crate::resolver::Resolver;
 use crate::store::Store;
 
-use super::listing::Listings;
+use super::once::Memory;
 use super::traffic::Traffic;
 
 /// The handles that every use case shares; cloning shares them.
@@ -26,12 +26,12 @@ pub struct Means {
     pub netrc: Option<Arc<str>>,
     /// Takes events.
     pub reporter: Arc<dyn Reporter>,
+    /// What this run found out and made.
+    pub memory: Arc<Memory>,
     /// Counts bytes.
     pub traffic: Arc<Traffic>,
     /// What this machine runs; the platform of a build that names none.
     pub host_platform: Platform,
-    /// What commands of this machine listed.
-    pub listings: Arc<Listings>,
     /// How many threads make layers.
     pub threads: usize,
 }

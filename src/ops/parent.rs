@@ -26,6 +26,10 @@ pub(super) struct PinnedParent {
 /// # Errors
 /// Fails when there is no such image or the registry does not answer.
 pub(super) async fn pin(means: &Means, reference: &Reference) -> Result<PinnedParent, OpsError> {
+    means.memory.parents.get(reference.to_string(), async || ask(means, reference).await).await
+}
+
+async fn ask(means: &Means, reference: &Reference) -> Result<PinnedParent, OpsError> {
     let absent = || OpsError::NoParent { reference: reference.to_string() };
     if let Some(digest) = reference.digest() {
         let descriptor = Descriptor::new("", digest.clone(), 0);

@@ -55,6 +55,13 @@ pub enum Course {
         /// For which platforms it is.
         platforms: Vec<Platform>,
     },
+    /// The parent is the image and stays where it is; nothing is published.
+    ParentStays {
+        /// The parent's document.
+        document: Document,
+        /// For which platforms it is.
+        platforms: Vec<Platform>,
+    },
     /// Nothing is asked for beside the parent: it is published as it is.
     ParentAsItIs {
         /// The parent's document.
@@ -86,6 +93,9 @@ pub enum Course {
 pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsError> {
     check_targets(request)?;
     let named = request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
+    if stays_where_it_is(request) {
+        return parent_stays(means, &named).await;
+    }
     for target in &request.targets {
         means.registry.expect_push(&target.repository());
     }
@@ -112,6 +122,7 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
     };
     let is_local = local.wanted.as_ref().is_some_and(|wanted| python::is_local(means, request, wanted));
     if !request.no_cache
+        && !request.no_reuse
         && !request.upgrade
         && !is_local
         && let Some((document, missing)) = earlier::reusable(means, request, &earlier, &key).await?
@@ -131,6 +142,35 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
     Ok(planned)
 }
 
+/// Whether the build is skipped and nobody asked for a copy.
+fn stays_where_it_is(request: &BuildRequest) -> bool {
+    request.settings.docker.skip_build && request.output == Output::Registry && request.targets.is_empty()
+}
+
+async fn parent_stays(means: &Means, named: &Reference) -> Result<Planned, OpsError> {
+    let pinned = parent::pin(means, named).await?.read(means).await?;
+    let document = pinned.document()?.clone();
+    let platforms = parent_platforms(means, &pinned, &document).await?;
+    Ok(Planned {
+        key: PlanKey(document.digest().clone()),
+        parent: pinned.reference.clone(),
+        parent_descriptor: pinned.descriptor.clone(),
+        course: Course::ParentStays { document, platforms },
+        reasons: vec!["`skip_build` is set: the parent is the image, and stays where it is".into()],
+    })
+}
+
+async fn parent_platforms(
+    means: &Means,
+    pinned: &PinnedParent,
+    document: &Document,
+) -> Result<Vec<Platform>, OpsError> {
+    Ok(match document {
+        Document::Index(index) => index.value().platforms(),
+        Document::Manifest(_) => vec![pinned.image(means, None).await?.config.platform()],
+    })
+}
+
 /// The plan where nothing is asked for beside the parent; `earlier` is what the target stands for now.
 async fn as_it_is(
     means: &Means,
@@ -139,12 +179,12 @@ async fn as_it_is(
     pinned: &PinnedParent,
     earlier: Option<&Document>,
 ) -> Result<Planned, OpsError> {
-    planned.reasons.push("nothing is asked for beside the parent: it is the image".into());
+    planned.reasons.push(match request.settings.docker.skip_build {
+        true => "`skip_build` is set: the parent is the image".into(),
+        false => "nothing is asked for beside the parent: it is the image".into(),
+    });
     let document = pinned.document()?.clone();
-    let platforms = match &document {
-        Document::Index(index) => index.value().platforms(),
-        Document::Manifest(_) => vec![pinned.image(means, None).await?.config.platform()],
-    };
+    let platforms = parent_platforms(means, pinned, &document).await?;
     if let Some(earlier) = earlier.filter(|earlier| earlier.digest() == document.digest())
         && let Some(missing) = earlier::missing_names(means, request, earlier, &request.targets[1..]).await?
     {
@@ -190,7 +230,7 @@ fn check_targets(request: &BuildRequest) -> Result<(), OpsError> {
     if let Some(digest) = request.targets.iter().find(|target| target.digest().is_some()) {
         return Err(OpsError::TargetIsDigest(digest.to_string()));
     }
-    if request.output == Output::Registry && request.targets.is_empty() {
+    if request.output == Output::Registry && request.targets.is_empty() && !request.settings.docker.skip_build {
         return Err(OpsError::NoTarget);
     }
     Ok(())

@@ -150,7 +150,7 @@ async fn lock(planning: &Planning<'_>, python: &PythonEnvironment, known: &Known
                 true => chosen::last(planning.means, known, &platform, planning.target()).await?,
                 false => None,
             };
-            resolution::resolve(planning.means, planning.request, &asked, &tags, &fetcher, last.as_ref()).await
+            resolution::resolve_once(planning.means, planning.request, &asked, &tags, &fetcher, last.as_ref()).await
         }
         None => Ok(Answer::default()),
     }

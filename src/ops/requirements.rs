@@ -35,7 +35,7 @@ pub async fn gather(means: &Means, request: &BuildRequest) -> Result<Vec<Sourced
     }
     let found = found_in_source_root(request);
     if let Some(found) = found.as_ref().filter(|_| docker.disable_automatic_requirements_detection) {
-        means.reporter.report(Event::Warning { text: not_installed(found) });
+        tell_once(means, Event::Warning { text: not_installed(found) }).await;
     }
     let found = found.filter(|_| !docker.disable_automatic_requirements_detection);
     let local = match &docker.replicate_local_python_environment {
@@ -50,8 +50,20 @@ pub async fn gather(means: &Means, request: &BuildRequest) -> Result<Vec<Sourced
     let request = request.clone();
     let read = move || read(&request, found.as_ref(), local, pyproject);
     let (sources, events) = tokio::task::spawn_blocking(read).await.map_err(OpsError::Worker)??;
-    events.into_iter().for_each(|event| means.reporter.report(event));
+    for event in events {
+        tell_once(means, event).await;
+    }
     Ok(sources)
+}
+
+/// Reports `event`, unless another image of this run had the same to tell.
+async fn tell_once(means: &Means, event: Event) {
+    let key = format!("{event:?}");
+    let tell = async || {
+        means.reporter.report(event);
+        Ok::<(), std::convert::Infallible>(())
+    };
+    let Ok(()) = means.memory.told.get(key, tell).await;
 }
 
 /// Packages of the parent's distribution: the user's, the stack's, then those of the required integrations.

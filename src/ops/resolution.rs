@@ -44,7 +44,7 @@ pub(super) fn public_arguments(arguments: &IndexMap<String, Option<String>>) -> 
 }
 
 /// The answer to a question to the resolver.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
     /// What is to be installed.
     pub lock: Lock,
@@ -54,12 +54,31 @@ pub(super) struct Answer {
     pub kept: Option<usize>,
 }
 
+/// The answer to `asked`, asked once in a run.
+///
+/// # Errors
+/// Fails when the resolver finds no answer, and shows its explanation.
+pub(super) async fn resolve_once(
+    means: &Means,
+    request: &BuildRequest,
+    asked: &ResolveRequest,
+    tags: &CompatibleTags,
+    fetcher: &WheelFetcher,
+    last: Option<&Chosen>,
+) -> Result<Answer, OpsError> {
+    let ask = async || resolve(means, request, asked, tags, fetcher, last).await;
+    match resolver::resolution_key(asked) {
+        Some(key) => means.memory.answers.get(key.to_string(), ask).await,
+        None => ask().await,
+    }
+}
+
 /// The lock for `asked`: from the store when the same was asked before; on top of `last` when lines were only added;
 /// else from the resolver.
 ///
 /// # Errors
 /// Fails when the resolver finds no answer, and shows its explanation.
-pub(super) async fn resolve(
+async fn resolve(
     means: &Means,
     request: &BuildRequest,
     asked: &ResolveRequest,
