@@ -9,7 +9,7 @@ use lapstrake::oci::{Platform, Reference};
 use lapstrake::ops::{BuildRequest, Means, Output};
 use lapstrake::plan::{WantedImage, wanted_images};
 use lapstrake::python::environment::PythonHints;
-use lapstrake::settings::{Requirements, Settings, Substitution, Warning};
+use lapstrake::settings::{Overrides, Requirements, RunSettings, Settings, Substitution, Warning, first_unbuilt};
 
 use super::args::{BuildArgs, Shown};
 use super::environment::Environment;
@@ -186,7 +186,12 @@ fn settings(file: Option<&Path>, environment: &Environment) -> Result<(Settings,
         exit::fail(UsageError::new(what, cure))
     })?;
     let substitution = Substitution::new(environment.variables().clone());
-    Settings::parse(&text, &file.display().to_string(), &substitution).map_err(exit::fail)
+    let name = file.display().to_string();
+    let (run, warnings) = RunSettings::parse(&text, &name, &Overrides::default(), &substitution).map_err(exit::fail)?;
+    match first_unbuilt(&run) {
+        Some(error) => Err(exit::fail(error)),
+        None => Ok((run.pipeline, warnings)),
+    }
 }
 
 /// The folder that relative paths of the command line start from.
