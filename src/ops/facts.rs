@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::event::Event;
 use crate::inputs::ignore::IgnoreRules;
-use crate::inputs::requirements::{self, RequirementSet, RequirementSource};
+use crate::inputs::requirements::SourcedRequirements;
 use crate::inputs::source::{Omission, SourceTree, WalkOptions, walk};
 use crate::oci::Digest;
 use crate::plan::{KeyHasher, changes_nothing};
@@ -16,6 +16,7 @@ use crate::settings::Requirements;
 use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
+use super::requirements;
 
 /// What is to be installed, as the project says it.
 #[derive(Clone, Debug)]
@@ -27,8 +28,8 @@ pub(super) enum Wanted {
         /// The digest of its bytes.
         digest: Digest,
     },
-    /// Lines that are to be resolved.
-    Lines(RequirementSet),
+    /// Lines that are to be resolved, source by source in the order of installation.
+    Lines(Vec<SourcedRequirements>),
 }
 
 /// The facts.
@@ -51,11 +52,12 @@ pub(super) async fn gather(means: &Means, request: &BuildRequest) -> Result<Loca
     if docker.skip_build {
         return Ok(LocalFacts { wanted: None, sources: None, asks_for_nothing: true });
     }
+    // First: a command that lists requirements may write a file into the project, as `uv lock` does.
+    let wanted = wanted(means, request).await?;
     let sources = match docker.allow_including_files_in_images {
         true => Some(means.memory.trees.get(tree_key(request), async || blocking(request, sources).await).await?),
         false => None,
     };
-    let wanted = blocking(request, wanted).await?;
     let empty = sources.as_ref().is_none_or(|tree| tree.entries().is_empty());
     let asks_for_nothing = wanted.is_none() && empty && changes_nothing(&request.settings);
     Ok(LocalFacts { wanted, sources: sources.filter(|_| !empty), asks_for_nothing })
@@ -78,23 +80,19 @@ fn tree_key(request: &BuildRequest) -> TreeKey {
     (request.source_root.clone(), ignore, request.not_sources.clone())
 }
 
-fn wanted(request: &BuildRequest) -> Result<Option<Wanted>, OpsError> {
-    let requirements = request.settings.docker.requirements.as_ref();
+/// What is to be installed, by the lock of the project or by the sources of requirements.
+pub(super) async fn wanted(means: &Means, request: &BuildRequest) -> Result<Option<Wanted>, OpsError> {
     if request.locked {
         let path = request.source_root.join("pylock.toml");
         return if path.is_file() { lock(path).map(Some) } else { Err(OpsError::NoLock { path }) };
     }
-    let set = match requirements {
-        None => return Ok(None),
-        Some(Requirements::File(file)) if is_lock(file) => return lock(request.folder.join(file)).map(Some),
-        Some(Requirements::File(file)) => {
-            requirements::read(&request.folder, &RequirementSource::File(file.clone()), &request.variables)?
-        }
-        Some(Requirements::Lines(lines)) => {
-            requirements::read(&request.folder, &RequirementSource::Lines(lines.clone()), &request.variables)?
-        }
-    };
-    Ok(Some(Wanted::Lines(set)))
+    if let Some(Requirements::File(file)) = &request.settings.docker.requirements
+        && is_lock(file)
+    {
+        return lock(request.folder.join(file)).map(Some);
+    }
+    let sources = requirements::gather(means, request).await?;
+    Ok(Some(sources).filter(|sources| !sources.is_empty()).map(Wanted::Lines))
 }
 
 /// Whether a file of this name is a lock (PEP 751, "File Name").
@@ -151,7 +149,11 @@ impl LocalFacts {
         match &self.wanted {
             None => key.add("requirements", "none"),
             Some(Wanted::Lock { digest, .. }) => key.add("lock", digest.as_str()),
-            Some(Wanted::Lines(set)) => key.add("requirements", set.key_text()),
+            Some(Wanted::Lines(sources)) => {
+                for source in sources {
+                    key.add("requirements", source.set.key_text());
+                }
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use super::make::MadeLayer;
 use super::parent::PinnedParent;
 use super::parent_index::ParentIndex;
 use super::resolution::Answer;
+use crate::inputs::python::Listed;
 use crate::inputs::source::SourceTree;
 
 /// Values by what they were made for.
@@ -56,6 +57,10 @@ pub struct Memory {
     pub(super) indexes: Once<(Digest, Option<Repository>), ParentIndex>,
     /// Source trees.
     pub(super) trees: Once<TreeKey, Arc<SourceTree>>,
+    /// Lines that the reporter was told.
+    pub(super) told: Once<String, ()>,
+    /// What commands of this machine listed, by command and folder.
+    pub(super) listings: Once<String, Listed>,
     /// Answers of the resolver by the key of the question.
     pub(super) answers: Once<String, Answer>,
     /// Images kept under the tag of a resolution key.
@@ -79,6 +84,8 @@ impl Memory {
             configs: Once::default(),
             indexes: Once::default(),
             trees: Once::default(),
+            told: Once::default(),
+            listings: Once::default(),
             answers: Once::default(),
             resolved: Once::default(),
             blobs: Once::default(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::image::filesystem::Filesystem;
 use crate::image::users::{Owner, resolve_user};
 use crate::image::{ConfigChange, ParentImage, annotation};
-use crate::inputs::requirements::RequirementSet;
+use crate::inputs::requirements::SourcedRequirements;
 use crate::inputs::source::SourceTree;
 use crate::layer::EntryPath;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
@@ -82,7 +82,7 @@ pub enum Course {
         /// What versions were chosen, for the next build.
         choices: Vec<NewChoice>,
         /// The requirement lines, which name the indexes that wheels come from.
-        requirements: RequirementSet,
+        requirements: Vec<SourcedRequirements>,
     },
 }
 
@@ -116,7 +116,7 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
             sources: None,
             indexes: Vec::new(),
             choices: Vec::new(),
-            requirements: RequirementSet::default(),
+            requirements: Vec::new(),
         },
         reasons: Vec::new(),
     };
@@ -286,8 +286,8 @@ async fn assemble_plan(
     }
     done_once(images.iter_mut().flat_map(|image: &mut ImagePlan| &mut image.layers));
     let requirements = match local.wanted {
-        Some(Wanted::Lines(set)) => set,
-        _ => RequirementSet::default(),
+        Some(Wanted::Lines(sources)) => sources,
+        _ => Vec::new(),
     };
     planned.course = Course::Assemble { images, sources: local.sources, indexes, choices, requirements };
     Ok(())
