@@ -28,6 +28,7 @@ mod remove;
 mod repositories;
 mod request;
 mod resolution;
+pub mod segment;
 mod traffic;
 mod transfer;
 
