@@ -173,6 +173,8 @@ macro_rules! lifted {
     )*};
 }
 lifted!(
+    crate::backend::BackendError,
+    crate::backend::SecretError,
     crate::image::AssembleError,
     crate::image::filesystem::LookupError,
     crate::image::users::UserError,
@@ -198,6 +200,7 @@ lifted!(
     crate::store::SinkError,
     super::copy::CopyError,
     super::remove::RemoveError,
+    super::segment::SegmentError,
     crate::store::StoreError,
 );
 

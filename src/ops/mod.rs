@@ -32,6 +32,7 @@ mod repositories;
 mod request;
 mod requirements;
 mod resolution;
+pub mod segment;
 mod traffic;
 mod transfer;
 
