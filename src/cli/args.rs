@@ -8,7 +8,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lapstrake::oci::Platform;
 
-use super::settings::SettingsArgs;
+use super::settings::{Changes, SettingsArgs};
 
 /// Assembles OCI images without a daemon: the cost of a build is the size of the change.
 #[derive(Debug, Parser)]
@@ -157,6 +157,9 @@ pub(crate) struct BuildArgs {
     /// Take layers from this image when their keys match; repeatable
     #[arg(long, value_name = "REF")]
     pub(crate) cache_from: Vec<String>,
+    /// Make images again though they are published; their layers may still be taken
+    #[arg(long)]
+    pub(crate) no_reuse: bool,
     /// Use nothing that an earlier build left
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -172,18 +175,8 @@ pub(crate) struct BuildArgs {
     /// Make the targets' repositories first where they are in Amazon ECR; other registries need no such thing
     #[arg(long)]
     pub(crate) create_repository: bool,
-    /// Instead of the setting `parent_image`
-    #[arg(long, value_name = "REF", help_heading = "Settings")]
-    pub(crate) parent_image: Option<String>,
-    /// Instead of the setting `requirements`: a file
-    #[arg(short, long, value_name = "FILE", help_heading = "Settings")]
-    pub(crate) requirements: Option<PathBuf>,
-    /// Beside the setting `environment`; repeatable
-    #[arg(short, long = "env", value_name = "NAME=VALUE", help_heading = "Settings")]
-    pub(crate) environment: Vec<String>,
-    /// Instead of the setting `user`
-    #[arg(short, long, value_name = "USER", help_heading = "Settings")]
-    pub(crate) user: Option<String>,
+    #[command(flatten)]
+    pub(crate) changes: Changes,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }

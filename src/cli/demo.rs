@@ -14,6 +14,7 @@ use serde_json::json;
 use super::args::{BuildArgs, DemoArgs, Format, Reach, Shown};
 use super::environment::Environment;
 use super::exit::{self, Outcome, UsageError};
+use super::settings::Changes;
 use super::{config, demo_project, output, plan, setup};
 
 type Failure = Box<dyn Diagnose + Send>;
@@ -63,7 +64,7 @@ impl Demo<'_> {
         self.prepare(&project).await?;
         self.say(&format!("A registry at {}, a parent image, and a project. First the plan:\n", self.address));
         let prepared = config::prepare(&self.build_args("store"), &self.quiet(), self.environment)?;
-        let planned = ops::plan(&prepared.means, &prepared.request).await.map_err(exit::fail)?;
+        let planned = ops::plan(&prepared.means, prepared.pipeline()).await.map_err(exit::fail)?;
         self.say(&indented(&plan::text(&planned, &self.target())));
 
         let mut rounds = vec![self.round("first build", "store").await?];
@@ -110,12 +111,16 @@ impl Demo<'_> {
 
     fn build_args(&self, store: &str) -> BuildArgs {
         let project = self.root.join("project");
-        BuildArgs {
-            config: Some(project.join("lapstrake.yaml")),
-            tags: vec![self.target()],
+        let changes = Changes {
             parent_image: Some(self.args.parent.clone().unwrap_or_else(|| self.embedded_parent())),
             requirements: self.args.real.then(|| project.join("requirements.txt")),
             user: self.args.parent.is_some().then(|| "1000".to_owned()),
+            ..Changes::default()
+        };
+        BuildArgs {
+            config: Some(project.join("lapstrake.yaml")),
+            tags: vec![self.target()],
+            changes,
             reach: Reach { store: Some(self.root.join(store)), ..Reach::default() },
             ..BuildArgs::default()
         }
@@ -124,7 +129,7 @@ impl Demo<'_> {
     async fn round(&self, name: &'static str, store: &str) -> Result<Round, Failure> {
         let prepared = config::prepare(&self.build_args(store), &self.quiet(), self.environment)?;
         let started = Instant::now();
-        let built = ops::build(&prepared.means, &prepared.request).await.map_err(exit::fail)?;
+        let built = ops::build(&prepared.means, prepared.pipeline()).await.map_err(exit::fail)?;
         Ok(Round { name, took: started.elapsed(), built })
     }
 

@@ -61,7 +61,7 @@ pub(crate) struct Changes {
     /// Warn of keys that are unknown, instead of refusing them
     #[arg(long)]
     pub(crate) lenient: bool,
-    /// Refuse what looks like a secret, instead of warning of it
+    /// Refuse what looks like a secret, in the settings and among the sources, instead of warning of it
     #[arg(long)]
     pub(crate) strict: bool,
 }
@@ -70,9 +70,6 @@ impl Changes {
     /// What the flags put in the place of the file's values; relative paths start at `here`.
     pub(crate) fn overrides(&self, here: &Path) -> Result<Overrides, Failure> {
         let mut overrides = Overrides::new(self.lenient, self.strict);
-        for assignment in &self.set {
-            overrides.set(assignment).map_err(exit::fail)?;
-        }
         let mut docker = |key: &[&str], value: &str, flag: &str| {
             overrides.flag(&[&["settings", "docker"], key].concat(), value, flag);
         };
@@ -87,10 +84,14 @@ impl Changes {
         }
         for variable in &self.environment {
             let (name, value) = variable.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
-                let what = format!("`--env {variable}` is not of the form NAME=VALUE");
+                let name = variable.split('=').next().unwrap_or_default();
+                let what = format!("`--env {name}` is not of the form NAME=VALUE");
                 exit::fail(UsageError::new(what, "write `--env NAME=VALUE`"))
             })?;
             docker(&["environment", name], value, &format!("--env {name}"));
+        }
+        for assignment in &self.set {
+            overrides.set(assignment).map_err(exit::fail)?;
         }
         Ok(overrides)
     }

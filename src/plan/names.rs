@@ -1,11 +1,10 @@
-//! What the images of a pipeline are called: keys, tags, names.
+//! What the images of a pipeline are called: tags and names.
 //!
 //! The rules are ZenML's, so that both find each other's images; no registry is asked.
 
+use super::images::ORCHESTRATOR;
 use crate::diagnostic::{Class, Diagnose};
 
-/// The key of the image that steps run in.
-pub const ORCHESTRATOR: &str = "orchestrator";
 /// The repository below a registry that gives none.
 pub const DEFAULT_REPOSITORY: &str = "zenml";
 /// The most characters of a tag.
@@ -27,11 +26,6 @@ impl Diagnose for EmptyTag {
     fn hint(&self) -> Option<String> {
         Some("give a tag as `image_tag`".to_owned())
     }
-}
-
-/// The key of an image within a build: `orchestrator`, or `STEP.orchestrator` for a step of its own.
-pub fn image_key(step: Option<&str>) -> String {
-    step.map_or_else(|| ORCHESTRATOR.to_owned(), |step| format!("{step}.{ORCHESTRATOR}"))
 }
 
 /// The tag of an image: `PIPELINE[-STEP]-orchestrator`, cleaned; `latest` when neither has a name.
@@ -92,7 +86,6 @@ mod tests {
 
     #[test]
     fn images_are_called_as_zenml_calls_them() {
-        assert_eq!((image_key(None), image_key(Some("train"))), ("orchestrator".into(), "train.orchestrator".into()));
         assert_eq!(image_tag(Some("my pipe"), Some("train")).unwrap(), "mypipe-train-orchestrator");
         assert_eq!(image_tag(Some("p"), None).unwrap(), "p-orchestrator");
         assert_eq!(image_tag(None, None).unwrap(), "latest");

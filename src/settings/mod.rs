@@ -34,7 +34,7 @@ pub use secret::{MASK, is_secret_name, without_userinfo};
 pub use substitution::Substitution;
 pub use types::{
     BuildConfig, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings, Requirements,
-    Resolution, SecretSource, Settings, StackSettings,
+    Resolution, SecretSource, Settings, StackComponent, StackSettings,
 };
 pub use unbuilt::first_unbuilt;
 pub use user::{Placed, RegistrySettings, UserConfig};

@@ -12,11 +12,7 @@ pub fn first_unbuilt(run: &RunSettings) -> Option<SettingsError> {
     let pipeline = unbuilt(&run.pipeline).map(|gap| refusal(gap, "", &run.provenance.pipeline));
     pipeline.or_else(|| {
         run.steps.iter().zip(&run.provenance.steps).find_map(|((name, settings), (_, shown))| {
-            if settings != &run.pipeline {
-                let hint = "set `settings.docker` for the whole pipeline";
-                return Some(refusal(("settings.docker", hint), &format!("steps.{name}."), shown));
-            }
-            None
+            Some(refusal(unbuilt(settings)?, &format!("steps.{name}."), shown))
         })
     })
 }
@@ -85,11 +81,6 @@ fn unbuilt_docker(docker: &DockerSettings) -> Option<Gap> {
             docker.python_package_installer == Installer::Pip,
             "settings.docker.python_package_installer",
             "write `uv`, which reads the same requirements",
-        ),
-        (
-            docker.prevent_build_reuse,
-            "settings.docker.prevent_build_reuse",
-            "remove it; an image is reused only when all its inputs are equal",
         ),
         (
             !options.build_args.is_empty() || !options.engine_options.is_empty(),

@@ -97,9 +97,14 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
     (
         "lapstrake.stack",
         &[
-            "{\"name\": \"s\", \"components\": {\"orchestrator\": \"k\"}, \"requirements\": [\"a\"], \"apt_packages\": []}",
+            "{\"name\": \"s\", \"components\": {\"orchestrator\": \"k\", \"alerter\": {\"flavor\": \"slack\"}}, \"requirements\": [\"a\"], \"apt_packages\": []}",
         ],
-        &["{\"components\": [\"k\"]}", "{\"components\": {\"a\": 1}}", "{\"flavor\": 1}"],
+        &[
+            "{\"components\": [\"k\"]}",
+            "{\"components\": {\"a\": 1}}",
+            "{\"components\": {\"a\": {\"flavour\": \"k\"}}}",
+            "{\"flavor\": 1}",
+        ],
     ),
     ("lapstrake.resolution", &["\"joint\"", "\"sequential\""], &["\"both\""]),
     ("lapstrake.artifact_store", &["\"s3://b/p\"", "\"store\""], &["\"\"", "1"]),
