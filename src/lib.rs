@@ -12,6 +12,7 @@
 //! | 3, the outside world | [`inputs`] | facts of this machine: the source walk, requirement files |
 //! | | [`resolver`] | uv as a child process: requirements become a lock; wheels are fetched |
 //! | | [`registry`] | the trait `Registry`; its HTTP client and its in-memory twin |
+//! | | [`artifacts`] | artifact stores: folders and buckets that archives of code are put into |
 //! | | [`serve`] | the embedded registry server |
 //! | | [`store`] | the local content-addressed store; OCI layouts and Docker archives |
 //! | 2, decisions without I/O | [`plan`] | layers, their keys, and what is done for each |
@@ -71,6 +72,7 @@
 //! # }
 //! ```
 
+pub mod artifacts;
 pub mod diagnostic;
 pub mod event;
 pub mod image;

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use lapstrake::diagnostic::Diagnose;
+use lapstrake::inputs::source::zenml_root;
 use lapstrake::oci::Reference;
 use lapstrake::ops::{BuildRequest, Means, Output};
 use lapstrake::python::environment::PythonHints;
@@ -46,7 +47,7 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
     let source_root = match (&args.source_root, &native.source_root) {
         (Some(flag), _) => absolute(&here, flag),
         (None, Some(setting)) => absolute(&folder, setting),
-        (None, None) => folder.clone(),
+        (None, None) => zenml_root(&folder).unwrap_or(&folder).to_path_buf(),
     };
     let domains: Vec<String> = targets.iter().map(|target| target.domain().to_owned()).collect();
     let means = setup::means(&args.reach, &native.insecure_registries, &domains, shown, environment)?;
@@ -86,6 +87,7 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
         no_cache: args.no_cache,
         upgrade: args.upgrade,
         locked: args.locked,
+        strict: false,
         created,
         variables: environment.variables().clone(),
     };

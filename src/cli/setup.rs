@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapstrake::artifacts::Artifacts;
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Reporter};
 use lapstrake::oci::{Platform, Reference};
@@ -52,6 +53,7 @@ pub(crate) fn means(
     let resolver = Resolver::new(children, http, uv);
     Ok(Means {
         registry: Arc::new(Client::new(config)),
+        artifacts: Arc::new(Artifacts::new(clouds(reach, insecure, environment)?)),
         store,
         resolver: Arc::new(resolver),
         netrc: netrc(environment),

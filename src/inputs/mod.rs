@@ -1,7 +1,9 @@
-//! Facts of this machine: the source walk and requirement files.
+//! Facts of this machine: the source walk, git's view of it, and requirement files.
 //!
 //! Facts only; what they mean for a build is decided by `plan`.
 
+pub mod git;
 pub mod ignore;
 pub mod requirements;
+pub mod secrets;
 pub mod source;

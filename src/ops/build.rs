@@ -25,7 +25,7 @@ use super::plan::{Course, Planned, manifest_annotations, plan};
 use super::publish;
 use super::request::{BuildRequest, Output};
 use super::traffic::Moved;
-use super::{earlier, resolution, transfer};
+use super::{code_archive, earlier, resolution, transfer};
 
 /// What a build left.
 #[derive(Clone, Debug)]
@@ -70,6 +70,9 @@ pub struct BuiltLayer {
 pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsError> {
     let planned = plan(means, request).await?;
     let parent = (planned.parent.clone(), planned.parent_descriptor.clone());
+    if let Some(code) = &planned.code {
+        code_archive::deliver(means, code).await?;
+    }
     let done = match planned.course.clone() {
         Course::Reuse { document, missing, platforms } => {
             publish::tag(means, &document, &missing).await?;

@@ -17,7 +17,7 @@ mod yaml;
 pub use error::{Place, Problem, SettingsError, Warning};
 pub use substitution::Substitution;
 pub use types::{
-    BuildConfig, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings, Requirements,
-    Resolution, SecretSource, Settings, StackSettings,
+    BuildConfig, CodeRepository, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings,
+    Requirements, Resolution, SecretSource, Settings, StackSettings,
 };
 pub use user::{Placed, RegistrySettings, UserConfig};

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 
 use super::error::SettingsError;
 use super::field::Field;
-use super::types::{LayerSettings, Native, PythonSettings};
+use super::types::{CodeRepository, LayerSettings, Native, PythonSettings};
 use crate::oci::{Platform, Reference, Repository};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
+    "artifact_store",
     "cache_from",
     "cmd",
+    "code_repository",
     "entrypoint",
     "insecure_registries",
     "labels",
@@ -26,7 +28,7 @@ const KEYS: [&str; 13] = [
     "working_dir",
 ];
 /// Keys that the design knows and that nothing reads yet.
-const LATER: [&str; 4] = ["artifact_store", "resolution", "secrets", "stack"];
+const LATER: [&str; 3] = ["resolution", "secrets", "stack"];
 
 /// Reads the section.
 pub(super) fn read(section: &Field<'_>) -> Result<Native, SettingsError> {
@@ -46,6 +48,8 @@ pub(super) fn read(section: &Field<'_>) -> Result<Native, SettingsError> {
                 native.insecure_registries = field.items()?.iter().map(host).collect::<Result<_, _>>()?;
             }
             "labels" => native.labels = labels(&field)?,
+            "artifact_store" => native.artifact_store = Some(field.filled_text()?),
+            "code_repository" => native.code_repository = code_repository(&field)?,
             "python" => native.python = python(&field)?,
             "layers" => native.layers = layers(&field)?,
             key if LATER.contains(&key) => return Err(field.not_supported(Some("remove it"))),
@@ -62,6 +66,14 @@ fn image(field: &Field<'_>) -> Result<Reference, SettingsError> {
 fn platform(field: &Field<'_>) -> Result<Platform, SettingsError> {
     let parsed = field.text()?.parse::<Platform>();
     parsed.map_err(|error| field.invalid(&format!("is not valid: {error}"), Some("write `linux/amd64`".to_owned())))
+}
+
+/// `true`, `false` or a URL.
+fn code_repository(field: &Field<'_>) -> Result<Option<CodeRepository>, SettingsError> {
+    match field.flag() {
+        Ok(is_on) => Ok(is_on.then_some(CodeRepository::Remote)),
+        Err(_) => Ok(Some(CodeRepository::Url(field.filled_text()?))),
+    }
 }
 
 fn absolute(field: &Field<'_>) -> Result<String, SettingsError> {
