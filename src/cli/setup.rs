@@ -10,7 +10,7 @@ use lapstrake::artifacts::Artifacts;
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Reporter};
 use lapstrake::oci::{Platform, Reference};
-use lapstrake::ops::{self, Means, Traffic};
+use lapstrake::ops::{self, Means, Memory, Traffic};
 use lapstrake::registry::{
     Chain, Client, ClientConfig, Clouds, Credential, DockerKeychain, Facts, Given, Helpers, Identity, Keychain,
     LoginStore, Proxies, check_roots, registry_name,
@@ -51,6 +51,7 @@ pub(crate) fn means(
         .trusting(config.extra_roots.clone())
         .through(config.proxies.clone());
     let resolver = Resolver::new(children, http, uv);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Means {
         registry: Arc::new(Client::new(config)),
         artifacts: Arc::new(Artifacts::new(clouds(reach, insecure, environment)?)),
@@ -58,9 +59,10 @@ pub(crate) fn means(
         resolver: Arc::new(resolver),
         netrc: netrc(environment),
         reporter,
+        memory: Arc::new(Memory::new(threads)),
         traffic: Arc::new(Traffic::default()),
         host_platform: host_platform(),
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        threads,
     })
 }
 

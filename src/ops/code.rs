@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::event::Event;
 use crate::image::annotation;
 use crate::inputs::git::{self, GitError, GitState, Remote, Untracked};
 use crate::inputs::secrets::{Suspect, suspects};
@@ -79,6 +78,20 @@ pub struct Code {
     pub suspects: Vec<Suspect>,
     /// What a person should hear of.
     pub warnings: Vec<String>,
+}
+
+/// Everything that decides about code: images of one run with equal keys have the same.
+pub(super) fn key(request: &BuildRequest) -> String {
+    let (docker, native) = (&request.settings.docker, &request.settings.lapstrake);
+    let allowed = [
+        docker.allow_including_files_in_images,
+        docker.allow_download_from_code_repository,
+        docker.allow_download_from_artifact_store,
+        docker.local_project_install_command.is_some(),
+        request.strict,
+    ];
+    let named = (&docker.build_config.dockerignore, &native.code_repository, &native.artifact_store);
+    format!("{:?}", (&request.source_root, &request.folder, &request.not_sources, allowed, named))
 }
 
 /// Decides, and reads what is delivered.
@@ -212,13 +225,6 @@ impl Code {
         };
         let pairs = pairs.into_iter().chain([(annotation::CODE_DELIVERY, self.delivery.word())]);
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-    }
-
-    /// Tells of everything that a person should hear of.
-    pub(super) fn warn(&self, means: &Means) {
-        for text in &self.warnings {
-            means.reporter.report(Event::Warning { text: text.clone() });
-        }
     }
 }
 

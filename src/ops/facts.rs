@@ -5,8 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::event::Event;
 use crate::image::ConfigChange;
-use crate::inputs::requirements::{self, RequirementSet, RequirementSource};
+use crate::inputs::requirements::SourcedRequirements;
 use crate::inputs::source::SourceTree;
 use crate::oci::Digest;
 use crate::plan::{KeyHasher, changes_nothing};
@@ -16,6 +17,7 @@ use super::code::{self, Code, CodeDelivery};
 use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
+use super::requirements::{self, tell_once};
 
 /// What is to be installed, as the project says it.
 #[derive(Clone, Debug)]
@@ -27,8 +29,8 @@ pub(super) enum Wanted {
         /// The digest of its bytes.
         digest: Digest,
     },
-    /// Lines that are to be resolved.
-    Lines(RequirementSet),
+    /// Lines that are to be resolved, source by source in the order of installation.
+    Lines(Vec<SourcedRequirements>),
 }
 
 /// The facts.
@@ -53,34 +55,33 @@ pub(super) async fn gather(means: &Means, request: &BuildRequest) -> Result<Loca
     if docker.skip_build {
         return Ok(LocalFacts { wanted: None, code: None, sources: None, asks_for_nothing: true });
     }
-    let code = Arc::new(code::decide(means, request).await?);
-    code.warn(means);
+    // First: a command that lists requirements may write a file into the project, as `uv lock` does.
+    let wanted = wanted(means, request).await?;
+    let decide = async || code::decide(means, request).await.map(Arc::new);
+    let code = means.memory.codes.get(code::key(request), decide).await?;
+    for text in &code.warnings {
+        tell_once(means, Event::Warning { text: text.clone() }).await;
+    }
     let sources = code.image_tree(docker.user.is_some());
-    let asked = request.clone();
-    let wanted = tokio::task::spawn_blocking(move || wanted(&asked)).await.map_err(OpsError::Worker)??;
     let is_fetched = matches!(code.delivery, CodeDelivery::Repository(_) | CodeDelivery::Archive(_));
     let is_empty = sources.as_ref().is_none_or(|tree| tree.entries().is_empty()) && !is_fetched;
     let asks_for_nothing = wanted.is_none() && is_empty && changes_nothing(&request.settings);
     Ok(LocalFacts { wanted, code: Some(code), sources, asks_for_nothing })
 }
 
-fn wanted(request: &BuildRequest) -> Result<Option<Wanted>, OpsError> {
-    let requirements = request.settings.docker.requirements.as_ref();
+/// What is to be installed, by the lock of the project or by the sources of requirements.
+pub(super) async fn wanted(means: &Means, request: &BuildRequest) -> Result<Option<Wanted>, OpsError> {
     if request.locked {
         let path = request.source_root.join("pylock.toml");
         return if path.is_file() { lock(path).map(Some) } else { Err(OpsError::NoLock { path }) };
     }
-    let set = match requirements {
-        None => return Ok(None),
-        Some(Requirements::File(file)) if is_lock(file) => return lock(request.folder.join(file)).map(Some),
-        Some(Requirements::File(file)) => {
-            requirements::read(&request.folder, &RequirementSource::File(file.clone()), &request.variables)?
-        }
-        Some(Requirements::Lines(lines)) => {
-            requirements::read(&request.folder, &RequirementSource::Lines(lines.clone()), &request.variables)?
-        }
-    };
-    Ok(Some(Wanted::Lines(set)))
+    if let Some(Requirements::File(file)) = &request.settings.docker.requirements
+        && is_lock(file)
+    {
+        return lock(request.folder.join(file)).map(Some);
+    }
+    let sources = requirements::gather(means, request).await?;
+    Ok(Some(sources).filter(|sources| !sources.is_empty()).map(Wanted::Lines))
 }
 
 /// Whether a file of this name is a lock (PEP 751, "File Name").
@@ -99,7 +100,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, OpsError> {
 }
 
 impl LocalFacts {
-    /// The variables that tell a container where its code is.
+    /// Adds the variables that tell a container where its code is.
     pub(super) fn add_code(&self, change: &mut ConfigChange) {
         change.environment.extend(self.code.iter().flat_map(|code| code.environment()));
     }
@@ -117,7 +118,11 @@ impl LocalFacts {
         match &self.wanted {
             None => key.add("requirements", "none"),
             Some(Wanted::Lock { digest, .. }) => key.add("lock", digest.as_str()),
-            Some(Wanted::Lines(set)) => key.add("requirements", set.key_text()),
+            Some(Wanted::Lines(sources)) => {
+                for source in sources {
+                    key.add("requirements", source.set.key_text());
+                }
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::registry::Registry;
 use crate::resolver::Resolver;
 use crate::store::Store;
 
+use super::once::Memory;
 use super::traffic::Traffic;
 
 /// The handles that every use case shares; cloning shares them.
@@ -28,6 +29,8 @@ pub struct Means {
     pub netrc: Option<Arc<str>>,
     /// Takes events.
     pub reporter: Arc<dyn Reporter>,
+    /// What this run found out and made.
+    pub memory: Arc<Memory>,
     /// Counts bytes.
     pub traffic: Arc<Traffic>,
     /// What this machine runs; the platform of a build that names none.

@@ -45,7 +45,7 @@ const NEIGHBOURS: [(&str, &str, &str); 14] = [
     ("plan", "layer", "keys cover the layer format"),
     ("plan", "python", "wheels are put into layers"),
     ("artifacts", "registry", "both use the clouds' identities and the same connections"),
-    ("inputs", "resolver", "git is asked as a child process"),
+    ("inputs", "resolver", "its children list the local Python environment and ask git"),
     ("resolver", "registry", "both trust the same certificates"),
     ("resolver", "store", "locks and wheels are kept there"),
     ("serve", "store", "its folder is written with the same care"),
