@@ -1,5 +1,4 @@
-//! Facts of this machine: the source walk, git's view of it, and requirement files.
-//! Facts of this machine: the source walk, requirement files, the local Python environment.
+//! Facts of this machine: the source walk, git's view of it, requirement files, the local Python environment.
 //!
 //! Facts only; what they mean for a build is decided by `plan`.
 

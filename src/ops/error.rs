@@ -189,6 +189,8 @@ macro_rules! lifted {
 }
 lifted!(
     crate::artifacts::ArtifactError,
+    crate::backend::BackendError,
+    crate::backend::SecretError,
     crate::image::AssembleError,
     crate::image::filesystem::LookupError,
     crate::image::users::UserError,
@@ -214,6 +216,7 @@ lifted!(
     crate::store::SinkError,
     super::copy::CopyError,
     super::remove::RemoveError,
+    super::segment::SegmentError,
     crate::store::StoreError,
 );
 

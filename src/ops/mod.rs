@@ -35,6 +35,7 @@ mod repositories;
 mod request;
 mod requirements;
 mod resolution;
+pub mod segment;
 mod traffic;
 mod transfer;
 

@@ -159,6 +159,7 @@ async fn parent_stays(means: &Means, named: &Reference) -> Result<Planned, OpsEr
         parent: pinned.reference.clone(),
         parent_descriptor: pinned.descriptor.clone(),
         course: Course::ParentStays { document, platforms },
+        code: None,
         reasons: vec!["`skip_build` is set: the parent is the image, and stays where it is".into()],
     })
 }

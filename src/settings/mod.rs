@@ -32,9 +32,7 @@ pub use secret::{MASK, is_secret_name, without_userinfo};
 pub use substitution::Substitution;
 pub use types::{
     BuildConfig, CodeRepository, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings,
-    Requirements, Resolution, SecretSource, Settings, StackSettings,
-    BuildConfig, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings, Requirements,
-    Resolution, SecretSource, Settings, StackComponent, StackSettings,
+    Requirements, Resolution, SecretSource, Settings, StackComponent, StackSettings,
 };
 pub use unbuilt::first_unbuilt;
 pub use user::{Placed, RegistrySettings, UserConfig};

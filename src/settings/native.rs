@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use super::error::SettingsError;
 use super::field::Field;
 use super::table::{LAYERS, NATIVE, PYTHON, STACK, names};
-use super::types::{CodeRepository, LayerSettings, Native, PythonSettings, Resolution, SecretSource, StackSettings};
+use super::types::{
+    CodeRepository, LayerSettings, Native, PythonSettings, Resolution, SecretSource, StackComponent, StackSettings,
+};
 use crate::oci::{Reference, Repository};
 
 /// Reads the section.
@@ -116,7 +118,10 @@ fn stack(section: &Field<'_>) -> Result<StackSettings, SettingsError> {
         match field.key() {
             "name" => stack.name = Some(field.filled_text()?),
             "components" => {
-                let pair = |field: &Field<'_>| Ok((field.key().to_owned(), field.filled_text()?));
+                let flavor = |field: &Field<'_>| {
+                    Ok(StackComponent { flavor: Some(field.filled_text()?), ..StackComponent::default() })
+                };
+                let pair = |field: &Field<'_>| Ok((field.key().to_owned(), flavor(field)?));
                 stack.components = field.fields()?.iter().map(pair).collect::<Result<_, SettingsError>>()?;
             }
             "requirements" => stack.requirements = field.filled_texts()?,

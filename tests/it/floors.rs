@@ -34,7 +34,7 @@ const FLOORS: [(&str, u8); 18] = [
 ];
 
 /// Who may use whom on one floor, and why; everything else stays apart.
-const NEIGHBOURS: [(&str, &str, &str); 14] = [
+const NEIGHBOURS: [(&str, &str, &str); 17] = [
     ("oci", "diagnostic", "its errors have hints"),
     ("settings", "diagnostic", "its errors have hints"),
     ("settings", "oci", "references and platforms are types of settings"),
@@ -46,6 +46,9 @@ const NEIGHBOURS: [(&str, &str, &str); 14] = [
     ("plan", "python", "wheels are put into layers"),
     ("artifacts", "registry", "both use the clouds' identities and the same connections"),
     ("inputs", "resolver", "its children list the local Python environment and ask git"),
+    ("backend", "inputs", "contexts are walked as sources are"),
+    ("backend", "registry", "backends are lent our logins"),
+    ("backend", "resolver", "children are started there alone"),
     ("resolver", "registry", "both trust the same certificates"),
     ("resolver", "store", "locks and wheels are kept there"),
     ("serve", "store", "its folder is written with the same care"),
