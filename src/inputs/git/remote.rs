@@ -59,9 +59,14 @@ impl RemoteUrl {
     pub fn is_same_place(&self, other: &Self) -> bool {
         match (self.host_and_path(), other.host_and_path()) {
             (Some(one), Some(other)) => one == other,
-            (None, None) => self.0.trim_end_matches('/') == other.0.trim_end_matches('/'),
+            (None, None) => self.local_path() == other.local_path(),
             _ => false,
         }
+    }
+
+    fn local_path(&self) -> &str {
+        let path = self.0.strip_prefix("file://").unwrap_or(&self.0).trim_end_matches('/');
+        path.strip_suffix(".git").unwrap_or(path).trim_end_matches('/')
     }
 
     /// Host in lower case without user and port, and the path; `None` for a path or `file://` URL.
@@ -118,6 +123,7 @@ mod tests {
         ] {
             assert!(url.is_same_place(&RemoteUrl::parse(same)), "{same}");
         }
+        assert!(RemoteUrl::parse("/srv/a.git").is_same_place(&RemoteUrl::parse("file:///srv/a")));
         for other in ["https://git.example/a/c.git", "https://other.example/a/b.git", "/a/b.git", "file:///a/b.git"] {
             assert!(!url.is_same_place(&RemoteUrl::parse(other)), "{other}");
         }
