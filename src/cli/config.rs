@@ -5,13 +5,14 @@
 use std::path::{Path, PathBuf};
 
 use lapstrake::diagnostic::Diagnose;
+use lapstrake::inputs::source::zenml_root;
 use lapstrake::oci::{Platform, Reference};
 use lapstrake::ops::{BuildRequest, Means, Output};
 use lapstrake::plan::{WantedImage, wanted_images};
 use lapstrake::python::environment::PythonHints;
 use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning, first_unbuilt};
 
-use super::args::{BuildArgs, Shown};
+use super::args::{BuildArgs, Refresh, Shown};
 use super::environment::Environment;
 use super::exit::{self, UsageError};
 use super::{setup, targets};
@@ -98,7 +99,7 @@ impl Setting<'_> {
         let source_root = match (&args.source_root, &native.source_root) {
             (Some(flag), _) => absolute(&self.here, flag),
             (None, Some(setting)) => absolute(&self.folder, setting),
-            (None, None) => self.folder.clone(),
+            (None, None) => zenml_root(&self.folder).unwrap_or(&self.folder).to_path_buf(),
         };
         let mut cache_from = native.cache_from.clone();
         for text in &args.cache_from {
@@ -126,9 +127,12 @@ impl Setting<'_> {
             output: self.output.clone(),
             cache_from,
             no_reuse: self.no_reuse,
+            backend: args.backend.clone(),
+            refresh_backend: args.refresh.contains(&Refresh::Backend),
             no_cache: args.no_cache,
             upgrade: args.upgrade,
             locked: args.locked,
+            strict: args.changes.strict,
             created,
             variables: self.environment.variables().clone(),
         })

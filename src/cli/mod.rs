@@ -24,6 +24,7 @@ mod registry;
 mod run;
 mod settings;
 mod setup;
+mod sources;
 mod targets;
 mod terminal;
 mod user_config;

@@ -46,12 +46,18 @@ pub struct BuildRequest {
     pub python: PythonHints,
     /// Make the image again though it is published; its layers may still be taken.
     pub no_reuse: bool,
+    /// The backend for what cannot be assembled; `None` for the settings' own, else the first that can be used.
+    pub backend: Option<String>,
+    /// Let backends build their segments anew.
+    pub refresh_backend: bool,
     /// Use nothing that an earlier build left.
     pub no_cache: bool,
     /// Resolve anew.
     pub upgrade: bool,
     /// Install just what `pylock.toml` says.
     pub locked: bool,
+    /// Take what is only warned of for an error, such as files that look like secrets.
+    pub strict: bool,
     /// RFC 3339 time for the image's `created`.
     pub created: Option<String>,
     /// Variables that requirement files may refer to.

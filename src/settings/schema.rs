@@ -92,6 +92,7 @@ fn kind(kind: Kind) -> Value {
         Kind::Images | Kind::Hosts | Kind::Platforms => texts(1),
         Kind::Texts => texts(0),
         Kind::Flag => json!({"anyOf": [{"type": "boolean"}, flag(), variable, nothing]}),
+        Kind::CodeRepository => json!({"type": ["boolean", "string", "null"], "minLength": 1}),
         Kind::Count(least) => json!({"anyOf": [{"type": "integer", "minimum": least}, variable, nothing]}),
         Kind::PythonVersion => json!({"type": ["string", "number", "null"]}),
         Kind::Choice(words) => json!({"anyOf": [{"enum": words}, variable, nothing]}),
@@ -103,8 +104,7 @@ fn kind(kind: Kind) -> Value {
         Kind::Variables | Kind::Labels => map(&["string", "number", "boolean"]),
         Kind::Arguments => map(&["string", "number", "boolean", "null"]),
         Kind::Components => {
-            let more = section(COMPONENT, "More than a flavor.");
-            let component = json!({"anyOf": [{"type": "string", "minLength": 1}, more]});
+            let component = json!({"anyOf": [{"type": "string", "minLength": 1}, section(COMPONENT, "")]});
             json!({"type": ["object", "null"], "additionalProperties": component})
         }
         Kind::Secrets => {

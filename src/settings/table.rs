@@ -41,6 +41,8 @@ pub(super) enum Kind {
     Platforms,
     /// A truth value, in every spelling that pydantic takes.
     Flag,
+    /// A truth value, or the URL of a repository.
+    CodeRepository,
     /// A whole number that is at least this.
     Count(u64),
     /// `3.12`, in quotes or not.
@@ -59,7 +61,7 @@ pub(super) enum Kind {
     Arguments,
     /// Texts, numbers and truth values by name.
     Labels,
-    /// Components of a stack by their type: a text, or keys of their own.
+    /// Components of a stack by their type; a flavor, or a mapping.
     Components,
     /// Sources of secrets by name.
     Secrets,
@@ -219,6 +221,12 @@ pub(super) const NATIVE: &[Row] = &[
         "\"joint\"",
         "Whether all requirements are resolved together, or one source after the other, as ZenML does.",
     ),
+    row(
+        "code_repository",
+        Kind::CodeRepository,
+        "null",
+        "The repository that containers may fetch code from: `true` for the checkout's remote, or a URL.",
+    ),
     row("artifact_store", Kind::Text, "null", "Where code is uploaded to: a folder, `s3://`, `gs://` or `az://`."),
     row("secrets", Kind::Secrets, "{}", "Secrets for indexes and backends; never in an image, ledger or log."),
     row("backend", Kind::Text, "null", "Which backend builds what cannot be assembled."),
@@ -241,6 +249,13 @@ pub(super) const LAYERS: &[Row] = &[
     ),
 ];
 
+/// A component under `lapstrake.stack.components`.
+pub(super) const COMPONENT: &[Row] = &[
+    row("flavor", Kind::Text, "null", "Its flavor; the requirements of the flavor's integration are installed."),
+    row("requirements", Kind::Texts, "[]", "Requirement lines of its own."),
+    row("apt_packages", Kind::Texts, "[]", "Packages of the distribution of its own."),
+];
+
 /// `lapstrake.stack`.
 pub(super) const STACK: &[Row] = &[
     row("name", Kind::Text, "null", "The stack's name."),
@@ -248,15 +263,8 @@ pub(super) const STACK: &[Row] = &[
         "components",
         Kind::Components,
         "{}",
-        "Components by their type: a flavor, as in `orchestrator: kubernetes`, or more.",
+        "Components by their type: a flavor, as in `orchestrator: kubernetes`, or a mapping.",
     ),
     row("requirements", Kind::Texts, "[]", "Requirement lines beside those of the flavors."),
     row("apt_packages", Kind::Texts, "[]", "Packages of the distribution beside those of the flavors."),
-];
-
-/// A component of `lapstrake.stack`.
-pub(super) const COMPONENT: &[Row] = &[
-    row("flavor", Kind::Text, "null", "Its flavor; the requirements of the flavor's integration are installed."),
-    row("requirements", Kind::Texts, "[]", "Requirement lines of its own."),
-    row("apt_packages", Kind::Texts, "[]", "Packages of the distribution of its own."),
 ];
