@@ -111,7 +111,7 @@ impl Upload<'_> {
         };
         loop {
             let ended = {
-                let place = self.host.pools.upload.place().await;
+                let place = self.host.pools.upload(self.blob.size).await;
                 self.attempt(&mut course, &place).await
             };
             let is_there = match ended {
