@@ -33,6 +33,7 @@ mod pull;
 mod push;
 mod referrers;
 mod retry;
+mod single;
 mod small_file;
 mod token;
 mod transport;
