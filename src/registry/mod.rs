@@ -15,6 +15,7 @@ mod error;
 mod exchange;
 mod failure;
 mod flights;
+mod handshakes;
 mod helper_process;
 mod keychain;
 mod known;
