@@ -56,7 +56,7 @@ pub use login::{Checked, LoginError, registry_name};
 pub use login_store::{Keeper, LoginStore};
 pub use memory::Memory;
 pub use origin::{Detour, Origin, OriginError, validate_realm, validate_redirect, validate_upload_location};
-pub use probe::{ConnectError, Greeting, Readable, UploadSession, Way};
+pub use probe::{ConnectError, Greeting, Mounts, Readable, UploadSession, Way};
 pub use proxy::{Proxies, Proxy, ProxyError};
 pub use retry::RetryPolicy;
 pub use trust::{ClientIdentity, PemError, check_certificates, check_roots};
