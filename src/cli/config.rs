@@ -165,7 +165,7 @@ fn apply_flags(args: &BuildArgs, here: &Path, settings: &mut Settings) -> Result
 }
 
 pub(crate) fn reference(text: &str) -> Result<Reference, Failure> {
-    Reference::parse(text).map_err(exit::fail)
+    Reference::written(text).map_err(exit::fail)
 }
 
 fn output(asked: Option<(&str, &PathBuf)>) -> Result<Output, Failure> {

@@ -230,7 +230,7 @@ impl Diagnose for OpsError {
             Self::Platform { .. } => "choose one of these with `--platform`",
             Self::NoTarget => "pass `--tag REGISTRY/NAME:TAG`, or `--registry URI`, or `--output oci:DIR`",
             Self::TargetIsDigest(_) => "name a tag, as in `registry/name:tag`",
-            Self::Reference(_) => "a reference looks like `registry.example/name:tag`",
+            Self::Reference(source) => return source.hint(),
             Self::ReadFile { .. } => "see that the file is there and can be read",
             Self::NoLock { .. } => "make one with `uv export --format pylock.toml`, or leave `--locked` away",
             Self::Lock { source, .. } => return source.hint(),

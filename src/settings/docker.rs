@@ -73,7 +73,7 @@ pub(super) fn read(section: &Field<'_>) -> Result<DockerSettings, SettingsError>
 
 fn read_field(docker: &mut DockerSettings, field: &Field<'_>) -> Result<(), SettingsError> {
     match field.key() {
-        "parent_image" => docker.parent_image = Some(field.parsed(Reference::parse)?),
+        "parent_image" => docker.parent_image = Some(field.parsed(Reference::written)?),
         "requirements" => docker.requirements = Some(requirements(field)?),
         "environment" => docker.environment = variables(field)?,
         "runtime_environment" => docker.runtime_environment = variables(field)?,

@@ -56,7 +56,7 @@ pub(super) fn read(section: &Field<'_>) -> Result<Native, SettingsError> {
 }
 
 fn image(field: &Field<'_>) -> Result<Reference, SettingsError> {
-    field.parsed(Reference::parse)
+    field.parsed(Reference::written)
 }
 
 fn platform(field: &Field<'_>) -> Result<Platform, SettingsError> {
