@@ -244,7 +244,7 @@ fn overrides(args: &BuildArgs, here: &Path) -> Result<Overrides, Failure> {
 }
 
 pub(crate) fn reference(text: &str) -> Result<Reference, Failure> {
-    Reference::parse(text).map_err(exit::fail)
+    Reference::written(text).map_err(exit::fail)
 }
 
 fn output(asked: Option<(&str, &PathBuf)>) -> Result<Output, Failure> {

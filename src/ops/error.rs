@@ -264,7 +264,7 @@ impl Diagnose for OpsError {
             Self::Platform { .. } => "choose one of these with `--platform`",
             Self::NoTarget => "pass `--tag REGISTRY/NAME:TAG`, or `--registry URI`, or `--output oci:DIR`",
             Self::TargetIsDigest(_) => "name a tag, as in `registry/name:tag`",
-            Self::Reference(_) => "a reference looks like `registry.example/name:tag`",
+            Self::Reference(source) => return source.hint(),
             Self::ReadFile { .. } => "see that the file is there and can be read",
             Self::WriteFile { .. } => "see that the disk has room and the store can be written",
             Self::Secrets { .. } => "name them in `.dockerignore` or `.gitignore`, or leave `--strict` away",
