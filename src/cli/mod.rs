@@ -22,6 +22,7 @@ mod plan;
 mod progress;
 mod registry;
 mod run;
+mod settings;
 mod setup;
 mod sources;
 mod targets;

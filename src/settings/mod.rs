@@ -6,12 +6,14 @@
 
 mod build_config;
 mod docker;
+mod document;
 mod error;
 mod field;
 mod levels;
 mod merge;
 mod native;
 mod overrides;
+mod print;
 mod provenance;
 mod run;
 mod schema;
@@ -26,7 +28,7 @@ mod yaml;
 pub use error::{Place, Problem, SettingsError, Warning};
 pub use overrides::Overrides;
 pub use provenance::{Effective, Origin, Provenance};
-pub use run::RunSettings;
+pub use run::{Documents, RunSettings};
 pub use schema::schema;
 pub use secret::{MASK, is_secret_name, without_userinfo};
 pub use substitution::Substitution;

@@ -209,7 +209,7 @@ fn every_key_of_our_own_is_read() {
 lapstrake:
   stack:
     name: prod
-    components: {orchestrator: kubernetes, artifact_store: s3}
+    components: {orchestrator: kubernetes, artifact_store: {flavor: s3, requirements: [s3fs], apt_packages: [curl]}}
     requirements: [boto3]
     apt_packages: [git]
   resolution: sequential
@@ -218,7 +218,9 @@ lapstrake:
   backend: buildkit
 ";
     let native = parse(text).unwrap().0.lapstrake;
-    assert_eq!(native.stack.components["artifact_store"], "s3");
+    assert_eq!(native.stack.components["orchestrator"].flavor.as_deref(), Some("kubernetes"));
+    let store = &native.stack.components["artifact_store"];
+    assert_eq!((store.flavor.as_deref(), store.requirements.len(), store.apt_packages.len()), (Some("s3"), 1, 1));
     assert_eq!((native.stack.requirements.len(), native.stack.apt_packages.len()), (1, 1));
     assert_eq!(native.resolution, Resolution::Sequential);
     assert_eq!(native.artifact_store.as_deref(), Some("s3://bucket/prefix"));
