@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Build(BuildArgs),
     /// Say what `build` would do, why, and how many bytes it would move; writes nothing
     Plan(BuildArgs),
+    /// Show the files of requirements in the order of installation, and the versions that they come to
+    Requirements(RequirementsArgs),
     /// Show what an image holds: layers, packages, files, sizes
     Inspect(InspectArgs),
     /// Try how registries are reached and what they allow, and look at this machine; changes nothing
@@ -159,6 +161,12 @@ pub(crate) struct BuildArgs {
     /// Use nothing that an earlier build left
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// What builds that which cannot be assembled [default: the first that there is]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<String>,
+    /// Make anew what is remembered of an earlier build: `backend`, the segments that backends made
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) refresh: Vec<Refresh>,
     /// Choose all versions anew; else those chosen before stand, also when requirements are added
     #[arg(long)]
     pub(crate) upgrade: bool,
@@ -180,11 +188,40 @@ pub(crate) struct BuildArgs {
     /// Beside the setting `environment`; repeatable
     #[arg(short, long = "env", value_name = "NAME=VALUE", help_heading = "Settings")]
     pub(crate) environment: Vec<String>,
+    /// Instead of the setting at PATH, such as `docker.image_tag`; VALUE is YAML; repeatable
+    #[arg(long, value_name = "PATH=VALUE", help_heading = "Settings")]
+    pub(crate) set: Vec<String>,
+    /// Take settings that nobody knows with a warning
+    #[arg(long, help_heading = "Settings")]
+    pub(crate) lenient: bool,
+    /// Refuse what looks like a secret in the settings or among the sources
+    #[arg(long, help_heading = "Settings")]
+    pub(crate) strict: bool,
     /// Instead of the setting `user`
     #[arg(short, long, value_name = "USER", help_heading = "Settings")]
     pub(crate) user: Option<String>,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+/// What `--refresh` forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Refresh {
+    /// The segments that backends made
+    Backend,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake requirements
+  lapstrake requirements --files-only run.yaml
+  lapstrake requirements --format json --platform linux/arm64")]
+pub(crate) struct RequirementsArgs {
+    /// Show the files alone; nothing is resolved, and no registry is asked
+    #[arg(long)]
+    pub(crate) files_only: bool,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
 }
 
 #[derive(Debug, Args)]

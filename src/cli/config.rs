@@ -9,9 +9,9 @@ use lapstrake::oci::{Platform, Reference};
 use lapstrake::ops::{BuildRequest, Means, Output};
 use lapstrake::plan::{WantedImage, wanted_images};
 use lapstrake::python::environment::PythonHints;
-use lapstrake::settings::{Overrides, Requirements, RunSettings, Settings, Substitution, Warning, first_unbuilt};
+use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning, first_unbuilt};
 
-use super::args::{BuildArgs, Shown};
+use super::args::{BuildArgs, Refresh, Shown};
 use super::environment::Environment;
 use super::exit::{self, UsageError};
 use super::{setup, targets};
@@ -41,9 +41,7 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
     let named = args.config.as_ref().or(args.config_flag.as_ref());
     let file = named.cloned().or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()));
     let here = working_folder()?;
-    let (mut pipeline, warnings) = settings(file.as_deref(), environment)?;
-    apply_flags(args, &here, &mut pipeline)?;
-    let run = RunSettings { name: None, pipeline, steps: Vec::new() };
+    let (run, warnings) = settings(file.as_deref(), &overrides(args, &here)?, environment)?;
     let folder = match &file {
         Some(file) => absolute(&here, file.parent().unwrap_or(Path::new(""))),
         None => here.clone(),
@@ -70,12 +68,6 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
     let requests = requests.collect::<Result<_, _>>()?;
     let insecure = native.insecure_registries.clone();
     Ok(Prepared { requests, means, insecure })
-}
-
-struct RunSettings {
-    name: Option<String>,
-    pipeline: Settings,
-    steps: Vec<(String, Settings)>,
 }
 
 /// Whether any step asks that no earlier build stands in; the whole pipeline is then built (as ZenML has it).
@@ -134,6 +126,8 @@ impl Setting<'_> {
             output: self.output.clone(),
             cache_from,
             no_reuse: self.no_reuse,
+            backend: args.backend.clone(),
+            refresh_backend: args.refresh.contains(&Refresh::Backend),
             no_cache: args.no_cache,
             upgrade: args.upgrade,
             locked: args.locked,
@@ -168,30 +162,40 @@ pub(crate) struct Project {
 /// Reads the settings that are named, or those of the working folder, if there are any.
 pub(crate) fn project(named: Option<&Path>, environment: &Environment) -> Result<Project, Failure> {
     let file = named.map(Path::to_path_buf).or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()));
-    let (settings, _) = settings(file.as_deref(), environment)?;
-    let images = wanted_images(&settings, &[]);
-    let targets = targets::of_images(&BuildArgs::default(), None, &images)?.concat();
-    let insecure = settings.lapstrake.insecure_registries.clone();
-    Ok(Project { file, targets, parent: settings.docker.parent_image, insecure })
+    let (run, _) = settings(file.as_deref(), &Overrides::default(), environment)?;
+    let images = wanted_images(&run.pipeline, &run.steps);
+    let targets = targets::of_images(&BuildArgs::default(), run.name.as_deref(), &images)?.concat();
+    let insecure = run.pipeline.lapstrake.insecure_registries.clone();
+    Ok(Project { file, targets, parent: run.pipeline.docker.parent_image, insecure })
 }
 
-fn settings(file: Option<&Path>, environment: &Environment) -> Result<(Settings, Vec<Warning>), Failure> {
-    let Some(file) = file else { return Ok((Settings::default(), Vec::new())) };
-    let text = std::fs::read_to_string(file).map_err(|error| {
+/// The settings of the file with what beats them; those of the flags alone where there is no file.
+fn settings(
+    file: Option<&Path>,
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<(RunSettings, Vec<Warning>), Failure> {
+    let (text, name) = match file {
+        Some(file) => (read(file)?, file.display().to_string()),
+        None => (String::new(), DEFAULT.to_owned()),
+    };
+    let substitution = Substitution::new(environment.variables().clone());
+    let (run, warnings) = RunSettings::parse(&text, &name, overrides, &substitution).map_err(exit::fail)?;
+    match first_unbuilt(&run) {
+        Some(error) => Err(exit::fail(error)),
+        None => Ok((run, warnings)),
+    }
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(|error| {
         let what = format!("cannot read the configuration `{}`: {error}", file.display());
         let cure = match error.kind() {
             std::io::ErrorKind::InvalidData => "save it as UTF-8",
             _ => "see that the file is there, or pass `--config FILE`",
         };
         exit::fail(UsageError::new(what, cure))
-    })?;
-    let substitution = Substitution::new(environment.variables().clone());
-    let name = file.display().to_string();
-    let (run, warnings) = RunSettings::parse(&text, &name, &Overrides::default(), &substitution).map_err(exit::fail)?;
-    match first_unbuilt(&run) {
-        Some(error) => Err(exit::fail(error)),
-        None => Ok((run.pipeline, warnings)),
-    }
+    })
 }
 
 /// The folder that relative paths of the command line start from.
@@ -208,27 +212,33 @@ fn absolute(from: &Path, path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { from.to_path_buf() } else { from.join(path) }
 }
 
-fn apply_flags(args: &BuildArgs, here: &Path, settings: &mut Settings) -> Result<(), Failure> {
-    let docker = &mut settings.docker;
+/// What flags say instead of the file, for the whole pipeline; a step's own settings stand.
+fn overrides(args: &BuildArgs, here: &Path) -> Result<Overrides, Failure> {
+    let mut overrides = Overrides::default();
+    overrides.is_lenient = args.lenient;
+    overrides.is_strict = args.strict;
+    let docker = |key| ["settings", "docker", key];
     if let Some(parent) = &args.parent_image {
-        docker.parent_image = Some(reference(parent)?);
+        overrides.flag(&docker("parent_image"), parent, "--parent-image");
     }
     if let Some(file) = &args.requirements {
-        docker.requirements = Some(Requirements::File(here.join(file)));
+        overrides.flag(&docker("requirements"), &here.join(file).display().to_string(), "--requirements");
     }
     if let Some(user) = &args.user {
-        docker.user = Some(user.clone());
+        overrides.flag(&docker("user"), user, "--user");
     }
     for variable in &args.environment {
         let (name, value) = variable.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
-            exit::fail(UsageError::new(
-                format!("`--env {variable}` is not of the form NAME=VALUE"),
-                "write `--env NAME=VALUE`",
-            ))
+            let name = variable.split('=').next().unwrap_or_default();
+            let what = format!("`--env {name}` is not of the form NAME=VALUE");
+            exit::fail(UsageError::new(what, "write `--env NAME=VALUE`"))
         })?;
-        docker.environment.insert(name.to_uppercase(), value.to_owned());
+        overrides.flag(&["settings", "docker", "environment", name], value, "--env");
     }
-    Ok(())
+    for assignment in &args.set {
+        overrides.set(assignment).map_err(exit::fail)?;
+    }
+    Ok(overrides)
 }
 
 pub(crate) fn reference(text: &str) -> Result<Reference, Failure> {

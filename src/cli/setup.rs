@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapstrake::backend::Backends;
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Reporter};
 use lapstrake::oci::{Platform, Reference};
@@ -49,12 +50,16 @@ pub(crate) fn means(
     let http = HttpClient::new(USER_AGENT, PATIENCE, reach.offline)
         .trusting(config.extra_roots.clone())
         .through(config.proxies.clone());
-    let resolver = Resolver::new(children, http, uv);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let resolver = Resolver::new(children.clone(), http, uv);
+    let (keychain, roots) = (Arc::clone(&config.keychain), config.extra_roots.clone());
+    let client = Arc::new(Client::new(config));
+    let backends = Backends::new(children, keychain, Arc::clone(&client), roots);
     Ok(Means {
-        registry: Arc::new(Client::new(config)),
+        registry: client,
         store,
         resolver: Arc::new(resolver),
+        backends: Arc::new(backends),
         netrc: netrc(environment),
         reporter,
         memory: Arc::new(Memory::new(threads)),

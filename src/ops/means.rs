@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::backend::Backends;
 use crate::event::Reporter;
 use crate::oci::Platform;
 use crate::registry::Registry;
@@ -22,6 +23,8 @@ pub struct Means {
     pub store: Store,
     /// Chooses versions and fetches wheels.
     pub resolver: Arc<Resolver>,
+    /// Build what only a Dockerfile can say.
+    pub backends: Arc<Backends>,
     /// The text of the user's netrc file.
     pub netrc: Option<Arc<str>>,
     /// Takes events.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use crate::oci::{Digest, Document, Repository};
+use crate::oci::{Digest, Document, ImageConfig, Repository};
 use crate::plan::LayerKey;
 
 use super::cores::Cores;
@@ -16,6 +16,7 @@ use super::make::MadeLayer;
 use super::parent::PinnedParent;
 use super::parent_index::ParentIndex;
 use super::resolution::Answer;
+use super::segment::SegmentImage;
 use crate::inputs::python::Listed;
 use crate::inputs::source::SourceTree;
 
@@ -49,6 +50,10 @@ impl<K: Ord, V: Clone> Once<K, V> {
 pub struct Memory {
     /// Parents by the name that the settings give them.
     pub(super) parents: Once<String, PinnedParent>,
+    /// Documents of parents.
+    pub(super) documents: Once<Digest, Document>,
+    /// Configs of parents.
+    pub(super) configs: Once<Digest, ImageConfig>,
     /// Indexes of parents by digest and by the repository that they are kept in.
     pub(super) indexes: Once<(Digest, Option<Repository>), ParentIndex>,
     /// Source trees.
@@ -57,6 +62,8 @@ pub struct Memory {
     pub(super) told: Once<String, ()>,
     /// What commands of this machine listed, by command and folder.
     pub(super) listings: Once<String, Listed>,
+    /// Images of segments by repository and key.
+    pub(super) segments: Once<String, SegmentImage>,
     /// Answers of the resolver by the key of the question.
     pub(super) answers: Once<String, Answer>,
     /// Images kept under the tag of a resolution key.
@@ -76,10 +83,13 @@ impl Memory {
     pub fn new(threads: usize) -> Self {
         Self {
             parents: Once::default(),
+            documents: Once::default(),
+            configs: Once::default(),
             indexes: Once::default(),
             trees: Once::default(),
             told: Once::default(),
             listings: Once::default(),
+            segments: Once::default(),
             answers: Once::default(),
             resolved: Once::default(),
             blobs: Once::default(),

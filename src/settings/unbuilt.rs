@@ -12,11 +12,7 @@ pub fn first_unbuilt(run: &RunSettings) -> Option<SettingsError> {
     let pipeline = unbuilt(&run.pipeline).map(|gap| refusal(gap, "", &run.provenance.pipeline));
     pipeline.or_else(|| {
         run.steps.iter().zip(&run.provenance.steps).find_map(|((name, settings), (_, shown))| {
-            if settings != &run.pipeline {
-                let hint = "set `settings.docker` for the whole pipeline";
-                return Some(refusal(("settings.docker", hint), &format!("steps.{name}."), shown));
-            }
-            None
+            Some(refusal(unbuilt(settings)?, &format!("steps.{name}."), shown))
         })
     })
 }
@@ -42,20 +38,7 @@ fn unbuilt(settings: &Settings) -> Option<Gap> {
 }
 
 fn unbuilt_docker(docker: &DockerSettings) -> Option<Gap> {
-    let default = DockerSettings::default();
-    let options = &docker.build_config;
     let gaps = [
-        (!docker.apt_packages.is_empty(), "settings.docker.apt_packages", "use a parent image that has these packages"),
-        (
-            docker.dockerfile.is_some(),
-            "settings.docker.dockerfile",
-            "build that image first and name it as `parent_image`",
-        ),
-        (
-            docker.parent_image_build_config != default.parent_image_build_config,
-            "settings.docker.parent_image_build_config",
-            "build the parent first and name it as `parent_image`",
-        ),
         (
             docker.local_project_install_command.is_some(),
             "settings.docker.local_project_install_command",
@@ -66,21 +49,6 @@ fn unbuilt_docker(docker: &DockerSettings) -> Option<Gap> {
             "settings.docker.python_package_installer",
             "write `uv`, which reads the same requirements",
         ),
-        (
-            docker.prevent_build_reuse,
-            "settings.docker.prevent_build_reuse",
-            "remove it; an image is reused only when all its inputs are equal",
-        ),
-        (
-            !options.build_args.is_empty() || !options.engine_options.is_empty(),
-            "settings.docker.build_config.build_options",
-            "keep `labels` and `platform` alone; no engine takes part in the build",
-        ),
-        (
-            options.no_cache || !options.cache_from.is_empty(),
-            "settings.docker.build_config.build_options",
-            "use `--no-cache` and `lapstrake.cache_from`",
-        ),
     ];
     gaps.into_iter().find(|(is_asked, ..)| *is_asked).map(|(_, path, instead)| (path, instead))
 }
@@ -89,8 +57,6 @@ fn unbuilt_native(native: &Native) -> Option<Gap> {
     let gaps = [
         (native.resolution != Resolution::default(), "lapstrake.resolution"),
         (native.artifact_store.is_some(), "lapstrake.artifact_store"),
-        (!native.secrets.is_empty(), "lapstrake.secrets"),
-        (native.backend.is_some(), "lapstrake.backend"),
     ];
     gaps.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, path)| (path, "remove it"))
 }

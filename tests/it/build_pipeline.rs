@@ -1,14 +1,15 @@
 //! A pipeline and its steps: which images there are, their names, and that they share their work.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::yard::{Ran, Yard};
+use crate::support::yard::{FIXTURES, Ran, Yard};
 
 /// The demo's settings for a pipeline `voyage`, with these steps.
 fn configure(yard: &Yard, steps: &str) {
-    let text = std::fs::read_to_string(yard.project().join("lapstrake.yaml")).unwrap();
+    let text = std::fs::read_to_string(Path::new(FIXTURES).join("project/lapstrake.yaml")).unwrap();
     let parent = yard.at("demo/parent:1");
     let text = text.replace("  docker:\n", &format!("  docker:\n    parent_image: {parent}\n"));
     yard.write("lapstrake.yaml", format!("name: voyage\n{text}  registry: {}\nsteps:\n{steps}", yard.domain()));
@@ -83,7 +84,11 @@ async fn what_the_images_of_a_pipeline_share_is_found_out_made_and_moved_once() 
     let again = build(&yard, "store", &[]);
     let reused = yard.requests();
     assert!(self::images(&again).values().all(|image| image["reused"] == true));
-    assert_eq!(reused.iter().filter(|line| line.contains("/v2/zenml/")).count(), 21, "one request an image: {reused:?}");
+    assert_eq!(
+        reused.iter().filter(|line| line.contains("/v2/zenml/")).count(),
+        21,
+        "one request an image: {reused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +110,11 @@ async fn preventing_reuse_in_one_step_makes_all_images_again_from_the_same_layer
     for more in [&[][..], &["--no-reuse"]] {
         let again = images(&build(&yard, "store", more));
         for (key, image) in &first {
-            assert_eq!((&again[key]["digest"], &again[key]["reused"]), (&image["digest"], &Value::Bool(false)), "{key}");
+            assert_eq!(
+                (&again[key]["digest"], &again[key]["reused"]),
+                (&image["digest"], &Value::Bool(false)),
+                "{key}"
+            );
             assert_eq!(again[key]["bytes"]["downloaded"].as_u64().unwrap() / 10_000, 0, "{:?}", again[key]["bytes"]);
         }
     }

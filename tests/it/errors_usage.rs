@@ -112,7 +112,7 @@ async fn a_reference_that_is_none() {
     let yard = yard().await;
     let text = refused(&yard, "", &["--parent-image", "Not/A Reference"]).await;
     insta::assert_snapshot!(text, @"
-    error: repository of `Not/A Reference` is not in lower case
+    error: --parent-image: `settings.docker.parent_image` is not valid: repository of `Not/A Reference` is not in lower case
       hint: write `not/a reference`
     ");
 }

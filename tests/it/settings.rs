@@ -151,10 +151,6 @@ fn what_no_build_does_yet_says_so_and_what_to_do() {
     run.yaml:1:25: `lapstrake.resolution` is not supported yet
     hint: remove it
     ");
-    insta::assert_snapshot!(unbuilt("steps:\n  a:\n    settings:\n      docker: {user: b}\n"), @r"
-    run.yaml:4:22: `steps.a.settings.docker` is not supported yet
-    hint: set `settings.docker` for the whole pipeline
-    ");
 }
 
 #[test]
