@@ -10,7 +10,9 @@ use clap::{CommandFactory, Parser};
 use super::args::{Cli, Command, RegistryCommand};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{build, cache, copy, delete, demo, doctor, inspect, list, login, logout, output, plan, registry, requirements};
+use super::{
+    build, cache, copy, delete, demo, doctor, inspect, list, login, logout, output, plan, registry, requirements,
+};
 
 /// How long threads that write may go on after the end.
 const GRACE: Duration = Duration::from_millis(500);

@@ -9,7 +9,9 @@ use serde::Deserialize;
 
 use crate::event::Event;
 use crate::inputs::python::{Listed, Pyproject};
-use crate::inputs::requirements::{self, RequirementLine, RequirementOrigin, RequirementSource, SourcedRequirements, without_credentials};
+use crate::inputs::requirements::{
+    self, RequirementLine, RequirementOrigin, RequirementSource, SourcedRequirements, without_credentials,
+};
 use crate::python::integrations::{self, Integration, IntegrationError};
 use crate::python::lock::{lexically_absolute, percent_decoded};
 use crate::python::normalize_name;
