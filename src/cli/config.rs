@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use lapstrake::diagnostic::Diagnose;
+use lapstrake::inputs::source::zenml_root;
 use lapstrake::oci::{Platform, Reference};
 use lapstrake::ops::{BuildRequest, Means, Output};
 use lapstrake::plan::{WantedImage, wanted_images};
@@ -98,7 +99,7 @@ impl Setting<'_> {
         let source_root = match (&args.source_root, &native.source_root) {
             (Some(flag), _) => absolute(&self.here, flag),
             (None, Some(setting)) => absolute(&self.folder, setting),
-            (None, None) => self.folder.clone(),
+            (None, None) => zenml_root(&self.folder).unwrap_or(&self.folder).to_path_buf(),
         };
         let mut cache_from = native.cache_from.clone();
         for text in &args.cache_from {
@@ -131,6 +132,7 @@ impl Setting<'_> {
             no_cache: args.no_cache,
             upgrade: args.upgrade,
             locked: args.locked,
+            strict: args.strict,
             created,
             variables: self.environment.variables().clone(),
         })

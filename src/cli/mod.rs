@@ -24,6 +24,7 @@ mod registry;
 mod requirements;
 mod run;
 mod setup;
+mod sources;
 mod targets;
 mod terminal;
 mod user_config;

@@ -83,6 +83,21 @@ pub enum OpsError {
         #[source]
         source: std::io::Error,
     },
+    /// A file of our own cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    WriteFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// With `strict`: files that would go into the image look like secrets.
+    #[error("{files} would be delivered with the code, and what they look like is a secret")]
+    Secrets {
+        /// Their names, in backticks.
+        files: String,
+    },
     /// A lock of the project makes no sense.
     #[error("lock file `{}` cannot be used", path.display())]
     Lock {
@@ -179,6 +194,7 @@ macro_rules! lifted {
     )*};
 }
 lifted!(
+    crate::artifacts::ArtifactError,
     crate::backend::BackendError,
     crate::backend::SecretError,
     crate::image::AssembleError,
@@ -219,7 +235,7 @@ impl Diagnose for OpsError {
             | Self::TargetIsDigest(_)
             | Self::Reference(_) => Class::Usage,
             Self::NoLock { .. } | Self::Contradiction { .. } => Class::Usage,
-            Self::ReadFile { .. } => Class::Usage,
+            Self::ReadFile { .. } | Self::Secrets { .. } => Class::Usage,
             Self::Lock { source, .. } => source.class(),
             Self::Worker(_) => Class::Defect,
             Self::Below(error) => error.0.class(),
@@ -250,6 +266,8 @@ impl Diagnose for OpsError {
             Self::TargetIsDigest(_) => "name a tag, as in `registry/name:tag`",
             Self::Reference(_) => "a reference looks like `registry.example/name:tag`",
             Self::ReadFile { .. } => "see that the file is there and can be read",
+            Self::WriteFile { .. } => "see that the disk has room and the store can be written",
+            Self::Secrets { .. } => "name them in `.dockerignore` or `.gitignore`, or leave `--strict` away",
             Self::NoLock { .. } => "make one with `uv export --format pylock.toml`, or leave `--locked` away",
             Self::Lock { source, .. } => return source.hint(),
             Self::LostBlob { .. } => "run the build again: what was lost is made again",

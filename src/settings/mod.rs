@@ -31,8 +31,8 @@ pub use schema::schema;
 pub use secret::{MASK, is_secret_name, without_userinfo};
 pub use substitution::Substitution;
 pub use types::{
-    BuildConfig, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings, Requirements,
-    Resolution, SecretSource, Settings, StackComponent, StackSettings,
+    BuildConfig, CodeRepository, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings,
+    Requirements, Resolution, SecretSource, Settings, StackComponent, StackSettings,
 };
 pub use unbuilt::first_unbuilt;
 pub use user::{Placed, RegistrySettings, UserConfig};
