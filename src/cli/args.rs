@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Plan(BuildArgs),
     /// Show what counts for the pipeline and each step, and where every value comes from
     Settings(SettingsArgs),
+    /// Show the files of requirements in the order of installation, and the versions that they come to
+    Requirements(RequirementsArgs),
     /// Show what an image holds: layers, packages, files, sizes
     Inspect(InspectArgs),
     /// Try how registries are reached and what they allow, and look at this machine; changes nothing
@@ -192,6 +194,19 @@ pub(crate) struct BuildArgs {
 pub(crate) enum Refresh {
     /// The segments that backends made
     Backend,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake requirements
+  lapstrake requirements --files-only run.yaml
+  lapstrake requirements --format json --platform linux/arm64")]
+pub(crate) struct RequirementsArgs {
+    /// Show the files alone; nothing is resolved, and no registry is asked
+    #[arg(long)]
+    pub(crate) files_only: bool,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
 }
 
 #[derive(Debug, Args)]

@@ -21,6 +21,7 @@ mod output;
 mod plan;
 mod progress;
 mod registry;
+mod requirements;
 mod run;
 mod settings;
 mod setup;

@@ -302,6 +302,15 @@ fn plan_key(request: &BuildRequest, local: &LocalFacts, parent: &PinnedParent, h
     PlanKey(key.finish())
 }
 
+/// The platforms to plan for; `None` is the only one that the parent has.
+pub(super) fn wanted_platforms(means: &Means, request: &BuildRequest, pinned: &PinnedParent) -> Vec<Option<Platform>> {
+    match request.platforms.as_slice() {
+        [] if pinned.platforms().len() > 1 => vec![Some(means.host_platform.clone())],
+        [] => vec![None],
+        several => several.iter().cloned().map(Some).collect(),
+    }
+}
+
 async fn assemble_plan(
     means: &Means,
     request: &BuildRequest,
@@ -310,11 +319,7 @@ async fn assemble_plan(
     local: LocalFacts,
     mut known: Known,
 ) -> Result<(), OpsError> {
-    let wanted: Vec<Option<Platform>> = match request.platforms.as_slice() {
-        [] if pinned.platforms().len() > 1 => vec![Some(means.host_platform.clone())],
-        [] => vec![None],
-        several => several.iter().cloned().map(Some).collect(),
-    };
+    let wanted = wanted_platforms(means, request, pinned);
     if request.platforms.is_empty() && wanted[0].is_some() {
         planned.reasons.push(format!("the parent serves several platforms: {} is this machine's", means.host_platform));
     }
@@ -353,7 +358,7 @@ pub(super) struct Planning<'a> {
 }
 
 impl<'a> Planning<'a> {
-    fn new(
+    pub(super) fn new(
         means: &'a Means,
         request: &'a BuildRequest,
         local: &'a LocalFacts,

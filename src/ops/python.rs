@@ -91,6 +91,17 @@ pub(super) async fn plan(
     Ok(PythonPlan { key, layers, choice, new_choice })
 }
 
+/// The version of the image's Python, and what would be installed for it.
+pub(super) async fn locked_packages(
+    planning: &mut Planning<'_>,
+    known: &Known,
+) -> Result<((u32, u32), Lock), OpsError> {
+    let files = planning.files().await?;
+    let python = environment(planning, &files)?;
+    let answer = lock(planning, &python, known).await?;
+    Ok((python.version, answer.lock))
+}
+
 /// Whether what is wanted depends on folders of this machine, which no key covers.
 pub(super) fn is_local(means: &Means, request: &BuildRequest, wanted: &Wanted) -> bool {
     match wanted {

@@ -44,6 +44,8 @@ mod proxies;
 mod registry_client;
 mod registry_commands;
 mod registry_conformance;
+mod requirements;
+mod requirements_built;
 mod resolver;
 mod serve;
 mod serve_blobs;

@@ -11,13 +11,18 @@ use super::parents::lock_text;
 use super::wheel_maker::WheelMaker;
 use super::yard::Yard;
 
-/// Answers `pip compile` with `answer.toml` and `pip install` with `changes`; notes requirement lines and the skeleton in
-/// `asked`, and all arguments in `argv`.
+/// Answers `pip compile` with `answer.toml`, `pip install` with `changes`, `export` with `export` and `pip freeze` with
+/// `freeze`, or fails where that is not there; notes requirement lines and the skeleton in `asked`, and all arguments in
+/// `argv`.
 const SCRIPT: &str = r#"#!/bin/sh
 case "$*" in
   *--version*) echo uv 0.13.8; exit 0 ;;
 esac
 echo "$*" >> FOLDER/argv
+case "$1 $2" in
+  export*) exec /bin/cat FOLDER/export ;;
+  "pip freeze") printf '# of %s\n' "$VIRTUAL_ENV"; exec /bin/cat FOLDER/freeze ;;
+esac
 {
   echo "== $1 $2"
   for word in "$@"; do
