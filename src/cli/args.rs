@@ -8,6 +8,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lapstrake::oci::Platform;
 
+use super::args_builds::BuildsCommand;
+
 /// Assembles OCI images without a daemon: the cost of a build is the size of the change.
 #[derive(Debug, Parser)]
 #[command(name = "lapstrake", version, propagate_version = true, max_term_width = 100)]
@@ -91,6 +93,9 @@ pub(crate) enum Command {
     Referrers(ReferrersArgs),
     /// Remove tags or manifests from a registry
     Delete(DeleteArgs),
+    /// The ledger of builds: what was built, when, and where it is
+    #[command(subcommand)]
+    Builds(BuildsCommand),
     /// The embedded registry
     #[command(subcommand)]
     Registry(RegistryCommand),

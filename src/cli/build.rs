@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::args::{BuildArgs, Format, Shown};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{config, output, setup};
+use super::{config, ledger, output, setup};
 
 /// The key of the only image that a build without steps makes (ZenML's name for it).
 pub(crate) const IMAGE_KEY: &str = "orchestrator";
@@ -27,9 +27,12 @@ pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environme
     let built = ops::build(&prepared.means, &prepared.request).await.map_err(exit::fail)?;
     let seconds = started.elapsed().as_secs_f64();
     prepared.means.reporter.report(Event::Note { text: summary(&built, seconds) });
+    let recorded = ledger::record(&prepared, &built, seconds, environment).await;
     let text = match shown.format {
         Format::Text => built.reference.clone(),
-        Format::Json => json!({"schemaVersion": 1, "images": [as_json(&built, seconds)]}).to_string(),
+        Format::Json => {
+            json!({"schemaVersion": 1, "build": recorded, "images": [as_json(&built, seconds)]}).to_string()
+        }
     };
     output::to_stdout(&text).map_err(exit::fail)
 }

@@ -13,7 +13,7 @@ use lapstrake::settings::{Requirements, Settings, Substitution, Warning};
 use super::args::{BuildArgs, Shown};
 use super::environment::Environment;
 use super::exit::{self, UsageError};
-use super::setup;
+use super::{ledger, setup};
 
 type Failure = Box<dyn Diagnose + Send>;
 
@@ -64,6 +64,7 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
         exit::fail(UsageError::new(what, "set it to seconds since 1970, or unset it"))
     })?;
     let mut not_sources = vec![means.store.root().to_path_buf()];
+    not_sources.extend(ledger::files(environment));
     not_sources.extend(match &output {
         Output::OciLayout(path) | Output::DockerArchive(path) => Some(path.clone()),
         Output::Registry => None,

@@ -10,7 +10,7 @@ use clap::{CommandFactory, Parser};
 use super::args::{Cli, Command, RegistryCommand};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{build, cache, copy, delete, demo, doctor, inspect, list, login, logout, output, plan, registry};
+use super::{build, builds, cache, copy, delete, demo, doctor, inspect, list, login, logout, output, plan, registry};
 
 /// How long threads that write may go on after the end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -68,6 +68,7 @@ async fn command(cli: &Cli, environment: &Environment) -> Outcome {
         Command::Tags(args) => list::tags(args, &cli.shown, environment).await,
         Command::Referrers(args) => list::referrers(args, &cli.shown, environment).await,
         Command::Delete(args) => delete::run(args, &cli.shown, environment).await,
+        Command::Builds(command) => builds::run(command, &cli.shown, environment).await,
         Command::Registry(RegistryCommand::Serve(args)) => registry::serve(args, &cli.shown).await,
         Command::Registry(RegistryCommand::Prune(args)) => registry::prune(args, &cli.shown),
         Command::Cache(command) => cache::run(command, &cli.shown, environment),

@@ -4,6 +4,7 @@
 
 mod artifact;
 mod build;
+mod builds;
 mod chosen;
 mod copy;
 mod cores;
@@ -14,6 +15,7 @@ mod error;
 mod export;
 mod facts;
 mod inspect;
+mod ledger;
 mod list;
 mod login;
 mod make;
@@ -32,12 +34,14 @@ mod traffic;
 mod transfer;
 
 pub use build::{Built, BuiltLayer, build};
+pub use builds::{Synced, find_reusable_build, still_there, sync_builds};
 pub use chosen::NewChoice;
 pub use copy::{Copied, CopiedTo, CopyError, CopyRequest, Item, ItemKind, Locator, copy, copy_all_tags};
 pub use doctor::{Subject, doctor};
 pub use doctor_report::{Check, Diagnosis, State};
 pub use error::OpsError;
 pub use inspect::{InspectedLayer, Inspection, inspect};
+pub use ledger::{NewImage, record_build};
 pub use list::{Referrers, Tags, referrers, tags};
 pub use login::{LoggedIn, LoginRequest, login, logout};
 pub use means::Means;

@@ -272,9 +272,31 @@ fn copied(path: &Path, scratch: &Path) -> Result<TempDir, LedgerError> {
         // The bytes alone: permissions would come along.
         let copy = || std::io::copy(&mut File::open(from)?, &mut File::create(to)?);
         match copy() {
-            Err(error) if suffix != "" && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if !suffix.is_empty() && error.kind() == std::io::ErrorKind::NotFound => {}
             copied => copied.map(drop).map_err(|source| LedgerError::io("copy", path, source))?,
         }
     }
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "is_local: true\ncontains_code: false\nimages: {orchestrator: {image: a}}\n";
+
+    #[test]
+    fn a_copy_has_what_stands_in_the_log_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let ledger = Ledger::open(&path).unwrap();
+        let record =
+            BuildRecord::from_yaml(TEXT, "f", BuildId::of_random([7; 16]), super::super::Moment::of_seconds(0));
+        let mut record = record.unwrap();
+        assert!(ledger.put(&mut record).unwrap());
+        assert!(fs::metadata(folder.path().join("ledger.db-wal")).unwrap().len() > 0);
+        let copy = copied(&path, folder.path()).unwrap();
+        let of_copy = Ledger::of(&path, connect(&copy.path().join(COPY)).unwrap(), None).unwrap();
+        assert_eq!(of_copy.by_id(&record.id).unwrap(), Some(record));
+    }
 }

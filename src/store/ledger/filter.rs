@@ -315,9 +315,13 @@ fn operand(column: Column, operation: Operation, text: &str) -> Result<Operand, 
         Kind::Time if is_part => Operand::Text(text.replace(' ', "T")),
         Kind::Time => {
             let moment = Moment::parse(text).ok_or_else(|| refused(TIME))?;
-            // A date alone is all of that day where it is compared for being the same.
-            let is_day = text.len() == 10 && matches!(operation, Operation::Equals | Operation::NotEquals);
-            Operand::Text(if is_day { text.to_owned() } else { moment.to_string() })
+            // A date is all of that day, and a second all of it, where they are compared for being the same.
+            let is_same = matches!(operation, Operation::Equals | Operation::NotEquals);
+            Operand::Text(match (is_same, text.len()) {
+                (true, 10) => text.to_owned(),
+                (true, _) => moment.seconds().to_owned(),
+                (false, _) => moment.to_string(),
+            })
         }
         Kind::Number => {
             let number = text.parse::<f64>().ok().filter(|number| number.is_finite());

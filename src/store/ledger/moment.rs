@@ -1,4 +1,4 @@
-//! Points in time as the ledger writes them: RFC 3339, in UTC, to the second.
+//! Points in time as the ledger writes them: RFC 3339, in UTC, to the millisecond.
 //!
 //! Written so, their order as texts is their order in time. No clock is read here.
 
@@ -6,19 +6,26 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-const DAY: i64 = 86_400;
-/// The last second that RFC 3339 can write.
-const LAST: i64 = 253_402_300_799;
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
+/// The first and the last millisecond that RFC 3339 can write.
+const FIRST: i64 = -62_167_219_200_000;
+const LAST: i64 = 253_402_300_799_999;
 
-/// A point in time between the years 0 and 9999, to the second.
+/// A point in time between the years 0 and 9999, to the millisecond.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Moment(String);
 
 impl Moment {
-    /// The moment so many seconds after 1970 began; later ones than the year 9999 are its last second.
+    /// The moment so many seconds after 1970 began; later ones than the year 9999 are its last.
     pub fn of_seconds(seconds: u64) -> Self {
-        Self::at(i64::try_from(seconds).unwrap_or(LAST).min(LAST))
+        Self::of_milliseconds(seconds.saturating_mul(1_000))
+    }
+
+    /// The moment so many milliseconds after 1970 began; later ones than the year 9999 are its last.
+    pub fn of_milliseconds(milliseconds: u64) -> Self {
+        Self::at(i64::try_from(milliseconds).unwrap_or(LAST).min(LAST))
     }
 
     /// Parses `2026-01-31`, `2026-01-31 12:30`, `2026-01-31T12:30:59.5+02:00` and what lies between; without an offset it
@@ -42,20 +49,32 @@ impl Moment {
         if parts.next().is_some() {
             return None;
         }
-        let seconds = days * DAY + hour * 3_600 + minute * 60 + second - offset;
-        (seconds >= -62_167_219_200 && seconds <= LAST).then(|| Self::at(seconds))
+        let thousandths = format!("{fraction:0<3}")[..3].parse::<i64>().ok()?;
+        let at = days * DAY + (hour * 3_600 + minute * 60 + second - offset) * 1_000 + thousandths;
+        (FIRST..=LAST).contains(&at).then(|| Self::at(at))
     }
 
-    /// As `2026-01-31T12:30:59Z`.
+    /// As `2026-01-31T12:30:59.123Z`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    fn at(seconds: i64) -> Self {
-        let (day, rest) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
+    /// As `2026-01-31T12:30:59Z`.
+    pub fn to_the_second(&self) -> String {
+        format!("{}Z", self.seconds())
+    }
+
+    /// As `2026-01-31T12:30:59`: what the moments of one second begin with.
+    pub(super) fn seconds(&self) -> &str {
+        &self.0[..19]
+    }
+
+    fn at(milliseconds: i64) -> Self {
+        let (day, of_day) = (milliseconds.div_euclid(DAY), milliseconds.rem_euclid(DAY));
         let (year, month, date) = civil(day);
+        let (rest, thousandths) = (of_day / 1_000, of_day % 1_000);
         let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
-        Self(format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z"))
+        Self(format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{thousandths:03}Z"))
     }
 }
 
@@ -126,18 +145,18 @@ mod tests {
     #[test]
     fn moments_are_written_in_utc() {
         for (text, expected) in [
-            ("1970-01-01", "1970-01-01T00:00:00Z"),
-            ("2024-02-29 12:30", "2024-02-29T12:30:00Z"),
-            ("2024-02-29T12:30:59Z", "2024-02-29T12:30:59Z"),
-            ("2024-03-01T00:30:00+01:00", "2024-02-29T23:30:00Z"),
-            ("2023-12-31t23:59:60z", "2024-01-01T00:00:00Z"),
-            ("2026-01-31 12:30:59.123456-05:30", "2026-01-31T18:00:59Z"),
-            ("0000-01-01", "0000-01-01T00:00:00Z"),
+            ("1970-01-01", "1970-01-01T00:00:00.000Z"),
+            ("2024-02-29 12:30", "2024-02-29T12:30:00.000Z"),
+            ("2024-02-29T12:30:59.7Z", "2024-02-29T12:30:59.700Z"),
+            ("2024-03-01T00:30:00+01:00", "2024-02-29T23:30:00.000Z"),
+            ("2023-12-31t23:59:60z", "2024-01-01T00:00:00.000Z"),
+            ("2026-01-31 12:30:59.123456-05:30", "2026-01-31T18:00:59.123Z"),
+            ("0000-01-01", "0000-01-01T00:00:00.000Z"),
         ] {
             assert_eq!(Moment::parse(text).map(String::from).as_deref(), Some(expected), "{text}");
         }
-        assert_eq!(Moment::of_seconds(951_782_400).as_str(), "2000-02-29T00:00:00Z");
-        assert_eq!(Moment::of_seconds(u64::MAX).as_str(), "9999-12-31T23:59:59Z");
+        assert_eq!(Moment::of_seconds(951_782_400).to_the_second(), "2000-02-29T00:00:00Z");
+        assert_eq!(Moment::of_seconds(u64::MAX).as_str(), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]

@@ -91,11 +91,11 @@ fn comparison(
     operands: &[Operand],
     values: &mut Vec<Value>,
 ) -> String {
-    let is_day =
-        |operand: &Operand| matches!(operand, Operand::Text(day) if column == Column::Created && day.len() == 10);
+    // A moment is the same as a day or a second when it begins so.
+    let is_time = column.kind() == Kind::Time;
     let (by, pattern) = match operation {
-        Operation::Equals if operands.iter().any(is_day) => ("LIKE", Some(("", "%"))),
-        Operation::NotEquals if operands.iter().any(is_day) => ("NOT LIKE", Some(("", "%"))),
+        Operation::Equals if is_time => ("LIKE", Some(("", "%"))),
+        Operation::NotEquals if is_time => ("NOT LIKE", Some(("", "%"))),
         Operation::Equals => ("=", None),
         Operation::NotEquals => ("<>", None),
         Operation::Contains => ("LIKE", Some(("%", "%"))),

@@ -198,7 +198,7 @@ impl BuildRecord {
     }
 
     /// The record with the users and passwords of URLs masked: requirement files may hold them.
-    pub(super) fn without_secrets(mut self) -> Self {
+    pub fn without_secrets(mut self) -> Self {
         for image in self.images.values_mut() {
             for text in [&mut image.dockerfile, &mut image.requirements].into_iter().flatten() {
                 *text = masked(text);
