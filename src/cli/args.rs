@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lapstrake::oci::Platform;
 
 use super::settings::{Changes, SettingsArgs};
+use super::args_builds::BuildsCommand;
 
 /// Assembles OCI images without a daemon: the cost of a build is the size of the change.
 #[derive(Debug, Parser)]
@@ -97,6 +98,9 @@ pub(crate) enum Command {
     Referrers(ReferrersArgs),
     /// Remove tags or manifests from a registry
     Delete(DeleteArgs),
+    /// The ledger of builds: what was built, when, and where it is
+    #[command(subcommand)]
+    Builds(BuildsCommand),
     /// The embedded registry
     #[command(subcommand)]
     Registry(RegistryCommand),

@@ -15,7 +15,7 @@ use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warnin
 use super::args::{BuildArgs, Refresh, Shown};
 use super::environment::Environment;
 use super::exit::{self, UsageError};
-use super::{setup, targets};
+use super::{ledger, setup, targets};
 
 type Failure = Box<dyn Diagnose + Send>;
 
@@ -110,6 +110,7 @@ impl Setting<'_> {
             exit::fail(UsageError::new(what, "set it to seconds since 1970, or unset it"))
         })?;
         let mut not_sources = vec![self.store.to_path_buf()];
+        not_sources.extend(ledger::files(self.environment));
         not_sources.extend(match &self.output {
             Output::OciLayout(path) | Output::DockerArchive(path) => Some(path.clone()),
             Output::Registry => None,

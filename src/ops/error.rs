@@ -219,6 +219,7 @@ lifted!(
     crate::resolver::FetchError,
     crate::resolver::ResolveError,
     crate::store::ArchiveError,
+    crate::store::ledger::LedgerError,
     crate::store::SinkError,
     super::copy::CopyError,
     super::remove::RemoveError,

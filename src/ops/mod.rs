@@ -4,6 +4,7 @@
 
 mod artifact;
 mod build;
+mod builds;
 mod chosen;
 mod code;
 mod code_archive;
@@ -18,6 +19,7 @@ mod export;
 mod facts;
 mod ground;
 mod inspect;
+mod ledger;
 mod list;
 mod listing;
 mod lock;
@@ -42,6 +44,7 @@ mod traffic;
 mod transfer;
 
 pub use build::{Built, BuiltLayer, build};
+pub use builds::{Synced, find_reusable_build, still_there, sync_builds};
 pub use chosen::NewChoice;
 pub use code::{Code, CodeDelivery, RepositoryCode};
 pub use code_archive::ArchivedCode;
@@ -52,6 +55,7 @@ pub use doctor_report::{Check, Diagnosis, State};
 pub use error::OpsError;
 pub use ground::SegmentStep;
 pub use inspect::{InspectedLayer, Inspection, inspect};
+pub use ledger::{NewImage, record_build};
 pub use list::{Referrers, Tags, referrers, tags};
 pub use lock::{ImageLock, image_locks};
 pub use login::{LoggedIn, LoginRequest, login, logout};
