@@ -1,5 +1,6 @@
 //! The cases, in the order in which they run: what many need comes first.
 
+mod backend;
 mod build;
 mod copies;
 mod copy;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<Case> {
         registry_faults::CASES,
         login::CASES,
         ecr::CASES,
+        backend::CASES,
     ]
     .concat()
 }
