@@ -47,7 +47,8 @@ impl Backends {
 
     /// All backends, in the order in which they are tried.
     pub fn all(&self) -> Vec<Chosen> {
-        let environment = &self.environment;
+        // Of our own login a backend gets no more than it needs, in a file.
+        let environment = &self.environment.clone().without("LAPSTRAKE_PASSWORD");
         let mut all: Vec<Chosen> = vec![
             Arc::new(BuildKit::new(environment)),
             Arc::new(Buildah::new("buildah", environment)),

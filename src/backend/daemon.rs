@@ -19,8 +19,8 @@ use crate::resolver::child::{Child, ChildEnvironment, Serving};
 /// How long the daemon has until it listens.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
-/// The longest path of a socket (`sun_path`, unix(7)), less the socket's own name.
-const SOCKET_FOLDER: usize = 107 - "/buildkitd.sock".len();
+/// The longest path of a socket that buildkitd takes, which is less than the kernel does, without the socket's own name.
+const SOCKET_FOLDER: usize = 104 - "/buildkitd.sock".len();
 /// OCI runtimes under the names that buildkitd looks for.
 const RUNTIMES: [&str; 2] = ["buildkit-runc", "runc"];
 const ROOTLESS_TOOLS: [&str; 3] = ["rootlesskit", "newuidmap", "newgidmap"];
@@ -66,6 +66,7 @@ impl PrivateDaemon {
         write(&folder.path().join("buildkitd.toml"), config.as_bytes())?;
         let log = folder.path().join("log");
         let scratch = |source| BackendError::Scratch { path: log.clone(), source };
+        std::fs::create_dir(folder.path().join("tmp")).map_err(scratch)?;
         let file = std::fs::File::create(&log).map_err(scratch)?;
         let child = command(environment, folder.path()).await;
         let serving = child.serve(file).map_err(|source| BackendError::Run { backend: "buildkitd".into(), source })?;
@@ -154,9 +155,13 @@ async fn command(environment: &ChildEnvironment, folder: &Path) -> Child {
         format!("--config={}", below("buildkitd.toml")),
         format!("--root={}", below("root")),
         format!("--addr=unix://{}", below("buildkitd.sock")),
+        // Else it takes the place of another daemon's.
+        format!("--otel-socket-path={}", below("otel.sock")),
         "--oci-worker-net=host".to_owned(),
         "--allow-insecure-entitlement=network.host".to_owned(),
     ];
+    // What it leaves in its temporary folder goes with the rest.
+    let environment = environment.clone().with("TMPDIR", below("tmp"));
     let child = |name: &str| Child::new(program(name), environment.clone(), folder);
     if !is_root() {
         let mut child = child("rootlesskit").on_choke(folder);

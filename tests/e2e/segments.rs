@@ -24,7 +24,13 @@ use crate::harness::Halt;
 use crate::process::{Ran, run};
 use crate::world::World;
 
-const ORDER: &str = "LAPSTRAKE_E2E_ORDER";
+/// The variable that names the order.
+pub(crate) const ORDER: &str = "LAPSTRAKE_E2E_ORDER";
+
+/// The folder for temporary files of these processes; sockets have short paths only.
+pub(crate) fn temporary() -> PathBuf {
+    PathBuf::from(format!("/tmp/lapstrake-e2e-{}", std::process::id()))
+}
 
 /// What is built, and with what.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,7 +61,7 @@ impl Order {
     /// A Dockerfile alone, for `repository`, with `path` as search path and a store of its own below the suite's folder.
     pub(crate) fn new(world: &World, store: &str, dockerfile: &str, repository: &str, path: &str) -> Self {
         let home = world.folder("segment-home").display().to_string();
-        let environment = [("PATH", path.to_owned()), ("HOME", home)];
+        let environment = [("PATH", path.to_owned()), ("HOME", home), ("TMPDIR", temporary().display().to_string())];
         Self {
             dockerfile: dockerfile.to_owned(),
             context: None,
@@ -79,6 +85,7 @@ impl Order {
     /// The command that builds it.
     pub(crate) fn command(&self, world: &World) -> Result<Command, Halt> {
         std::fs::create_dir_all(world.folder("segment-home"))?;
+        std::fs::create_dir_all(temporary())?;
         let file = tempfile::Builder::new().prefix("order-").suffix(".json").tempfile_in(&world.work)?;
         serde_json::to_writer(file.as_file(), self)?;
         let (_, path) = file.keep().map_err(|error| Halt::Failed(error.to_string()))?;
