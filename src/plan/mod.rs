@@ -4,6 +4,7 @@
 
 mod config;
 mod image;
+mod images;
 mod key;
 mod known;
 mod layers;
@@ -11,6 +12,7 @@ mod python;
 
 pub use config::{SOURCES, add_change, changes_nothing, config_change};
 pub use image::{Action, ImagePlan, Making, Moves, PlannedLayer};
+pub use images::{ORCHESTRATOR, WantedImage, wanted_images};
 pub use key::{KeyHasher, LayerKey, PlanKey, ResolutionKey, SegmentKey, is_key_tag};
 pub use known::{ChosenLayers, Known, KnownLayer, Place};
 pub use layers::{

@@ -2,6 +2,7 @@
 
 mod backend;
 mod build;
+mod code;
 mod copies;
 mod copy;
 mod ecr;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<Case> {
         registry_faults::CASES,
         login::CASES,
         ecr::CASES,
+        code::CASES,
         backend::CASES,
     ]
     .concat()
