@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says aloud what it counted or skipped"
 )]
 
+mod backend;
 mod build;
 mod build_choice;
 mod build_moves;

@@ -1,5 +1,6 @@
 //! The cases, in the order in which they run: what many need comes first.
 
+mod backend;
 mod build;
 mod code;
 mod copies;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> Vec<Case> {
         login::CASES,
         ecr::CASES,
         code::CASES,
+        backend::CASES,
     ]
     .concat()
 }
