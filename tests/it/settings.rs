@@ -218,7 +218,7 @@ lapstrake:
   backend: buildkit
 ";
     let native = parse(text).unwrap().0.lapstrake;
-    assert_eq!(native.stack.components["artifact_store"], "s3");
+    assert_eq!(native.stack.components["artifact_store"].flavor.as_deref(), Some("s3"));
     assert_eq!((native.stack.requirements.len(), native.stack.apt_packages.len()), (1, 1));
     assert_eq!(native.resolution, Resolution::Sequential);
     assert_eq!(native.artifact_store.as_deref(), Some("s3://bucket/prefix"));
