@@ -92,6 +92,12 @@ pub enum OpsError {
         /// Where it would be.
         path: PathBuf,
     },
+    /// A folder that a wheel is built from is not what it was.
+    #[error("folder `{}` changed: since the lock was made, or while it was read", path.display())]
+    FolderChanged {
+        /// Which.
+        path: PathBuf,
+    },
     /// A task ended by a panic.
     #[error("a worker ended unexpectedly")]
     Worker(#[source] tokio::task::JoinError),
@@ -203,7 +209,7 @@ impl Diagnose for OpsError {
     fn class(&self) -> Class {
         match self {
             Self::ParentUnset | Self::NoTarget | Self::TargetIsDigest(_) | Self::Reference(_) => Class::Usage,
-            Self::NoLock { .. } | Self::Contradiction { .. } => Class::Usage,
+            Self::NoLock { .. } | Self::FolderChanged { .. } | Self::Contradiction { .. } => Class::Usage,
             Self::ReadFile { .. } => Class::Usage,
             Self::Lock { source, .. } => source.class(),
             Self::Worker(_) => Class::Defect,
@@ -232,7 +238,8 @@ impl Diagnose for OpsError {
             Self::TargetIsDigest(_) => "name a tag, as in `registry/name:tag`",
             Self::Reference(_) => "a reference looks like `registry.example/name:tag`",
             Self::ReadFile { .. } => "see that the file is there and can be read",
-            Self::NoLock { .. } => "make one with `uv export --format pylock.toml`, or leave `--locked` away",
+            Self::FolderChanged { .. } => "make the lock again, or build while nobody writes there",
+            Self::NoLock { .. } => "make one with `lapstrake requirements --write-lock`, or leave `--locked` away",
             Self::Lock { source, .. } => return source.hint(),
             Self::LostBlob { .. } => "run the build again: what was lost is made again",
             Self::FetchBlob { .. } => "run the build again; what arrived whole is kept",

@@ -2,6 +2,7 @@
 //!
 //! Read once, on blocking threads, before anything is decided.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::settings::Requirements;
 use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
+use super::wheels;
 
 /// What is to be installed, as the project says it.
 #[derive(Clone, Debug)]
@@ -32,10 +34,12 @@ pub(super) enum Wanted {
 }
 
 /// The facts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct LocalFacts {
     /// What is to be installed; `None` when nothing is.
     pub wanted: Option<Wanted>,
+    /// The digests of folders and files of this machine that requirements name, by absolute path.
+    pub contents: BTreeMap<PathBuf, Digest>,
     /// The project's files; `None` when they stay out.
     pub sources: Option<Arc<SourceTree>>,
     /// Whether the parent alone is what the settings ask for.
@@ -49,7 +53,7 @@ pub(super) struct LocalFacts {
 pub(super) async fn gather(request: &BuildRequest) -> Result<LocalFacts, OpsError> {
     let docker = &request.settings.docker;
     if docker.skip_build {
-        return Ok(LocalFacts { wanted: None, sources: None, asks_for_nothing: true });
+        return Ok(LocalFacts { asks_for_nothing: true, ..LocalFacts::default() });
     }
     let request = request.clone();
     tokio::task::spawn_blocking(move || read(&request)).await.map_err(OpsError::Worker)?
@@ -58,10 +62,14 @@ pub(super) async fn gather(request: &BuildRequest) -> Result<LocalFacts, OpsErro
 fn read(request: &BuildRequest) -> Result<LocalFacts, OpsError> {
     let docker = &request.settings.docker;
     let wanted = wanted(request)?;
+    let contents = match &wanted {
+        Some(Wanted::Lines(set)) => wheels::contents(request, set)?,
+        _ => BTreeMap::new(),
+    };
     let sources = if docker.allow_including_files_in_images { Some(Arc::new(sources(request)?)) } else { None };
     let empty = sources.as_ref().is_none_or(|tree| tree.entries().is_empty());
     let asks_for_nothing = wanted.is_none() && empty && changes_nothing(&request.settings);
-    Ok(LocalFacts { wanted, sources: sources.filter(|_| !empty), asks_for_nothing })
+    Ok(LocalFacts { wanted, contents, sources: sources.filter(|_| !empty), asks_for_nothing })
 }
 
 fn wanted(request: &BuildRequest) -> Result<Option<Wanted>, OpsError> {
@@ -138,6 +146,9 @@ impl LocalFacts {
             None => key.add("requirements", "none"),
             Some(Wanted::Lock { digest, .. }) => key.add("lock", digest.as_str()),
             Some(Wanted::Lines(set)) => key.add("requirements", set.key_text()),
+        }
+        for content in self.contents.values() {
+            key.add("content", content.as_str());
         }
     }
 }

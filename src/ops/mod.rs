@@ -30,6 +30,7 @@ mod request;
 mod resolution;
 mod traffic;
 mod transfer;
+mod wheels;
 
 pub use build::{Built, BuiltLayer, build};
 pub use chosen::NewChoice;

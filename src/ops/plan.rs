@@ -110,7 +110,7 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
         },
         reasons: Vec::new(),
     };
-    let is_local = local.wanted.as_ref().is_some_and(|wanted| python::is_local(means, request, wanted));
+    let is_local = python::is_local(means, request, &local);
     if !request.no_cache
         && !request.upgrade
         && !is_local

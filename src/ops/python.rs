@@ -3,6 +3,7 @@
 //! Versions are chosen by the resolver, or were chosen by an earlier build with the same question.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::diagnostic::{Class, Diagnose as _};
 use crate::event::{Event, Task, Work};
@@ -20,19 +21,27 @@ use crate::python::layering::{Budget, OWN_LAYER};
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
 use crate::python::tags::{CompatibleTags, Interpreter};
-use crate::resolver::Chosen;
+use crate::resolver::request::ResolveRequest;
+use crate::resolver::{Chosen, Resolved};
+use crate::settings::Installer;
 
 use super::chosen::{self, NewChoice};
 use super::error::OpsError;
-use super::facts::Wanted;
+use super::facts::{LocalFacts, Wanted};
 use super::means::Means;
 use super::plan::Planning;
 use super::request::BuildRequest;
 use super::resolution::Answer;
+use super::wheels::Making as WheelMaking;
 use super::{earlier, resolution};
 
-/// Who is named in `INSTALLER`: the files are, byte for byte, those that uv leaves.
-const INSTALLER: &str = "uv";
+/// Who is named in `INSTALLER`; with `uv` the files are, byte for byte, those that it leaves.
+fn installer(planning: &Planning<'_>) -> &'static str {
+    match planning.request.settings.docker.python_package_installer {
+        Installer::Uv => "uv",
+        Installer::Pip => "pip",
+    }
+}
 
 /// The Python part of a plan.
 #[derive(Debug, Default)]
@@ -53,8 +62,10 @@ pub(super) async fn plan(
     known: &mut Known,
     reasons: &mut Vec<String>,
 ) -> Result<PythonPlan, OpsError> {
-    let Some(wanted) = &planning.local.wanted else { return Ok(PythonPlan::default()) };
-    let is_local = is_local(planning.means, planning.request, wanted);
+    if planning.local.wanted.is_none() {
+        return Ok(PythonPlan::default());
+    }
+    let is_local = is_local(planning.means, planning.request, planning.local);
     let key = Some(resolution_key(planning)).filter(|_| !is_local);
     if let Some(key) = key.clone().filter(|_| !planning.request.upgrade && !planning.request.no_cache) {
         if known.chosen(&key).is_none() {
@@ -93,10 +104,10 @@ pub(super) async fn plan(
 }
 
 /// Whether what is wanted depends on folders of this machine, which no key covers.
-pub(super) fn is_local(means: &Means, request: &BuildRequest, wanted: &Wanted) -> bool {
-    match wanted {
-        Wanted::Lock { .. } => false,
-        Wanted::Lines(set) => resolution::is_local(means, request, set),
+pub(super) fn is_local(means: &Means, request: &BuildRequest, local: &LocalFacts) -> bool {
+    match &local.wanted {
+        Some(Wanted::Lines(set)) => resolution::is_local(means, request, set, &local.contents),
+        _ => false,
     }
 }
 
@@ -110,6 +121,9 @@ fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
     for (name, value) in resolution::public_arguments(&settings.docker.python_package_installer_args) {
         key.add("argument", name);
         key.add("value", value);
+    }
+    if settings.docker.python_package_installer == Installer::Pip {
+        key.add("installer", "pip");
     }
     let hints = &planning.request.python;
     key.add("python", hints.version.map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default());
@@ -131,20 +145,12 @@ async fn lock(planning: &Planning<'_>, python: &PythonEnvironment, known: &Known
     let tags = CompatibleTags::of(&interpreter(python, &platform));
     match &planning.local.wanted {
         Some(Wanted::Lock { path, .. }) => {
-            let version = format!("{}.{}", python.version.0, python.version.1);
-            let markers = MarkerEnvironment::linux(&version, resolution::machine(&platform));
-            let lock = Lock::read_pylock(path, &tags, &markers).map_err(|source| match source.class() {
-                Class::Usage => OpsError::Lock { path: path.clone(), source },
-                _ => source.into(),
-            })?;
-            let mut lock = without_installed(lock, python);
-            let fetcher = resolution::fetcher(planning.means, planning.request, &RequirementSet::default()).await?;
-            fetcher.add_sizes(&mut lock.packages).await?;
+            let lock = locked(planning, python, path, &tags).await?;
             Ok(Answer { lock, ..Answer::default() })
         }
         Some(Wanted::Lines(set)) => {
             let _task = Task::start(&planning.means.reporter, Work::Resolve, "requirements", None);
-            let asked = resolution::question(planning.means, planning.request, set, Some((python, &platform)));
+            let asked = resolution::question(planning.means, planning.request, set, &planning.local.contents, Some((python, &platform)));
             let fetcher = resolution::fetcher(planning.means, planning.request, set).await?;
             let may_look_back = !planning.request.upgrade && !planning.request.no_cache;
             let last = match may_look_back {
@@ -155,6 +161,37 @@ async fn lock(planning: &Planning<'_>, python: &PythonEnvironment, known: &Known
         }
         None => Ok(Answer::default()),
     }
+}
+
+/// What the project's lock at `path` says, without what the parent has.
+async fn locked(
+    planning: &Planning<'_>,
+    python: &PythonEnvironment,
+    path: &Path,
+    tags: &CompatibleTags,
+) -> Result<Lock, OpsError> {
+    let Planning { means, request, .. } = planning;
+    let platform = planning.parent.config.platform();
+    let version = format!("{}.{}", python.version.0, python.version.1);
+    let markers = MarkerEnvironment::linux(&version, resolution::machine(&platform));
+    let unreadable = |source| OpsError::ReadFile { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let folder = std::path::absolute(path).map_err(unreadable)?;
+    let folder = folder.parent().unwrap_or(Path::new("/"));
+    let read = Lock::parse_pylock_with_sources(&text, folder, tags, &markers);
+    let (lock, unbuilt) = read.map_err(|source| match source.class() {
+        Class::Usage => OpsError::Lock { path: path.to_owned(), source },
+        _ => source.into(),
+    })?;
+    let nothing = RequirementSet::default();
+    let asked = resolution::question(means, request, &nothing, &BTreeMap::new(), Some((python, &platform)));
+    let asked = ResolveRequest { folder: folder.to_owned(), ..asked };
+    let fetcher = resolution::fetcher(means, request, &nothing).await?;
+    let making = WheelMaking { means, asked: &asked, tags, fetcher: &fetcher };
+    let lock = making.complete(Resolved { lock, unbuilt }).await?;
+    let mut lock = without_installed(lock, python);
+    fetcher.add_sizes(&mut lock.packages).await?;
+    Ok(lock)
 }
 
 fn interpreter(python: &PythonEnvironment, platform: &Platform) -> Interpreter {
@@ -194,7 +231,7 @@ fn layers(
     lock: &Lock,
     known: &Known,
 ) -> Result<Vec<PlannedLayer>, OpsError> {
-    let placement = placement(files, python)?;
+    let placement = placement(files, python, installer(planning))?;
     let mut layers: Vec<PlannedLayer> = removals(planning, files, python, lock)?.into_iter().collect();
     let taken = planning.parent.manifest.layers.len() + layers.len() + 1;
     let mut budget = Budget::new(taken);
@@ -218,7 +255,7 @@ fn layers(
     Ok(layers)
 }
 
-fn placement(files: &Filesystem, python: &PythonEnvironment) -> Result<Placement, OpsError> {
+fn placement(files: &Filesystem, python: &PythonEnvironment, installer: &str) -> Result<Placement, OpsError> {
     let mut scheme = python.scheme.clone();
     let mut directories: BTreeMap<EntryPath, DirectoryEntry> = BTreeMap::new();
     let mut owner = Owner::default();
@@ -234,7 +271,7 @@ fn placement(files: &Filesystem, python: &PythonEnvironment) -> Result<Placement
         owner = Owner { uid: site.node.uid, gid: site.node.gid };
     }
     let directories = directories.into_values().collect();
-    Ok(Placement { scheme, directories, owner, installer: INSTALLER.to_owned(), python: python.version })
+    Ok(Placement { scheme, directories, owner, installer: installer.to_owned(), python: python.version })
 }
 
 fn directory(path: EntryPath, node: &Node) -> DirectoryEntry {

@@ -3,11 +3,12 @@
 //! Credentials of indexes go to the resolver and nowhere else; no key and no record holds one.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
 use crate::inputs::requirements::{RequirementLine, RequirementSet};
-use crate::oci::Platform;
+use crate::oci::{Digest, Platform};
 use crate::python::environment::{Libc, PythonEnvironment};
 use crate::python::lock::Lock;
 use crate::python::tags::CompatibleTags;
@@ -17,6 +18,7 @@ use crate::resolver::{self, Chosen, WheelFetcher};
 use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
+use super::wheels::{self, Making};
 
 /// The machine's name as Python has it.
 pub(super) fn machine(platform: &Platform) -> &str {
@@ -75,26 +77,35 @@ pub(super) async fn resolve(
     };
     if !request.no_cache
         && let Some(lock) = resolver::recall(&means.store, asked)?
+        && wheels::are_here(&means.store, &lock)
     {
         return Ok(answer(lock, None));
     }
+    let making = Making { means, asked, tags, fetcher };
+    let complete_question = ResolveRequest { made: making.of_places().await?, ..asked.clone() };
     let extended = match last {
-        Some(last) => means.resolver.extend(last, asked, tags, &means.store, &means.reporter).await?,
+        Some(last) => means.resolver.extend(last, &complete_question, tags, &means.store, &means.reporter).await?,
         None => None,
     };
     let kept = extended.is_some().then(|| last.map_or(0, |last| last.lock().packages.len()));
-    let mut lock = match extended {
-        Some(lock) => lock,
-        None => means.resolver.resolve(asked, tags, &means.store, &means.reporter).await?,
+    let resolved = match extended {
+        Some(resolved) => resolved,
+        None => means.resolver.resolve(&complete_question, tags, &means.store, &means.reporter).await?,
     };
+    let mut lock = making.complete(resolved).await?;
     fetcher.add_sizes(&mut lock.packages).await?;
     resolver::remember(&means.store, asked, &lock)?;
     Ok(answer(lock, kept))
 }
 
 /// Whether the answer for `set` depends on folders of this machine, so that no key can stand for it.
-pub(super) fn is_local(means: &Means, request: &BuildRequest, set: &RequirementSet) -> bool {
-    resolver::resolution_key(&question(means, request, set, None)).is_none()
+pub(super) fn is_local(
+    means: &Means,
+    request: &BuildRequest,
+    set: &RequirementSet,
+    contents: &BTreeMap<PathBuf, Digest>,
+) -> bool {
+    resolver::resolution_key(&question(means, request, set, contents, None)).is_none()
 }
 
 /// The question to the resolver; without `interpreter` only where it may look and with which credentials.
@@ -102,6 +113,7 @@ pub(super) fn question(
     means: &Means,
     request: &BuildRequest,
     set: &RequirementSet,
+    contents: &BTreeMap<PathBuf, Digest>,
     interpreter: Option<(&PythonEnvironment, &Platform)>,
 ) -> ResolveRequest {
     let text = |name: &str, text: String| RequirementText { name: name.into(), text, folder: request.folder.clone() };
@@ -115,6 +127,9 @@ pub(super) fn question(
         },
         target: target(means, interpreter),
         installed: interpreter.map(|(python, _)| installed(python)).unwrap_or_default(),
+        installer: request.settings.docker.python_package_installer,
+        contents: contents.clone(),
+        made: Vec::new(),
         arguments: request.settings.docker.python_package_installer_args.clone().into_iter().collect(),
         folder: request.folder.clone(),
         scratch: means.store.root().join("tmp"),
@@ -160,7 +175,7 @@ pub(super) async fn fetcher(
     request: &BuildRequest,
     set: &RequirementSet,
 ) -> Result<WheelFetcher, OpsError> {
-    let asked = question(means, request, set, None);
+    let asked = question(means, request, set, &BTreeMap::new(), None);
     let mut credentials = resolver::index_credentials(&asked);
     resolver::add_keyring(&asked, &mut credentials).await?;
     if let Some(text) = &means.netrc {
