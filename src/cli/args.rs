@@ -153,6 +153,9 @@ pub(crate) struct BuildArgs {
     /// Take layers from this image when their keys match; repeatable
     #[arg(long, value_name = "REF")]
     pub(crate) cache_from: Vec<String>,
+    /// Make images again though they are published; their layers may still be taken
+    #[arg(long)]
+    pub(crate) no_reuse: bool,
     /// Use nothing that an earlier build left
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -177,6 +180,15 @@ pub(crate) struct BuildArgs {
     /// Beside the setting `environment`; repeatable
     #[arg(short, long = "env", value_name = "NAME=VALUE", help_heading = "Settings")]
     pub(crate) environment: Vec<String>,
+    /// Instead of the setting at PATH, such as `docker.image_tag`; VALUE is YAML; repeatable
+    #[arg(long, value_name = "PATH=VALUE", help_heading = "Settings")]
+    pub(crate) set: Vec<String>,
+    /// Take settings that nobody knows with a warning
+    #[arg(long, help_heading = "Settings")]
+    pub(crate) lenient: bool,
+    /// Refuse what looks like a secret in the settings or among the sources
+    #[arg(long, help_heading = "Settings")]
+    pub(crate) strict: bool,
     /// Instead of the setting `user`
     #[arg(short, long, value_name = "USER", help_heading = "Settings")]
     pub(crate) user: Option<String>,

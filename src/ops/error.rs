@@ -179,10 +179,13 @@ macro_rules! lifted {
     )*};
 }
 lifted!(
+    crate::backend::BackendError,
+    crate::backend::SecretError,
     crate::image::AssembleError,
     crate::image::filesystem::LookupError,
     crate::image::users::UserError,
     crate::inputs::ignore::IgnoreError,
+    crate::inputs::python::ListingError,
     crate::inputs::requirements::RequirementsError,
     crate::inputs::source::SourceLayerError,
     crate::inputs::source::WalkError,
@@ -190,6 +193,7 @@ lifted!(
     crate::layer::LayerError,
     crate::python::WheelError,
     crate::python::environment::DetectError,
+    crate::python::integrations::IntegrationError,
     crate::python::layering::NoRoom,
     LockError,
     crate::python::write::PlaceError,
@@ -202,6 +206,7 @@ lifted!(
     crate::store::SinkError,
     super::copy::CopyError,
     super::remove::RemoveError,
+    super::segment::SegmentError,
     crate::store::StoreError,
 );
 

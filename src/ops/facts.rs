@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::event::Event;
 use crate::inputs::ignore::IgnoreRules;
-use crate::inputs::requirements::{self, RequirementSet, RequirementSource};
+use crate::inputs::requirements::SourcedRequirements;
 use crate::inputs::source::{Omission, SourceTree, WalkOptions, walk};
 use crate::oci::Digest;
 use crate::plan::{KeyHasher, changes_nothing};
@@ -17,6 +17,7 @@ use crate::settings::Requirements;
 use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
+use super::requirements;
 use super::wheels;
 
 /// What is to be installed, as the project says it.
@@ -29,8 +30,8 @@ pub(super) enum Wanted {
         /// The digest of its bytes.
         digest: Digest,
     },
-    /// Lines that are to be resolved.
-    Lines(RequirementSet),
+    /// Lines that are to be resolved, source by source in the order of installation.
+    Lines(Vec<SourcedRequirements>),
 }
 
 /// The facts.
@@ -50,45 +51,59 @@ pub(super) struct LocalFacts {
 ///
 /// # Errors
 /// Fails when a requirement file, the ignore file or a source file cannot be read or makes no sense.
-pub(super) async fn gather(request: &BuildRequest) -> Result<LocalFacts, OpsError> {
+pub(super) async fn gather(means: &Means, request: &BuildRequest) -> Result<LocalFacts, OpsError> {
     let docker = &request.settings.docker;
     if docker.skip_build {
         return Ok(LocalFacts { asks_for_nothing: true, ..LocalFacts::default() });
     }
-    let request = request.clone();
-    tokio::task::spawn_blocking(move || read(&request)).await.map_err(OpsError::Worker)?
-}
-
-fn read(request: &BuildRequest) -> Result<LocalFacts, OpsError> {
-    let docker = &request.settings.docker;
-    let wanted = wanted(request)?;
+    // First: a command that lists requirements may write a file into the project, as `uv lock` does.
+    let wanted = wanted(means, request).await?;
     let contents = match &wanted {
-        Some(Wanted::Lines(set)) => wheels::contents(request, set)?,
+        Some(Wanted::Lines(sources)) => {
+            let sources = sources.clone();
+            blocking(request, move |_| wheels::contents(&sources)).await?
+        }
         _ => BTreeMap::new(),
     };
-    let sources = if docker.allow_including_files_in_images { Some(Arc::new(sources(request)?)) } else { None };
+    let sources = match docker.allow_including_files_in_images {
+        true => Some(means.memory.trees.get(tree_key(request), async || blocking(request, sources).await).await?),
+        false => None,
+    };
     let empty = sources.as_ref().is_none_or(|tree| tree.entries().is_empty());
     let asks_for_nothing = wanted.is_none() && empty && changes_nothing(&request.settings);
     Ok(LocalFacts { wanted, contents, sources: sources.filter(|_| !empty), asks_for_nothing })
 }
 
-fn wanted(request: &BuildRequest) -> Result<Option<Wanted>, OpsError> {
-    let requirements = request.settings.docker.requirements.as_ref();
+/// What `read` makes of the request, on a thread that may wait for the disk.
+async fn blocking<T: Send + 'static>(
+    request: &BuildRequest,
+    read: impl FnOnce(&BuildRequest) -> Result<T, OpsError> + Send + 'static,
+) -> Result<T, OpsError> {
+    let request = request.clone();
+    tokio::task::spawn_blocking(move || read(&request)).await.map_err(OpsError::Worker)?
+}
+
+/// What the tree of sources depends on: its root, the ignore file, and what is never a source.
+pub(super) type TreeKey = (PathBuf, Option<PathBuf>, Vec<PathBuf>);
+
+fn tree_key(request: &BuildRequest) -> TreeKey {
+    let ignore = request.settings.docker.build_config.dockerignore.as_ref().map(|file| request.folder.join(file));
+    (request.source_root.clone(), ignore, request.not_sources.clone())
+}
+
+/// What is to be installed, by the lock of the project or by the sources of requirements.
+pub(super) async fn wanted(means: &Means, request: &BuildRequest) -> Result<Option<Wanted>, OpsError> {
     if request.locked {
         let path = request.source_root.join("pylock.toml");
         return if path.is_file() { lock(path).map(Some) } else { Err(OpsError::NoLock { path }) };
     }
-    let set = match requirements {
-        None => return Ok(None),
-        Some(Requirements::File(file)) if is_lock(file) => return lock(request.folder.join(file)).map(Some),
-        Some(Requirements::File(file)) => {
-            requirements::read(&request.folder, &RequirementSource::File(file.clone()), &request.variables)?
-        }
-        Some(Requirements::Lines(lines)) => {
-            requirements::read(&request.folder, &RequirementSource::Lines(lines.clone()), &request.variables)?
-        }
-    };
-    Ok(Some(Wanted::Lines(set)))
+    if let Some(Requirements::File(file)) = &request.settings.docker.requirements
+        && is_lock(file)
+    {
+        return lock(request.folder.join(file)).map(Some);
+    }
+    let sources = requirements::gather(means, request).await?;
+    Ok(Some(sources).filter(|sources| !sources.is_empty()).map(Wanted::Lines))
 }
 
 /// Whether a file of this name is a lock (PEP 751, "File Name").
@@ -106,7 +121,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, OpsError> {
     std::fs::read(path).map_err(|source| OpsError::ReadFile { path: path.into(), source })
 }
 
-fn sources(request: &BuildRequest) -> Result<SourceTree, OpsError> {
+fn sources(request: &BuildRequest) -> Result<Arc<SourceTree>, OpsError> {
     let rules = match &request.settings.docker.build_config.dockerignore {
         Some(file) => IgnoreRules::parse(&read_file(&request.folder.join(file))?)?,
         None => {
@@ -115,7 +130,7 @@ fn sources(request: &BuildRequest) -> Result<SourceTree, OpsError> {
         }
     };
     let options = WalkOptions { without: request.not_sources.clone(), ..WalkOptions::default() };
-    Ok(walk(&request.source_root, &rules, &options)?)
+    Ok(Arc::new(walk(&request.source_root, &rules, &options)?))
 }
 
 /// Warns of everything that was left out of the sources though no rule ignores it.
@@ -145,7 +160,11 @@ impl LocalFacts {
         match &self.wanted {
             None => key.add("requirements", "none"),
             Some(Wanted::Lock { digest, .. }) => key.add("lock", digest.as_str()),
-            Some(Wanted::Lines(set)) => key.add("requirements", set.key_text()),
+            Some(Wanted::Lines(sources)) => {
+                for source in sources {
+                    key.add("requirements", source.set.key_text());
+                }
+            }
         }
         for content in self.contents.values() {
             key.add("content", content.as_str());

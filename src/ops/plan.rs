@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::image::filesystem::Filesystem;
 use crate::image::users::{Owner, resolve_user};
 use crate::image::{ConfigChange, ParentImage, annotation};
-use crate::inputs::requirements::RequirementSet;
+use crate::inputs::requirements::SourcedRequirements;
 use crate::inputs::source::SourceTree;
 use crate::layer::EntryPath;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
@@ -55,6 +55,13 @@ pub enum Course {
         /// For which platforms it is.
         platforms: Vec<Platform>,
     },
+    /// The parent is the image and stays where it is; nothing is published.
+    ParentStays {
+        /// The parent's document.
+        document: Document,
+        /// For which platforms it is.
+        platforms: Vec<Platform>,
+    },
     /// Nothing is asked for beside the parent: it is published as it is.
     ParentAsItIs {
         /// The parent's document.
@@ -75,7 +82,7 @@ pub enum Course {
         /// What versions were chosen, for the next build.
         choices: Vec<NewChoice>,
         /// The requirement lines, which name the indexes that wheels come from.
-        requirements: RequirementSet,
+        requirements: Vec<SourcedRequirements>,
     },
 }
 
@@ -86,10 +93,13 @@ pub enum Course {
 pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsError> {
     check_targets(request)?;
     let named = request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
+    if stays_where_it_is(request) {
+        return parent_stays(means, &named).await;
+    }
     for target in &request.targets {
         means.registry.expect_push(&target.repository());
     }
-    let local = facts::gather(request);
+    let local = facts::gather(means, request);
     let pinned = parent::pin(means, &named);
     let earlier = earlier::published(means, request);
     let (local, pinned, earlier) = tokio::join!(local, pinned, earlier);
@@ -106,12 +116,13 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
             sources: None,
             indexes: Vec::new(),
             choices: Vec::new(),
-            requirements: RequirementSet::default(),
+            requirements: Vec::new(),
         },
         reasons: Vec::new(),
     };
     let is_local = python::is_local(means, request, &local);
     if !request.no_cache
+        && !request.no_reuse
         && !request.upgrade
         && !is_local
         && let Some((document, missing)) = earlier::reusable(means, request, &earlier, &key).await?
@@ -131,6 +142,35 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
     Ok(planned)
 }
 
+/// Whether the build is skipped and nobody asked for a copy.
+fn stays_where_it_is(request: &BuildRequest) -> bool {
+    request.settings.docker.skip_build && request.output == Output::Registry && request.targets.is_empty()
+}
+
+async fn parent_stays(means: &Means, named: &Reference) -> Result<Planned, OpsError> {
+    let pinned = parent::pin(means, named).await?.read(means).await?;
+    let document = pinned.document()?.clone();
+    let platforms = parent_platforms(means, &pinned, &document).await?;
+    Ok(Planned {
+        key: PlanKey(document.digest().clone()),
+        parent: pinned.reference.clone(),
+        parent_descriptor: pinned.descriptor.clone(),
+        course: Course::ParentStays { document, platforms },
+        reasons: vec!["`skip_build` is set: the parent is the image, and stays where it is".into()],
+    })
+}
+
+async fn parent_platforms(
+    means: &Means,
+    pinned: &PinnedParent,
+    document: &Document,
+) -> Result<Vec<Platform>, OpsError> {
+    Ok(match document {
+        Document::Index(index) => index.value().platforms(),
+        Document::Manifest(_) => vec![pinned.image(means, None).await?.config.platform()],
+    })
+}
+
 /// The plan where nothing is asked for beside the parent; `earlier` is what the target stands for now.
 async fn as_it_is(
     means: &Means,
@@ -139,12 +179,12 @@ async fn as_it_is(
     pinned: &PinnedParent,
     earlier: Option<&Document>,
 ) -> Result<Planned, OpsError> {
-    planned.reasons.push("nothing is asked for beside the parent: it is the image".into());
+    planned.reasons.push(match request.settings.docker.skip_build {
+        true => "`skip_build` is set: the parent is the image".into(),
+        false => "nothing is asked for beside the parent: it is the image".into(),
+    });
     let document = pinned.document()?.clone();
-    let platforms = match &document {
-        Document::Index(index) => index.value().platforms(),
-        Document::Manifest(_) => vec![pinned.image(means, None).await?.config.platform()],
-    };
+    let platforms = parent_platforms(means, pinned, &document).await?;
     if let Some(earlier) = earlier.filter(|earlier| earlier.digest() == document.digest())
         && let Some(missing) = earlier::missing_names(means, request, earlier, &request.targets[1..]).await?
     {
@@ -190,7 +230,7 @@ fn check_targets(request: &BuildRequest) -> Result<(), OpsError> {
     if let Some(digest) = request.targets.iter().find(|target| target.digest().is_some()) {
         return Err(OpsError::TargetIsDigest(digest.to_string()));
     }
-    if request.output == Output::Registry && request.targets.is_empty() {
+    if request.output == Output::Registry && request.targets.is_empty() && !request.settings.docker.skip_build {
         return Err(OpsError::NoTarget);
     }
     Ok(())
@@ -246,8 +286,8 @@ async fn assemble_plan(
     }
     done_once(images.iter_mut().flat_map(|image: &mut ImagePlan| &mut image.layers));
     let requirements = match local.wanted {
-        Some(Wanted::Lines(set)) => set,
-        _ => RequirementSet::default(),
+        Some(Wanted::Lines(sources)) => sources,
+        _ => Vec::new(),
     };
     planned.course = Course::Assemble { images, sources: local.sources, indexes, choices, requirements };
     Ok(())

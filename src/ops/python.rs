@@ -9,7 +9,6 @@ use crate::diagnostic::{Class, Diagnose as _};
 use crate::event::{Event, Task, Work};
 use crate::image::filesystem::{Filesystem, Node};
 use crate::image::users::Owner;
-use crate::inputs::requirements::RequirementSet;
 use crate::layer::{EntryPath, LAYER_FORMAT};
 use crate::oci::{Digest, Platform};
 use crate::plan::{
@@ -106,7 +105,7 @@ pub(super) async fn plan(
 /// Whether what is wanted depends on folders of this machine, which no key covers.
 pub(super) fn is_local(means: &Means, request: &BuildRequest, local: &LocalFacts) -> bool {
     match &local.wanted {
-        Some(Wanted::Lines(set)) => resolution::is_local(means, request, set, &local.contents),
+        Some(Wanted::Lines(sources)) => resolution::is_local(means, request, sources, &local.contents),
         _ => false,
     }
 }
@@ -148,16 +147,18 @@ async fn lock(planning: &Planning<'_>, python: &PythonEnvironment, known: &Known
             let lock = locked(planning, python, path, &tags).await?;
             Ok(Answer { lock, ..Answer::default() })
         }
-        Some(Wanted::Lines(set)) => {
+        Some(Wanted::Lines(sources)) => {
             let _task = Task::start(&planning.means.reporter, Work::Resolve, "requirements", None);
-            let asked = resolution::question(planning.means, planning.request, set, &planning.local.contents, Some((python, &platform)));
-            let fetcher = resolution::fetcher(planning.means, planning.request, set).await?;
+            let contents = &planning.local.contents;
+            let interpreter = Some((python, &platform));
+            let asked = resolution::question(planning.means, planning.request, sources, contents, interpreter);
+            let fetcher = resolution::fetcher(planning.means, planning.request, sources).await?;
             let may_look_back = !planning.request.upgrade && !planning.request.no_cache;
             let last = match may_look_back {
                 true => chosen::last(planning.means, known, &platform, planning.target()).await?,
                 false => None,
             };
-            resolution::resolve(planning.means, planning.request, &asked, &tags, &fetcher, last.as_ref()).await
+            resolution::resolve_once(planning.means, planning.request, &asked, &tags, &fetcher, last.as_ref()).await
         }
         None => Ok(Answer::default()),
     }
@@ -183,10 +184,9 @@ async fn locked(
         Class::Usage => OpsError::Lock { path: path.to_owned(), source },
         _ => source.into(),
     })?;
-    let nothing = RequirementSet::default();
-    let asked = resolution::question(means, request, &nothing, &BTreeMap::new(), Some((python, &platform)));
+    let asked = resolution::question(means, request, &[], &BTreeMap::new(), Some((python, &platform)));
     let asked = ResolveRequest { folder: folder.to_owned(), ..asked };
-    let fetcher = resolution::fetcher(means, request, &nothing).await?;
+    let fetcher = resolution::fetcher(means, request, &[]).await?;
     let making = WheelMaking { means, asked: &asked, tags, fetcher: &fetcher };
     let lock = making.complete(Resolved { lock, unbuilt }).await?;
     let mut lock = without_installed(lock, python);

@@ -22,6 +22,10 @@ pub enum Output {
 /// One build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
+    /// The pipeline that the image is for.
+    pub pipeline: Option<String>,
+    /// What the image serves: `orchestrator`, or `STEP.orchestrator` for each step, as ZenML names them.
+    pub keys: Vec<String>,
     /// The merged settings.
     pub settings: Settings,
     /// The folder that relative paths in the settings start from.
@@ -40,6 +44,8 @@ pub struct BuildRequest {
     pub cache_from: Vec<Reference>,
     /// What is known of the parent's Python beforehand.
     pub python: PythonHints,
+    /// Make the image again though it is published; its layers may still be taken.
+    pub no_reuse: bool,
     /// Use nothing that an earlier build left.
     pub no_cache: bool,
     /// Resolve anew.

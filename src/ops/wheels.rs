@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::event::Event;
 use crate::inputs::ignore::IgnoreRules;
-use crate::inputs::requirements::RequirementSet;
+use crate::inputs::requirements::SourcedRequirements;
 use crate::inputs::source::{SourceKind, SourceTree, WalkOptions, walk};
 use crate::oci::{Digest, Digester};
 use crate::python::lock::{Lock, LockedWheel, lexically_absolute};
@@ -25,7 +25,6 @@ use crate::store::Store;
 
 use super::error::OpsError;
 use super::means::Means;
-use super::request::BuildRequest;
 use super::resolution;
 
 /// What of a project's folder no wheel is made of, and what builds leave behind there.
@@ -45,23 +44,22 @@ dist/*.tar.gz
 dist/*.whl
 ";
 
-/// The digests of folders and files of this machine that `set` names, by absolute path; what is not there has none.
+/// The digests of folders and files of this machine that `sources` name, by absolute path; what is not there has none.
 ///
 /// # Errors
 /// Fails when something that is there cannot be read.
-pub(super) fn contents(
-    request: &BuildRequest,
-    set: &RequirementSet,
-) -> Result<BTreeMap<PathBuf, Digest>, OpsError> {
+pub(super) fn contents(sources: &[SourcedRequirements]) -> Result<BTreeMap<PathBuf, Digest>, OpsError> {
     let mut found = BTreeMap::new();
-    let texts = [set.to_text(), set.constraints_text()];
-    for text in texts {
-        let file = RequirementText { name: String::new(), text, folder: request.folder.clone() };
-        for path in places(std::slice::from_ref(&file)).iter().filter_map(|place| place.local_path(&file.folder)) {
-            if path.is_dir() {
-                found.insert(path.clone(), listed(&path)?.key_material());
-            } else if path.is_file() {
-                found.insert(path.clone(), digest_of(&path)?);
+    for SourcedRequirements { set, folder, .. } in sources {
+        for text in [set.to_text(), set.constraints_text()] {
+            let file = RequirementText { name: String::new(), text, folder: folder.clone() };
+            let places = places(std::slice::from_ref(&file));
+            for path in places.iter().filter_map(|place| place.local_path(folder)) {
+                if path.is_dir() {
+                    found.insert(path.clone(), listed(&path)?.key_material());
+                } else if path.is_file() {
+                    found.insert(path.clone(), digest_of(&path)?);
+                }
             }
         }
     }
@@ -121,7 +119,7 @@ impl Making<'_> {
             let shown = crate::resolver::public_line(&place.line);
             if place.is_editable {
                 let text = format!("`{shown}` is installed as a wheel: later edits of its sources do not show");
-                self.means.reporter.report(Event::Warning { text });
+                self.means.reporter.report(Event::Note { text });
             }
             let wanted = WantedWheel { shown, name: place.name.clone(), version: String::new(), index: None, origin };
             let wheel = self.make(&builder, &wanted).await?;

@@ -46,7 +46,7 @@ const VARIABLES: [&str; 17] = [
 /// `None` when the answer depends on a folder or file of this machine, which no key covers.
 pub fn resolution_key(request: &ResolveRequest) -> Option<Digest> {
     let mut question = circumstances(request)?;
-    question["requirements"] = json!(request.requirements.iter().map(|file| clean_lines(file, request)).collect::<Vec<_>>());
+    question["requirements"] = as_one(&request.requirements, request, |_| true);
     Some(Digest::of(question.to_string().as_bytes()))
 }
 
@@ -54,8 +54,7 @@ pub fn resolution_key(request: &ResolveRequest) -> Option<Digest> {
 /// interpreter, what the parent has, arguments and environment; `None` as for [`resolution_key`].
 pub(super) fn circumstances_key(request: &ResolveRequest) -> Option<Digest> {
     let mut question = circumstances(request)?;
-    let options = |file| clean_lines(file, request).into_iter().filter(|line| is_option(line)).collect::<Vec<_>>();
-    question["options"] = json!(request.requirements.iter().map(options).collect::<Vec<_>>());
+    question["options"] = as_one(&request.requirements, request, is_option);
     Some(Digest::of(question.to_string().as_bytes()))
 }
 
@@ -83,6 +82,13 @@ fn contents(file: &RequirementText, request: &ResolveRequest) -> BTreeMap<String
     places(std::slice::from_ref(file)).into_iter().filter_map(of_place).collect()
 }
 
+/// The lines of all files that are `kept`, as those of one file: how lines are spread over files changes no answer.
+fn as_one(files: &[RequirementText], request: &ResolveRequest, kept: impl Fn(&str) -> bool) -> Value {
+    let lines = files.iter().flat_map(|file| clean_lines(file, request));
+    let lines: Vec<String> = lines.filter(|line| kept(line)).collect();
+    if files.is_empty() { json!([]) } else { json!([lines]) }
+}
+
 fn circumstances(request: &ResolveRequest) -> Option<Value> {
     let own = match request.installer {
         Installer::Uv => "UV_",
@@ -106,7 +112,7 @@ fn circumstances(request: &ResolveRequest) -> Option<Value> {
     installed.sort_unstable();
     let mut question = json!({
         "format": FORMAT,
-        "constraints": request.constraints.iter().map(|file| clean_lines(file, request)).collect::<Vec<_>>(),
+        "constraints": as_one(&request.constraints, request, |_| true),
         "python": request.target.version,
         "platform": request.target.platform.to_string(),
         "libc": request.target.libc.to_string(),

@@ -64,7 +64,7 @@ impl Resolver {
     ) -> Result<Resolved, ResolveError> {
         match request.installer {
             Installer::Uv => {
-                let uv = self.uv.get_or_try_init(|| self.find(request, store, reporter)).await?;
+                let uv = self.uv(request, store, reporter).await?;
                 resolve(request, uv, tags).await
             }
             Installer::Pip => self.pip(request).await?.resolve(request, tags).await,
@@ -92,7 +92,7 @@ impl Resolver {
                 let kept = &chosen.lock().packages;
                 let found = match request.installer {
                     Installer::Uv => {
-                        let uv = self.uv.get_or_try_init(|| self.find(request, store, reporter)).await?;
+                        let uv = self.uv(request, store, reporter).await?;
                         resolve_beside(&question, kept, uv, tags).await
                     }
                     Installer::Pip => self.pip(request).await?.resolve_beside(&question, kept, tags).await,
@@ -118,8 +118,21 @@ impl Resolver {
         fetcher: &'a WheelFetcher,
         reporter: &'a Arc<dyn Reporter>,
     ) -> Result<WheelBuilder<'a>, ResolveError> {
-        let uv = self.uv.get_or_try_init(|| self.find(request, store, reporter)).await?;
+        let uv = self.uv(request, store, reporter).await?;
         WheelBuilder::new(uv, request, tags, store, fetcher, reporter).await
+    }
+
+    /// The uv that `request` would be resolved with; one that has to be fetched is kept in `store`.
+    ///
+    /// # Errors
+    /// Fails when there is no uv and none can be fetched.
+    pub async fn uv(
+        &self,
+        request: &ResolveRequest,
+        store: &Store,
+        reporter: &Arc<dyn Reporter>,
+    ) -> Result<&Uv, ResolveError> {
+        self.uv.get_or_try_init(|| self.find(request, store, reporter)).await
     }
 
     async fn find(

@@ -213,11 +213,22 @@ pub struct Native {
 pub struct StackSettings {
     /// The stack's name.
     pub name: Option<String>,
-    /// Flavors by the component's type, such as `orchestrator: kubernetes`; their integrations' requirements are installed.
-    pub components: BTreeMap<String, String>,
+    /// The components by their type, such as `orchestrator: kubernetes`.
+    pub components: BTreeMap<String, StackComponent>,
     /// Requirement lines beside those of the flavors.
     pub requirements: Vec<String>,
     /// Packages of the parent's distribution beside those of the flavors.
+    pub apt_packages: Vec<String>,
+}
+
+/// A component of the stack: a flavor alone, or a mapping.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StackComponent {
+    /// Its flavor; the requirements of the flavor's integration are installed.
+    pub flavor: Option<String>,
+    /// Requirement lines of its own.
+    pub requirements: Vec<String>,
+    /// Packages of the parent's distribution of its own.
     pub apt_packages: Vec<String>,
 }
 

@@ -33,7 +33,7 @@ const FLOORS: [(&str, u8); 17] = [
 ];
 
 /// Who may use whom on one floor, and why; everything else stays apart.
-const NEIGHBOURS: [(&str, &str, &str); 12] = [
+const NEIGHBOURS: [(&str, &str, &str); 16] = [
     ("oci", "diagnostic", "its errors have hints"),
     ("settings", "diagnostic", "its errors have hints"),
     ("settings", "oci", "references and platforms are types of settings"),
@@ -43,6 +43,10 @@ const NEIGHBOURS: [(&str, &str, &str); 12] = [
     ("plan", "image", "a plan stands on a parent image"),
     ("plan", "layer", "keys cover the layer format"),
     ("plan", "python", "wheels are put into layers"),
+    ("inputs", "resolver", "its children list the local Python environment"),
+    ("backend", "inputs", "contexts are walked as sources are"),
+    ("backend", "registry", "backends are lent our logins"),
+    ("backend", "resolver", "children are started there alone"),
     ("resolver", "registry", "both trust the same certificates"),
     ("resolver", "store", "locks and wheels are kept there"),
     ("serve", "store", "its folder is written with the same care"),

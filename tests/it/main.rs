@@ -12,6 +12,7 @@ mod build;
 mod build_choice;
 mod build_moves;
 mod build_outputs;
+mod build_pipeline;
 mod build_reuse;
 mod build_runs;
 mod canary;
