@@ -159,6 +159,12 @@ pub(crate) struct BuildArgs {
     /// Use nothing that an earlier build left
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// What builds that which cannot be assembled [default: the first that there is]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<String>,
+    /// Make anew what is remembered of an earlier build: `backend`, the segments that backends made
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) refresh: Vec<Refresh>,
     /// Choose all versions anew; else those chosen before stand, also when requirements are added
     #[arg(long)]
     pub(crate) upgrade: bool,
@@ -194,6 +200,13 @@ pub(crate) struct BuildArgs {
     pub(crate) user: Option<String>,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+/// What `--refresh` forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Refresh {
+    /// The segments that backends made
+    Backend,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use lapstrake::plan::{WantedImage, wanted_images};
 use lapstrake::python::environment::PythonHints;
 use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning, first_unbuilt};
 
-use super::args::{BuildArgs, Shown};
+use super::args::{BuildArgs, Refresh, Shown};
 use super::environment::Environment;
 use super::exit::{self, UsageError};
 use super::{setup, targets};
@@ -126,6 +126,8 @@ impl Setting<'_> {
             output: self.output.clone(),
             cache_from,
             no_reuse: self.no_reuse,
+            backend: args.backend.clone(),
+            refresh_backend: args.refresh.contains(&Refresh::Backend),
             no_cache: args.no_cache,
             upgrade: args.upgrade,
             locked: args.locked,

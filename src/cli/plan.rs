@@ -3,7 +3,7 @@
 //! One screen that says what will happen, why, and how many bytes it will cost.
 
 use lapstrake::oci::Platform;
-use lapstrake::ops::{self, BuildRequest, Course, Output, Planned};
+use lapstrake::ops::{self, BuildRequest, Course, Output, Planned, SegmentStep};
 use lapstrake::plan::{Action, LayerKind, Moves, PlannedLayer};
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ fn all_moves(planned: &[Planned]) -> Moves {
     let layers = planned.iter().filter_map(|planned| match &planned.course {
         Course::Assemble { images, .. } => Some(images.iter().flat_map(|image| &image.layers).collect()),
         Course::ParentAsItIs { layers, .. } => Some(layers.iter().collect()),
-        Course::Reuse { .. } | Course::ParentStays { .. } => None::<Vec<&PlannedLayer>>,
+        Course::Reuse { .. } | Course::ParentStays { .. } | Course::Waits => None::<Vec<&PlannedLayer>>,
     });
     Moves::of(layers.flatten())
 }
@@ -71,14 +71,19 @@ fn total(planned: &[Planned]) -> String {
 pub(crate) fn text(planned: &Planned, target: &str) -> String {
     let mut lines = vec![
         format!("image   {target}"),
-        format!("parent  {} @ {}", planned.parent, planned.parent_descriptor.digest.short()),
+        match &planned.parent_descriptor {
+            Some(parent) => format!("parent  {} @ {}", planned.parent, parent.digest.short()),
+            None => format!("parent  {} (not there yet)", planned.parent),
+        },
     ];
+    lines.extend(planned.segments.iter().map(segment_text));
     lines.extend(planned.reasons.iter().map(|reason| format!("why     {reason}")));
     match &planned.course {
         Course::Reuse { document, missing, .. } => {
             lines.push(format!("REUSE   {}: nothing is made or moved", document.digest()));
             lines.extend(missing.iter().map(|name| format!("TAG     {name}")));
         }
+        Course::Waits => lines.push("WAITS   for the parent".to_owned()),
         Course::ParentStays { document, .. } => {
             lines.push(format!("PARENT  {}: nothing is made or moved", document.digest()));
         }
@@ -91,6 +96,17 @@ pub(crate) fn text(planned: &Planned, target: &str) -> String {
         }
     }
     lines.join("\n")
+}
+
+fn segment_text(step: &SegmentStep) -> String {
+    match &step.backend {
+        Some(backend) => format!("BACKEND {}: built by {backend}", step.title),
+        None => format!("SEGMENT {}: as it was built before", step.title),
+    }
+}
+
+fn segment_json(step: &SegmentStep) -> Value {
+    json!({"title": step.title, "key": step.key.to_string(), "backend": step.backend, "reference": step.at.to_string()})
 }
 
 fn layers_text(platform: &str, layers: &[PlannedLayer]) -> String {
@@ -150,6 +166,7 @@ fn as_json(request: &BuildRequest, planned: &Planned, target: &str) -> Value {
             image["digest"] = json!(document.digest());
             image
         }
+        Course::Waits => image_json(planned, target, &[], &[], is_pushed),
         Course::Reuse { document, platforms, .. } | Course::ParentStays { document, platforms } => {
             let mut image = image_json(planned, target, platforms, &[], is_pushed);
             image["digest"] = json!(document.digest());
@@ -159,11 +176,13 @@ fn as_json(request: &BuildRequest, planned: &Planned, target: &str) -> Value {
     };
     image["key"] = json!(request.keys.first());
     image["keys"] = json!(request.keys);
+    image["segments"] = planned.segments.iter().map(segment_json).collect();
     image
 }
 
 fn parent_json(planned: &Planned) -> Value {
-    json!({"reference": planned.parent.to_string(), "digest": planned.parent_descriptor.digest})
+    let digest = planned.parent_descriptor.as_ref().map(|parent| &parent.digest);
+    json!({"reference": planned.parent.to_string(), "digest": digest})
 }
 
 fn words(platforms: &[Platform]) -> Vec<String> {

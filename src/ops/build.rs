@@ -17,9 +17,10 @@ use crate::resolver::WheelFetcher;
 use super::chosen::{self, NewChoice};
 use super::error::OpsError;
 use super::export;
+use super::ground::Mode;
 use super::make::{Job, MadeLayer, Shared};
 use super::means::Means;
-use super::plan::{Course, Planned, manifest_annotations, plan};
+use super::plan::{Course, Planned, manifest_annotations, plan_as};
 use super::publish;
 use super::request::{BuildRequest, Output};
 use super::traffic::Moved;
@@ -66,7 +67,7 @@ pub struct BuiltLayer {
 /// # Errors
 /// Fails as planning does, or when a layer cannot be made or moved; the tags then stand where they stood.
 pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsError> {
-    let planned = plan(means, request).await?;
+    let planned = plan_as(means, request, Mode::Build).await?;
     carry_out(means, request, planned).await
 }
 
@@ -75,12 +76,14 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
 /// # Errors
 /// Fails when a layer cannot be made or moved; the tags then stand where they stood.
 pub(super) async fn carry_out(means: &Means, request: &BuildRequest, planned: Planned) -> Result<Built, OpsError> {
-    let parent = (planned.parent.clone(), planned.parent_descriptor.clone());
+    let absent = || OpsError::NoParent { reference: planned.parent.to_string() };
+    let parent = (planned.parent.clone(), planned.parent_descriptor.clone().ok_or_else(absent)?);
     let done = match planned.course.clone() {
         Course::Reuse { document, missing, platforms } => {
             publish::tag(means, &document, &missing).await?;
             Done { platforms, document, layers: Vec::new(), reused: true }
         }
+        Course::Waits => return Err(absent()),
         Course::ParentStays { document, platforms } => Done { platforms, document, layers: Vec::new(), reused: true },
         Course::ParentAsItIs { document, platforms, layers } => {
             publish::parent(means, request, &planned.parent, document, platforms, &layers).await?

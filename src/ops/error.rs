@@ -16,6 +16,12 @@ pub enum OpsError {
     /// The settings name no parent.
     #[error("`settings.docker.parent_image` is not set")]
     ParentUnset,
+    /// A backend's image has nowhere to go.
+    #[error("`{instruction}` needs a backend, which leaves its image in a registry, and the output is none")]
+    SegmentNeedsRegistry {
+        /// What needs a backend.
+        instruction: String,
+    },
     /// The registry has no such image.
     #[error("parent image `{reference}` does not exist")]
     NoParent {
@@ -213,7 +219,11 @@ lifted!(
 impl Diagnose for OpsError {
     fn class(&self) -> Class {
         match self {
-            Self::ParentUnset | Self::NoTarget | Self::TargetIsDigest(_) | Self::Reference(_) => Class::Usage,
+            Self::ParentUnset
+            | Self::SegmentNeedsRegistry { .. }
+            | Self::NoTarget
+            | Self::TargetIsDigest(_)
+            | Self::Reference(_) => Class::Usage,
             Self::NoLock { .. } | Self::FolderChanged { .. } | Self::Contradiction { .. } => Class::Usage,
             Self::ReadFile { .. } => Class::Usage,
             Self::Lock { source, .. } => source.class(),
@@ -225,6 +235,9 @@ impl Diagnose for OpsError {
 
     fn hint(&self) -> Option<String> {
         let text = match self {
+            Self::SegmentNeedsRegistry { .. } => {
+                "publish to a registry by `--tag`, `lapstrake registry serve` has one; then `lapstrake copy REF oci:DIR`"
+            }
             Self::ParentUnset => "name one, as in `parent_image: python:3.12-slim`, or pass `--parent-image`",
             Self::NoParent { .. } | Self::NoImage { .. } => {
                 "see that the name and tag are right, and that the registry lets you pull it"

@@ -22,11 +22,7 @@ pub(super) async fn local_environment(
     means.memory.listings.get(key, async || list_local(means, request, how).await).await
 }
 
-async fn list_local(
-    means: &Means,
-    request: &BuildRequest,
-    how: &LocalEnvironment,
-) -> Result<Listed, ListingError> {
+async fn list_local(means: &Means, request: &BuildRequest, how: &LocalEnvironment) -> Result<Listed, ListingError> {
     let _task = Task::start(&means.reporter, Work::Resolve, "the local environment", None);
     let plain = PythonHost::new(means.resolver.environment(), &request.source_root, None);
     let needs_uv = match how {

@@ -13,6 +13,7 @@ mod earlier;
 mod error;
 mod export;
 mod facts;
+mod ground;
 mod inspect;
 mod list;
 mod listing;
@@ -43,6 +44,7 @@ pub use copy::{Copied, CopiedTo, CopyError, CopyRequest, Item, ItemKind, Locator
 pub use doctor::{Subject, doctor};
 pub use doctor_report::{Check, Diagnosis, State};
 pub use error::OpsError;
+pub use ground::SegmentStep;
 pub use inspect::{InspectedLayer, Inspection, inspect};
 pub use list::{Referrers, Tags, referrers, tags};
 pub use login::{LoggedIn, LoginRequest, login, logout};

@@ -16,6 +16,7 @@ use super::make::MadeLayer;
 use super::parent::PinnedParent;
 use super::parent_index::ParentIndex;
 use super::resolution::Answer;
+use super::segment::SegmentImage;
 use crate::inputs::python::Listed;
 use crate::inputs::source::SourceTree;
 
@@ -61,6 +62,8 @@ pub struct Memory {
     pub(super) told: Once<String, ()>,
     /// What commands of this machine listed, by command and folder.
     pub(super) listings: Once<String, Listed>,
+    /// Images of segments by repository and key.
+    pub(super) segments: Once<String, SegmentImage>,
     /// Answers of the resolver by the key of the question.
     pub(super) answers: Once<String, Answer>,
     /// Images kept under the tag of a resolution key.
@@ -86,6 +89,7 @@ impl Memory {
             trees: Once::default(),
             told: Once::default(),
             listings: Once::default(),
+            segments: Once::default(),
             answers: Once::default(),
             resolved: Once::default(),
             blobs: Once::default(),

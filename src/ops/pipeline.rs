@@ -8,8 +8,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::build::{Built, carry_out};
 use super::error::OpsError;
+use super::ground::Mode;
 use super::means::Means;
-use super::plan::{Planned, plan};
+use super::plan::{Planned, plan, plan_as};
 use super::request::BuildRequest;
 use super::traffic::Traffic;
 
@@ -25,10 +26,10 @@ pub async fn plan_all(means: &Means, requests: &[BuildRequest]) -> Result<Vec<Pl
     stream::iter(plans).buffered(IMAGES).try_collect().await
 }
 
-/// Plans all images, then makes and publishes them; they come in the order of `requests`.
+/// Plans all images, for which backends make their segments, then makes and publishes them; they come in the order of `requests`.
 ///
 /// # Errors
-/// Fails as planning does, before anything is written; or as the first image that fails does. Images that were finished
+/// Fails as planning does, before an image is written; or as the first image that fails does. Images that were finished
 /// by then stay published, the tags of the others stand where they stood.
 pub async fn build_all(means: &Means, requests: &[BuildRequest]) -> Result<Vec<Built>, OpsError> {
     let own = |_: &BuildRequest| {
@@ -37,7 +38,7 @@ pub async fn build_all(means: &Means, requests: &[BuildRequest]) -> Result<Vec<B
         Means { traffic, ..means.clone() }
     };
     let each: Vec<Means> = requests.iter().map(own).collect();
-    let plans = each.iter().zip(requests).map(|(means, request)| plan(means, request));
+    let plans = each.iter().zip(requests).map(|(means, request)| plan_as(means, request, Mode::Build));
     let planned: Vec<Planned> = stream::iter(plans).buffered(IMAGES).try_collect().await?;
     let builds = each.iter().zip(requests).zip(planned);
     let builds = builds.map(|((means, request), planned)| carry_out(means, request, planned));

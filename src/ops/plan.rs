@@ -21,6 +21,7 @@ use super::chosen::NewChoice;
 use super::earlier;
 use super::error::OpsError;
 use super::facts::{self, LocalFacts, Wanted};
+use super::ground::{Ground, Mode, SegmentStep, ground};
 use super::means::Means;
 use super::parent::{self, PinnedParent};
 use super::parent_index::{self, ParentIndex};
@@ -33,10 +34,12 @@ use super::request::{BuildRequest, Output};
 pub struct Planned {
     /// The plan key of the whole.
     pub key: PlanKey,
+    /// What only a backend can make, in order; the image stands on the last of it.
+    pub segments: Vec<SegmentStep>,
     /// The parent, pinned.
     pub parent: Reference,
-    /// The digest that the parent's name stands for.
-    pub parent_descriptor: Descriptor,
+    /// What the parent's name stands for; `None` as long as a backend has yet to make it.
+    pub parent_descriptor: Option<Descriptor>,
     /// What is done.
     pub course: Course,
     /// Lines that say why.
@@ -55,6 +58,8 @@ pub enum Course {
         /// For which platforms it is.
         platforms: Vec<Platform>,
     },
+    /// A backend has to make the parent first; what stands on it is planned when it is there.
+    Waits,
     /// The parent is the image and stays where it is; nothing is published.
     ParentStays {
         /// The parent's document.
@@ -91,7 +96,40 @@ pub enum Course {
 /// # Errors
 /// Fails when something asked for is missing or contradictory, or when a registry or index does not answer.
 pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsError> {
+    plan_as(means, request, Mode::Look).await
+}
+
+/// Plans the build; with [`Mode::Build`] what only a backend can make is there when the plan is.
+pub(super) async fn plan_as(means: &Means, request: &BuildRequest, mode: Mode) -> Result<Planned, OpsError> {
     check_targets(request)?;
+    let Ground { request, steps, is_there } = ground(means, request, mode).await?;
+    let mut planned = match is_there || request.settings.docker.dockerfile.is_none() {
+        true => plan_on(means, &request).await?,
+        false => waiting(&steps)?,
+    };
+    if !is_there && !matches!(planned.course, Course::Waits) {
+        planned
+            .reasons
+            .push("a backend builds upon the parent first; the layers below are those for the parent as it is".into());
+    }
+    planned.segments = steps;
+    Ok(planned)
+}
+
+/// The plan of an image whose parent a backend has yet to make.
+fn waiting(steps: &[SegmentStep]) -> Result<Planned, OpsError> {
+    let first = steps.first().ok_or(OpsError::ParentUnset)?;
+    Ok(Planned {
+        key: PlanKey(first.key.0.clone()),
+        segments: Vec::new(),
+        parent: first.at.clone(),
+        parent_descriptor: None,
+        course: Course::Waits,
+        reasons: vec!["a backend makes the parent first; what stands on it is planned when it is there".into()],
+    })
+}
+
+async fn plan_on(means: &Means, request: &BuildRequest) -> Result<Planned, OpsError> {
     let named = request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
     if stays_where_it_is(request) {
         return parent_stays(means, &named).await;
@@ -109,8 +147,9 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
     let key = plan_key(request, &local, &pinned, &means.host_platform);
     let mut planned = Planned {
         key: key.clone(),
+        segments: Vec::new(),
         parent: pinned.reference.clone(),
-        parent_descriptor: pinned.descriptor.clone(),
+        parent_descriptor: Some(pinned.descriptor.clone()),
         course: Course::Assemble {
             images: Vec::new(),
             sources: None,
@@ -133,7 +172,7 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
         return Ok(planned);
     }
     let pinned = pinned.read(means).await?;
-    planned.parent_descriptor = pinned.descriptor.clone();
+    planned.parent_descriptor = Some(pinned.descriptor.clone());
     if local.asks_for_nothing {
         return as_it_is(means, request, planned, &pinned, earlier.as_ref()).await;
     }
@@ -153,8 +192,9 @@ async fn parent_stays(means: &Means, named: &Reference) -> Result<Planned, OpsEr
     let platforms = parent_platforms(means, &pinned, &document).await?;
     Ok(Planned {
         key: PlanKey(document.digest().clone()),
+        segments: Vec::new(),
         parent: pinned.reference.clone(),
-        parent_descriptor: pinned.descriptor.clone(),
+        parent_descriptor: Some(pinned.descriptor.clone()),
         course: Course::ParentStays { document, platforms },
         reasons: vec!["`skip_build` is set: the parent is the image, and stays where it is".into()],
     })

@@ -31,7 +31,9 @@ pub(super) fn document(planned: &Planned, images: &[&Image]) -> Result<Document,
     let mut index = Index::new(images.iter().map(|image| image.descriptor.clone()).collect());
     index.annotations.insert(annotation::PLAN_KEY.into(), planned.key.to_string());
     index.annotations.insert(annotation::BASE_NAME.into(), planned.parent.to_string());
-    index.annotations.insert(annotation::BASE_DIGEST.into(), planned.parent_descriptor.digest.to_string());
+    if let Some(parent) = &planned.parent_descriptor {
+        index.annotations.insert(annotation::BASE_DIGEST.into(), parent.digest.to_string());
+    }
     let index =
         Raw::of(index).map_err(|source| OpsError::ParentDocument { reference: planned.parent.to_string(), source })?;
     Ok(Document::Index(index))

@@ -46,6 +46,10 @@ pub struct BuildRequest {
     pub python: PythonHints,
     /// Make the image again though it is published; its layers may still be taken.
     pub no_reuse: bool,
+    /// The backend for what cannot be assembled; `None` for the settings' own, else the first that can be used.
+    pub backend: Option<String>,
+    /// Let backends build their segments anew.
+    pub refresh_backend: bool,
     /// Use nothing that an earlier build left.
     pub no_cache: bool,
     /// Resolve anew.

@@ -156,7 +156,11 @@ pub async fn find_or_build(
     build(means, request, segment, key).await
 }
 
-async fn key_of(segment: &Segment) -> Result<SegmentKey, OpsError> {
+/// The key of `segment`, for which its context is read.
+///
+/// # Errors
+/// Fails when the context cannot be read.
+pub(super) async fn key_of(segment: &Segment) -> Result<SegmentKey, OpsError> {
     let segment = segment.clone();
     Ok(tokio::task::spawn_blocking(move || segment.key()).await.map_err(OpsError::Worker)??)
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use super::error::SettingsError;
 use super::field::Field;
-use super::table::{LAYERS, NATIVE, PYTHON, STACK, names};
-use super::types::{LayerSettings, Native, PythonSettings, Resolution, SecretSource, StackSettings};
+use super::table::{COMPONENT, LAYERS, NATIVE, PYTHON, STACK, names};
+use super::types::{LayerSettings, Native, PythonSettings, Resolution, SecretSource, StackComponent, StackSettings};
 use crate::oci::{Reference, Repository};
 
 /// Reads the section.
@@ -115,8 +115,9 @@ fn stack(section: &Field<'_>) -> Result<StackSettings, SettingsError> {
         match field.key() {
             "name" => stack.name = Some(field.filled_text()?),
             "components" => {
-                let pair = |field: &Field<'_>| Ok((field.key().to_owned(), field.filled_text()?));
-                stack.components = field.fields()?.iter().map(pair).collect::<Result<_, SettingsError>>()?;
+                let fields = field.fields()?.into_iter().filter(|field| !field.is_null());
+                let pair = |field: Field<'_>| Ok((field.key().to_owned(), component(&field)?));
+                stack.components = fields.map(pair).collect::<Result<_, SettingsError>>()?;
             }
             "requirements" => stack.requirements = field.filled_texts()?,
             "apt_packages" => stack.apt_packages = field.filled_texts()?,
@@ -124,6 +125,24 @@ fn stack(section: &Field<'_>) -> Result<StackSettings, SettingsError> {
         }
     }
     Ok(stack)
+}
+
+/// A flavor alone, or a mapping.
+fn component(section: &Field<'_>) -> Result<StackComponent, SettingsError> {
+    let mut component = StackComponent::default();
+    if !section.is_map() {
+        component.flavor = Some(section.filled_text()?);
+        return Ok(component);
+    }
+    for field in section.fields()?.into_iter().filter(|field| !field.is_null()) {
+        match field.key() {
+            "flavor" => component.flavor = Some(field.filled_text()?),
+            "requirements" => component.requirements = field.filled_texts()?,
+            "apt_packages" => component.apt_packages = field.filled_texts()?,
+            _ => field.unknown(names(COMPONENT))?,
+        }
+    }
+    Ok(component)
 }
 
 fn resolution(field: &Field<'_>) -> Result<Resolution, SettingsError> {

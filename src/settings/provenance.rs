@@ -100,7 +100,7 @@ fn value(field: &Field<'_>, row: &Row, path: &[&str], list: &mut Vec<Effective>)
                 value(&inner, row, &below(path, inner.key()), list)?;
             }
         }
-        Kind::Variables | Kind::Arguments | Kind::Labels | Kind::Names | Kind::Secrets => {
+        Kind::Variables | Kind::Arguments | Kind::Labels | Kind::Components | Kind::Secrets => {
             for inner in field.fields()? {
                 let path = owned(&below(path, inner.key()));
                 let value = if is_hidden_name(inner.key()) && !matches!(row.kind, Kind::Secrets) {

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::levels::{KINDS, STEP, ZENML};
-use super::table::{DOCKER, Kind, NATIVE, Row};
+use super::table::{COMPONENT, DOCKER, Kind, NATIVE, Row};
 
 /// Truth values as texts; capitals are taken, too.
 const FLAGS: [&str; 12] = ["0", "1", "on", "off", "t", "f", "true", "false", "y", "n", "yes", "no"];
@@ -102,8 +102,9 @@ fn kind(kind: Kind) -> Value {
         }
         Kind::Variables | Kind::Labels => map(&["string", "number", "boolean"]),
         Kind::Arguments => map(&["string", "number", "boolean", "null"]),
-        Kind::Names => {
-            json!({"type": ["object", "null"], "additionalProperties": {"type": "string", "minLength": 1}})
+        Kind::Components => {
+            let component = json!({"anyOf": [{"type": "string", "minLength": 1}, section(COMPONENT, "")]});
+            json!({"type": ["object", "null"], "additionalProperties": component})
         }
         Kind::Secrets => {
             let text = json!({"type": "string", "minLength": 1});

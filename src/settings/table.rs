@@ -59,8 +59,8 @@ pub(super) enum Kind {
     Arguments,
     /// Texts, numbers and truth values by name.
     Labels,
-    /// Texts by name.
-    Names,
+    /// Components of a stack by their type; a flavor, or a mapping.
+    Components,
     /// Sources of secrets by name.
     Secrets,
     /// Anything by name.
@@ -241,10 +241,22 @@ pub(super) const LAYERS: &[Row] = &[
     ),
 ];
 
+/// A component under `lapstrake.stack.components`.
+pub(super) const COMPONENT: &[Row] = &[
+    row("flavor", Kind::Text, "null", "Its flavor; the requirements of the flavor's integration are installed."),
+    row("requirements", Kind::Texts, "[]", "Requirement lines of its own."),
+    row("apt_packages", Kind::Texts, "[]", "Packages of the distribution of its own."),
+];
+
 /// `lapstrake.stack`.
 pub(super) const STACK: &[Row] = &[
     row("name", Kind::Text, "null", "The stack's name."),
-    row("components", Kind::Names, "{}", "Flavors by the component's type, such as `orchestrator: kubernetes`."),
+    row(
+        "components",
+        Kind::Components,
+        "{}",
+        "Components by their type: a flavor, as in `orchestrator: kubernetes`, or a mapping.",
+    ),
     row("requirements", Kind::Texts, "[]", "Requirement lines beside those of the flavors."),
     row("apt_packages", Kind::Texts, "[]", "Packages of the distribution beside those of the flavors."),
 ];
