@@ -98,6 +98,12 @@ pub enum OpsError {
         /// Where it would be.
         path: PathBuf,
     },
+    /// The project is to be installed, and its files are not there.
+    #[error("`{command}` installs the project, whose files stay out of the image")]
+    NoProject {
+        /// The command.
+        command: String,
+    },
     /// A folder that a wheel is built from is not what it was.
     #[error("folder `{}` changed: since the lock was made, or while it was read", path.display())]
     FolderChanged {
@@ -208,6 +214,7 @@ lifted!(
     crate::registry::RegistryError,
     crate::resolver::FetchError,
     crate::resolver::ResolveError,
+    crate::python::local_project::NotNative,
     crate::store::ArchiveError,
     crate::store::SinkError,
     super::copy::CopyError,
@@ -224,7 +231,7 @@ impl Diagnose for OpsError {
             | Self::NoTarget
             | Self::TargetIsDigest(_)
             | Self::Reference(_) => Class::Usage,
-            Self::NoLock { .. } | Self::FolderChanged { .. } | Self::Contradiction { .. } => Class::Usage,
+            Self::NoLock { .. } | Self::NoProject { .. } | Self::FolderChanged { .. } | Self::Contradiction { .. } => Class::Usage,
             Self::ReadFile { .. } => Class::Usage,
             Self::Lock { source, .. } => source.class(),
             Self::Worker(_) => Class::Defect,
@@ -256,6 +263,7 @@ impl Diagnose for OpsError {
             Self::TargetIsDigest(_) => "name a tag, as in `registry/name:tag`",
             Self::Reference(_) => "a reference looks like `registry.example/name:tag`",
             Self::ReadFile { .. } => "see that the file is there and can be read",
+            Self::NoProject { .. } => "set `allow_including_files_in_images: true`, and see that the source root has files",
             Self::FolderChanged { .. } => "make the lock again, or build while nobody writes there",
             Self::NoLock { .. } => "make one with `lapstrake requirements --write-lock`, or leave `--locked` away",
             Self::Lock { source, .. } => return source.hint(),

@@ -291,6 +291,7 @@ fn plan_key(request: &BuildRequest, local: &LocalFacts, parent: &PinnedParent, h
         key.add("platform", platform.to_string());
     }
     local.add_to(&mut key);
+    python::add_how(&mut key, request);
     add_change(&mut key, &config_change(&request.settings, request.created.clone()));
     PlanKey(key.finish())
 }
@@ -346,7 +347,7 @@ pub(super) struct Planning<'a> {
 }
 
 impl<'a> Planning<'a> {
-    fn new(
+    pub(super) fn new(
         means: &'a Means,
         request: &'a BuildRequest,
         local: &'a LocalFacts,

@@ -9,6 +9,7 @@ use crate::diagnostic::{Class, Diagnose as _};
 use crate::event::{Event, Task, Work};
 use crate::image::filesystem::{Filesystem, Node};
 use crate::image::users::Owner;
+use crate::inputs::requirements::SourcedRequirements;
 use crate::layer::{EntryPath, LAYER_FORMAT};
 use crate::oci::{Digest, Platform};
 use crate::plan::{
@@ -22,7 +23,7 @@ use crate::python::marker::MarkerEnvironment;
 use crate::python::tags::{CompatibleTags, Interpreter};
 use crate::resolver::request::ResolveRequest;
 use crate::resolver::{Chosen, Resolved};
-use crate::settings::Installer;
+use crate::settings::{Installer, Resolution};
 
 use super::chosen::{self, NewChoice};
 use super::error::OpsError;
@@ -32,7 +33,7 @@ use super::plan::Planning;
 use super::request::BuildRequest;
 use super::resolution::Answer;
 use super::wheels::Making as WheelMaking;
-use super::{earlier, resolution};
+use super::{earlier, project, resolution, sequence};
 
 /// Who is named in `INSTALLER`; with `uv` the files are, byte for byte, those that it leaves.
 fn installer(planning: &Planning<'_>) -> &'static str {
@@ -61,7 +62,7 @@ pub(super) async fn plan(
     known: &mut Known,
     reasons: &mut Vec<String>,
 ) -> Result<PythonPlan, OpsError> {
-    if planning.local.wanted.is_none() {
+    if planning.local.wanted.is_none() && !project::is_asked(planning.request) {
         return Ok(PythonPlan::default());
     }
     let is_local = is_local(planning.means, planning.request, planning.local);
@@ -117,13 +118,8 @@ fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
         .with("parent", planning.parent.descriptor.digest.as_str())
         .with("platform", planning.parent.config.platform().to_string());
     planning.local.add_wanted(&mut key);
-    for (name, value) in resolution::public_arguments(&settings.docker.python_package_installer_args) {
-        key.add("argument", name);
-        key.add("value", value);
-    }
-    if settings.docker.python_package_installer == Installer::Pip {
-        key.add("installer", "pip");
-    }
+    add_how(&mut key, planning.request);
+    project::add_to(&mut key, planning.request, planning.local);
     let hints = &planning.request.python;
     key.add("python", hints.version.map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default());
     key.add("prefix", hints.prefix.as_deref().unwrap_or_default());
@@ -133,35 +129,80 @@ fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
     ResolutionKey(key.finish())
 }
 
-fn environment(planning: &Planning<'_>, files: &Filesystem) -> Result<PythonEnvironment, OpsError> {
+/// Adds to a key how packages are chosen: by whom, with which arguments, and whether source by source.
+pub(super) fn add_how(key: &mut KeyHasher, request: &BuildRequest) {
+    let settings = &request.settings;
+    for (name, value) in resolution::public_arguments(&settings.docker.python_package_installer_args) {
+        key.add("argument", name);
+        key.add("value", value);
+    }
+    if settings.docker.python_package_installer == Installer::Pip {
+        key.add("installer", "pip");
+    }
+    if settings.lapstrake.resolution == Resolution::Sequential {
+        key.add("resolution", "sequential");
+    }
+    if let Some(command) = &settings.docker.local_project_install_command {
+        key.add("project-command", command);
+    }
+}
+
+pub(super) fn environment(planning: &Planning<'_>, files: &Filesystem) -> Result<PythonEnvironment, OpsError> {
     let config = &planning.parent.config;
     Ok(detect(files, &config.env(), &config.platform(), &planning.request.python)?)
 }
 
 /// What is to be installed, without what the parent has.
-async fn lock(planning: &Planning<'_>, python: &PythonEnvironment, known: &Known) -> Result<Answer, OpsError> {
+pub(super) async fn lock(
+    planning: &Planning<'_>,
+    python: &PythonEnvironment,
+    known: &Known,
+) -> Result<Answer, OpsError> {
+    let Planning { means, request, .. } = planning;
     let platform = planning.parent.config.platform();
     let tags = CompatibleTags::of(&interpreter(python, &platform));
-    match &planning.local.wanted {
+    let none = Vec::new();
+    let sources = match &planning.local.wanted {
+        Some(Wanted::Lines(sources)) => sources,
+        _ => &none,
+    };
+    let interpreter = Some((python, &platform));
+    let question = |sources: &[SourcedRequirements]| {
+        resolution::question(means, request, sources, &planning.local.contents, interpreter)
+    };
+    let mut asked = question(sources);
+    let fetcher = resolution::fetcher(means, request, sources).await?;
+    let plain = asked.clone();
+    let making = WheelMaking { means, asked: &plain, tags: &tags, fetcher: &fetcher };
+    let project = project::make(planning, &making).await?;
+    let of_project = project.as_ref().and_then(|project| project.requirements.clone());
+    let _task = Task::start(&means.reporter, Work::Resolve, "requirements", None);
+    let mut answer = match &planning.local.wanted {
         Some(Wanted::Lock { path, .. }) => {
-            let lock = locked(planning, python, path, &tags).await?;
-            Ok(Answer { lock, ..Answer::default() })
+            Answer { lock: locked(planning, python, path, &tags).await?, ..Answer::default() }
         }
-        Some(Wanted::Lines(sources)) => {
-            let _task = Task::start(&planning.means.reporter, Work::Resolve, "requirements", None);
-            let contents = &planning.local.contents;
-            let interpreter = Some((python, &platform));
-            let asked = resolution::question(planning.means, planning.request, sources, contents, interpreter);
-            let fetcher = resolution::fetcher(planning.means, planning.request, sources).await?;
-            let may_look_back = !planning.request.upgrade && !planning.request.no_cache;
+        None if of_project.is_none() => Answer::default(),
+        _ if request.settings.lapstrake.resolution == Resolution::Sequential => {
+            let mut questions: Vec<_> = sources.iter().map(|source| question(std::slice::from_ref(source))).collect();
+            questions.extend(of_project.map(|lines| ResolveRequest { requirements: vec![lines], ..question(&[]) }));
+            let lock = sequence::resolve(means, request, questions, &tags, &fetcher).await?;
+            Answer { lock, ..Answer::default() }
+        }
+        _ => {
+            asked.requirements.extend(of_project);
+            let may_look_back = !request.upgrade && !request.no_cache;
             let last = match may_look_back {
-                true => chosen::last(planning.means, known, &platform, planning.target()).await?,
+                true => chosen::last(means, known, &platform, planning.target()).await?,
                 false => None,
             };
-            resolution::resolve_once(planning.means, planning.request, &asked, &tags, &fetcher, last.as_ref()).await
+            resolution::resolve_once(means, request, &asked, &tags, &fetcher, last.as_ref()).await?
         }
-        None => Ok(Answer::default()),
+    };
+    if let Some(project) = project {
+        let version = |name: &str| python.installed.iter().find(|dist| dist.name == name).map(|dist| dist.version.clone());
+        project.join(&mut answer.lock, version);
     }
+    Ok(answer)
 }
 
 /// What the project's lock at `path` says, without what the parent has.

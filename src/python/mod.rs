@@ -8,6 +8,7 @@ pub mod filename;
 pub mod install;
 pub mod integrations;
 pub mod layering;
+pub mod local_project;
 pub mod lock;
 pub mod marker;
 pub mod metadata;

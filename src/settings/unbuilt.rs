@@ -5,7 +5,7 @@
 use super::error::{Place, Problem, SettingsError};
 use super::provenance::{Effective, Origin};
 use super::run::RunSettings;
-use super::types::{DockerSettings, Installer, Native, Resolution, Settings};
+use super::types::{Native, Settings};
 
 /// The error of the first setting, of the pipeline or a step, that asks for what no build does yet.
 pub fn first_unbuilt(run: &RunSettings) -> Option<SettingsError> {
@@ -34,28 +34,11 @@ fn refusal((path, instead): Gap, prefix: &str, shown: &[Effective]) -> SettingsE
 }
 
 fn unbuilt(settings: &Settings) -> Option<Gap> {
-    unbuilt_docker(&settings.docker).or_else(|| unbuilt_native(&settings.lapstrake))
-}
-
-fn unbuilt_docker(docker: &DockerSettings) -> Option<Gap> {
-    let gaps = [
-        (
-            docker.local_project_install_command.is_some(),
-            "settings.docker.local_project_install_command",
-            "build a wheel of the project and list it under `requirements`",
-        ),
-        (
-            docker.python_package_installer == Installer::Pip,
-            "settings.docker.python_package_installer",
-            "write `uv`, which reads the same requirements",
-        ),
-    ];
-    gaps.into_iter().find(|(is_asked, ..)| *is_asked).map(|(_, path, instead)| (path, instead))
+    unbuilt_native(&settings.lapstrake)
 }
 
 fn unbuilt_native(native: &Native) -> Option<Gap> {
     let gaps = [
-        (native.resolution != Resolution::default(), "lapstrake.resolution"),
         (native.artifact_store.is_some(), "lapstrake.artifact_store"),
     ];
     gaps.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, path)| (path, "remove it"))

@@ -143,12 +143,8 @@ fn unbuilt(text: &str) -> String {
 
 #[test]
 fn what_no_build_does_yet_says_so_and_what_to_do() {
-    insta::assert_snapshot!(unbuilt("settings:\n  docker:\n    apt_packages: [git]\n"), @r"
-    run.yaml:3:19: `settings.docker.apt_packages` is not supported yet
-    hint: use a parent image that has these packages
-    ");
-    insta::assert_snapshot!(unbuilt("lapstrake: {resolution: sequential}"), @r"
-    run.yaml:1:25: `lapstrake.resolution` is not supported yet
+    insta::assert_snapshot!(unbuilt("lapstrake: {artifact_store: ./code}"), @r"
+    run.yaml:1:29: `lapstrake.artifact_store` is not supported yet
     hint: remove it
     ");
 }
