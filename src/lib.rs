@@ -13,6 +13,7 @@
 //! | | [`resolver`] | uv as a child process: requirements become a lock; wheels are fetched |
 //! | | [`backend`] | BuildKit and others: images of what only a Dockerfile can say |
 //! | | [`registry`] | the trait `Registry`; its HTTP client and its in-memory twin |
+//! | | [`artifacts`] | artifact stores: folders and buckets that archives of code are put into |
 //! | | [`serve`] | the embedded registry server |
 //! | | [`store`] | the local content-addressed store; OCI layouts and Docker archives |
 //! | 2, decisions without I/O | [`plan`] | layers, their keys, and what is done for each |
@@ -72,6 +73,7 @@
 //! # }
 //! ```
 
+pub mod artifacts;
 pub mod backend;
 pub mod diagnostic;
 pub mod event;

@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use lapstrake::diagnostic::Diagnose;
+use lapstrake::inputs::source::zenml_root;
 use lapstrake::oci::{Platform, Reference};
 use lapstrake::ops::{BuildRequest, Means, Output};
 use lapstrake::plan::{WantedImage, wanted_images};
 use lapstrake::python::environment::PythonHints;
-use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning, first_unbuilt};
+use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning};
 
 use super::args::{BuildArgs, Refresh, Shown};
 use super::environment::Environment;
@@ -98,7 +99,7 @@ impl Setting<'_> {
         let source_root = match (&args.source_root, &native.source_root) {
             (Some(flag), _) => absolute(&self.here, flag),
             (None, Some(setting)) => absolute(&self.folder, setting),
-            (None, None) => self.folder.clone(),
+            (None, None) => zenml_root(&self.folder).unwrap_or(&self.folder).to_path_buf(),
         };
         let mut cache_from = native.cache_from.clone();
         for text in &args.cache_from {
@@ -131,6 +132,7 @@ impl Setting<'_> {
             no_cache: args.no_cache,
             upgrade: args.upgrade,
             locked: args.locked,
+            strict: args.strict,
             created,
             variables: self.environment.variables().clone(),
         })
@@ -180,11 +182,7 @@ fn settings(
         None => (String::new(), DEFAULT.to_owned()),
     };
     let substitution = Substitution::new(environment.variables().clone());
-    let (run, warnings) = RunSettings::parse(&text, &name, overrides, &substitution).map_err(exit::fail)?;
-    match first_unbuilt(&run) {
-        Some(error) => Err(exit::fail(error)),
-        None => Ok((run, warnings)),
-    }
+    RunSettings::parse(&text, &name, overrides, &substitution).map_err(exit::fail)
 }
 
 fn read(file: &Path) -> Result<String, Failure> {

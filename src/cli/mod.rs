@@ -23,6 +23,7 @@ mod progress;
 mod registry;
 mod run;
 mod setup;
+mod sources;
 mod targets;
 mod terminal;
 mod user_config;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::args::{BuildArgs, Format, Shown};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{config, output};
+use super::{config, output, sources};
 
 /// Characters of a title that are shown in a row.
 const TITLE: usize = 58;
@@ -78,6 +78,7 @@ pub(crate) fn text(planned: &Planned, target: &str) -> String {
     ];
     lines.extend(planned.segments.iter().map(segment_text));
     lines.extend(planned.reasons.iter().map(|reason| format!("why     {reason}")));
+    lines.extend(planned.code.iter().flat_map(|code| sources::lines(code)));
     match &planned.course {
         Course::Reuse { document, missing, .. } => {
             lines.push(format!("REUSE   {}: nothing is made or moved", document.digest()));
@@ -213,6 +214,7 @@ fn image_json(
         "platforms": words(platforms),
         "reused": false,
         "parent": parent_json(planned),
+        "sources": planned.code.as_ref().map(|code| sources::as_json(code)),
         "layers": shown.collect::<Vec<_>>(),
         "bytes": moves_json(moves, is_pushed),
     })

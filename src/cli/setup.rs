@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapstrake::artifacts::Artifacts;
 use lapstrake::backend::Backends;
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Reporter};
@@ -56,6 +57,7 @@ pub(crate) fn means(
     let client = Arc::new(Client::new(config));
     let backends = Backends::new(children, keychain, Arc::clone(&client), roots);
     Ok(Means {
+        artifacts: Arc::new(Artifacts::new(clouds(reach, insecure, environment)?)),
         registry: client,
         store,
         resolver: Arc::new(resolver),

@@ -24,7 +24,7 @@ use super::plan::{Course, Planned, manifest_annotations, plan_as};
 use super::publish;
 use super::request::{BuildRequest, Output};
 use super::traffic::Moved;
-use super::{earlier, resolution, transfer};
+use super::{code_archive, earlier, resolution, transfer};
 
 /// What a build left.
 #[derive(Clone, Debug)]
@@ -78,6 +78,9 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
 pub(super) async fn carry_out(means: &Means, request: &BuildRequest, planned: Planned) -> Result<Built, OpsError> {
     let absent = || OpsError::NoParent { reference: planned.parent.to_string() };
     let parent = (planned.parent.clone(), planned.parent_descriptor.clone().ok_or_else(absent)?);
+    if let Some(code) = &planned.code {
+        code_archive::deliver(means, code).await?;
+    }
     let done = match planned.course.clone() {
         Course::Reuse { document, missing, platforms } => {
             publish::tag(means, &document, &missing).await?;

@@ -83,6 +83,21 @@ pub enum OpsError {
         #[source]
         source: std::io::Error,
     },
+    /// A file of our own cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    WriteFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// With `strict`: files that would go into the image look like secrets.
+    #[error("{files} would be delivered with the code, and what they look like is a secret")]
+    Secrets {
+        /// Their names, in backticks.
+        files: String,
+    },
     /// A lock of the project makes no sense.
     #[error("lock file `{}` cannot be used", path.display())]
     Lock {
@@ -191,6 +206,7 @@ macro_rules! lifted {
     )*};
 }
 lifted!(
+    crate::artifacts::ArtifactError,
     crate::backend::BackendError,
     crate::backend::SecretError,
     crate::image::AssembleError,
@@ -231,8 +247,10 @@ impl Diagnose for OpsError {
             | Self::NoTarget
             | Self::TargetIsDigest(_)
             | Self::Reference(_) => Class::Usage,
-            Self::NoLock { .. } | Self::NoProject { .. } | Self::FolderChanged { .. } | Self::Contradiction { .. } => Class::Usage,
-            Self::ReadFile { .. } => Class::Usage,
+            Self::NoLock { .. } | Self::NoProject { .. } | Self::FolderChanged { .. } | Self::Contradiction { .. } => {
+                Class::Usage
+            }
+            Self::ReadFile { .. } | Self::Secrets { .. } => Class::Usage,
             Self::Lock { source, .. } => source.class(),
             Self::Worker(_) => Class::Defect,
             Self::Below(error) => error.0.class(),
@@ -265,7 +283,9 @@ impl Diagnose for OpsError {
             Self::ReadFile { .. } => "see that the file is there and can be read",
             Self::NoProject { .. } => "set `allow_including_files_in_images: true`, and see that the source root has files",
             Self::FolderChanged { .. } => "make the lock again, or build while nobody writes there",
-            Self::NoLock { .. } => "make one with `lapstrake requirements --write-lock`, or leave `--locked` away",
+            Self::WriteFile { .. } => "see that the disk has room and the store can be written",
+            Self::Secrets { .. } => "name them in `.dockerignore` or `.gitignore`, or leave `--strict` away",
+            Self::NoLock { .. } => "make one with `uv export --format pylock.toml`, or leave `--locked` away",
             Self::Lock { source, .. } => return source.hint(),
             Self::LostBlob { .. } => "run the build again: what was lost is made again",
             Self::FetchBlob { .. } => "run the build again; what arrived whole is kept",

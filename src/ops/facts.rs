@@ -7,17 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::event::Event;
-use crate::inputs::ignore::IgnoreRules;
+use crate::image::ConfigChange;
 use crate::inputs::requirements::SourcedRequirements;
-use crate::inputs::source::{Omission, SourceTree, WalkOptions, walk};
+use crate::inputs::source::SourceTree;
 use crate::oci::Digest;
 use crate::plan::{KeyHasher, changes_nothing};
 use crate::settings::Requirements;
 
+use super::code::{self, Code, CodeDelivery};
 use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
-use super::requirements;
+use super::requirements::{self, tell_once};
 use super::wheels;
 
 /// What is to be installed, as the project says it.
@@ -41,7 +42,9 @@ pub(super) struct LocalFacts {
     pub wanted: Option<Wanted>,
     /// The digests of folders and files of this machine that requirements name, by absolute path.
     pub contents: BTreeMap<PathBuf, Digest>,
-    /// The project's files; `None` when they stay out.
+    /// Where a container gets its code from; `None` when the parent is taken as it is.
+    pub code: Option<Arc<Code>>,
+    /// The files that go into the image; `None` when there is no layer of sources, not even an empty folder.
     pub sources: Option<Arc<SourceTree>>,
     /// Whether the parent alone is what the settings ask for.
     pub asks_for_nothing: bool,
@@ -61,34 +64,21 @@ pub(super) async fn gather(means: &Means, request: &BuildRequest) -> Result<Loca
     let contents = match &wanted {
         Some(Wanted::Lines(sources)) => {
             let sources = sources.clone();
-            blocking(request, move |_| wheels::contents(&sources)).await?
+            let looked_at = tokio::task::spawn_blocking(move || wheels::contents(&sources)).await;
+            looked_at.map_err(OpsError::Worker)??
         }
         _ => BTreeMap::new(),
     };
-    let sources = match docker.allow_including_files_in_images {
-        true => Some(means.memory.trees.get(tree_key(request), async || blocking(request, sources).await).await?),
-        false => None,
-    };
-    let empty = sources.as_ref().is_none_or(|tree| tree.entries().is_empty());
-    let asks_for_nothing = wanted.is_none() && empty && changes_nothing(&request.settings);
-    Ok(LocalFacts { wanted, contents, sources: sources.filter(|_| !empty), asks_for_nothing })
-}
-
-/// What `read` makes of the request, on a thread that may wait for the disk.
-async fn blocking<T: Send + 'static>(
-    request: &BuildRequest,
-    read: impl FnOnce(&BuildRequest) -> Result<T, OpsError> + Send + 'static,
-) -> Result<T, OpsError> {
-    let request = request.clone();
-    tokio::task::spawn_blocking(move || read(&request)).await.map_err(OpsError::Worker)?
-}
-
-/// What the tree of sources depends on: its root, the ignore file, and what is never a source.
-pub(super) type TreeKey = (PathBuf, Option<PathBuf>, Vec<PathBuf>);
-
-fn tree_key(request: &BuildRequest) -> TreeKey {
-    let ignore = request.settings.docker.build_config.dockerignore.as_ref().map(|file| request.folder.join(file));
-    (request.source_root.clone(), ignore, request.not_sources.clone())
+    let decide = async || code::decide(means, request).await.map(Arc::new);
+    let code = means.memory.codes.get(code::key(request), decide).await?;
+    for text in &code.warnings {
+        tell_once(means, Event::Warning { text: text.clone() }).await;
+    }
+    let sources = code.image_tree(docker.user.is_some());
+    let is_fetched = matches!(code.delivery, CodeDelivery::Repository(_) | CodeDelivery::Archive(_));
+    let is_empty = sources.as_ref().is_none_or(|tree| tree.entries().is_empty()) && !is_fetched;
+    let asks_for_nothing = wanted.is_none() && is_empty && changes_nothing(&request.settings);
+    Ok(LocalFacts { wanted, contents, code: Some(code), sources, asks_for_nothing })
 }
 
 /// What is to be installed, by the lock of the project or by the sources of requirements.
@@ -121,32 +111,12 @@ fn read_file(path: &Path) -> Result<Vec<u8>, OpsError> {
     std::fs::read(path).map_err(|source| OpsError::ReadFile { path: path.into(), source })
 }
 
-fn sources(request: &BuildRequest) -> Result<Arc<SourceTree>, OpsError> {
-    let rules = match &request.settings.docker.build_config.dockerignore {
-        Some(file) => IgnoreRules::parse(&read_file(&request.folder.join(file))?)?,
-        None => {
-            let usual = request.source_root.join(".dockerignore");
-            if usual.is_file() { IgnoreRules::parse(&read_file(&usual)?)? } else { IgnoreRules::default() }
-        }
-    };
-    let options = WalkOptions { without: request.not_sources.clone(), ..WalkOptions::default() };
-    Ok(Arc::new(walk(&request.source_root, &rules, &options)?))
-}
-
-/// Warns of everything that was left out of the sources though no rule ignores it.
-pub(super) fn warn(means: &Means, local: &LocalFacts) {
-    for left in local.sources.iter().flat_map(|tree| tree.left_out()) {
-        let what = match left.what {
-            Omission::Socket => "a socket",
-            Omission::Fifo => "a named pipe",
-            Omission::Device => "a device",
-        };
-        let text = format!("`{}` is {what} and stays out of the image", left.path);
-        means.reporter.report(Event::Warning { text });
-    }
-}
-
 impl LocalFacts {
+    /// Adds the variables that tell a container where its code is.
+    pub(super) fn add_code(&self, change: &mut ConfigChange) {
+        change.environment.extend(self.code.iter().flat_map(|code| code.environment()));
+    }
+
     /// Adds everything that shapes the image to its key.
     pub(super) fn add_to(&self, key: &mut KeyHasher) {
         self.add_wanted(key);

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::artifacts::Artifacts;
 use crate::backend::Backends;
 use crate::event::Reporter;
 use crate::oci::Platform;
@@ -19,6 +20,8 @@ use super::traffic::Traffic;
 pub struct Means {
     /// All registries.
     pub registry: Arc<dyn Registry>,
+    /// Opens artifact stores.
+    pub artifacts: Arc<Artifacts>,
     /// The local store.
     pub store: Store,
     /// Chooses versions and fetches wheels.

@@ -5,6 +5,9 @@
 mod artifact;
 mod build;
 mod chosen;
+mod code;
+mod code_archive;
+mod code_tree;
 mod copy;
 mod cores;
 mod doctor;
@@ -43,6 +46,9 @@ mod wheels;
 
 pub use build::{Built, BuiltLayer, build};
 pub use chosen::NewChoice;
+pub use code::{Code, CodeDelivery, RepositoryCode};
+pub use code_archive::ArchivedCode;
+pub use code_tree::ChosenBy;
 pub use copy::{Copied, CopiedTo, CopyError, CopyRequest, Item, ItemKind, Locator, copy, copy_all_tags};
 pub use doctor::{Subject, doctor};
 pub use doctor_report::{Check, Diagnosis, State};

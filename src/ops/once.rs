@@ -10,15 +10,14 @@ use tokio::sync::OnceCell;
 use crate::oci::{Digest, Document, ImageConfig, Repository};
 use crate::plan::LayerKey;
 
+use super::code::Code;
 use super::cores::Cores;
-use super::facts::TreeKey;
 use super::make::MadeLayer;
 use super::parent::PinnedParent;
 use super::parent_index::ParentIndex;
 use super::resolution::Answer;
 use super::segment::SegmentImage;
 use crate::inputs::python::Listed;
-use crate::inputs::source::SourceTree;
 
 /// Values by what they were made for.
 pub(super) struct Once<K, V>(Mutex<BTreeMap<K, Arc<OnceCell<V>>>>);
@@ -56,8 +55,8 @@ pub struct Memory {
     pub(super) configs: Once<Digest, ImageConfig>,
     /// Indexes of parents by digest and by the repository that they are kept in.
     pub(super) indexes: Once<(Digest, Option<Repository>), ParentIndex>,
-    /// Source trees.
-    pub(super) trees: Once<TreeKey, Arc<SourceTree>>,
+    /// Where code comes from, by everything that decides it.
+    pub(super) codes: Once<String, Arc<Code>>,
     /// Lines that the reporter was told.
     pub(super) told: Once<String, ()>,
     /// What commands of this machine listed, by command and folder.
@@ -86,7 +85,7 @@ impl Memory {
             documents: Once::default(),
             configs: Once::default(),
             indexes: Once::default(),
-            trees: Once::default(),
+            codes: Once::default(),
             told: Once::default(),
             listings: Once::default(),
             segments: Once::default(),

@@ -18,6 +18,7 @@ use crate::plan::{
 };
 
 use super::chosen::NewChoice;
+use super::code::Code;
 use super::earlier;
 use super::error::OpsError;
 use super::facts::{self, LocalFacts, Wanted};
@@ -42,6 +43,8 @@ pub struct Planned {
     pub parent_descriptor: Option<Descriptor>,
     /// What is done.
     pub course: Course,
+    /// Where a container gets its code from; `None` when the parent is taken as it is.
+    pub code: Option<Arc<Code>>,
     /// Lines that say why.
     pub reasons: Vec<String>,
 }
@@ -125,6 +128,7 @@ fn waiting(steps: &[SegmentStep]) -> Result<Planned, OpsError> {
         parent: first.at.clone(),
         parent_descriptor: None,
         course: Course::Waits,
+        code: None,
         reasons: vec!["a backend makes the parent first; what stands on it is planned when it is there".into()],
     })
 }
@@ -142,7 +146,6 @@ async fn plan_on(means: &Means, request: &BuildRequest) -> Result<Planned, OpsEr
     let earlier = earlier::published(means, request);
     let (local, pinned, earlier) = tokio::join!(local, pinned, earlier);
     let (local, pinned, earlier) = (local?, pinned?, earlier?);
-    facts::warn(means, &local);
 
     let key = plan_key(request, &local, &pinned, &means.host_platform);
     let mut planned = Planned {
@@ -157,6 +160,7 @@ async fn plan_on(means: &Means, request: &BuildRequest) -> Result<Planned, OpsEr
             choices: Vec::new(),
             requirements: Vec::new(),
         },
+        code: local.code.clone(),
         reasons: Vec::new(),
     };
     let is_local = python::is_local(means, request, &local);
@@ -196,6 +200,7 @@ async fn parent_stays(means: &Means, named: &Reference) -> Result<Planned, OpsEr
         parent: pinned.reference.clone(),
         parent_descriptor: Some(pinned.descriptor.clone()),
         course: Course::ParentStays { document, platforms },
+        code: None,
         reasons: vec!["`skip_build` is set: the parent is the image, and stays where it is".into()],
     })
 }
@@ -292,7 +297,9 @@ fn plan_key(request: &BuildRequest, local: &LocalFacts, parent: &PinnedParent, h
     }
     local.add_to(&mut key);
     python::add_how(&mut key, request);
-    add_change(&mut key, &config_change(&request.settings, request.created.clone()));
+    let mut change = config_change(&request.settings, request.created.clone());
+    local.add_code(&mut change);
+    add_change(&mut key, &change);
     PlanKey(key.finish())
 }
 
@@ -386,8 +393,11 @@ impl<'a> Planning<'a> {
         if let Some(tree) = &self.local.sources {
             layers.push(self.located(source_layer(tree, owner)?, known)?);
         }
-        let change = config_change(&self.request.settings, self.request.created.clone());
-        Ok(ImagePlan { platform, parent: self.parent.clone(), layers, change, resolution, choice: python.choice })
+        let mut change = config_change(&self.request.settings, self.request.created.clone());
+        self.local.add_code(&mut change);
+        let annotations = self.local.code.as_ref().map(|code| code.annotations()).unwrap_or_default();
+        let (parent, choice) = (self.parent.clone(), python.choice);
+        Ok(ImagePlan { platform, parent, layers, change, resolution, annotations, choice })
     }
 
     /// Who owns the sources: the user of the settings, by the parent's own files when it is a name.
@@ -467,7 +477,11 @@ fn source_layer(tree: &SourceTree, owner: Owner) -> Result<PlannedLayer, OpsErro
     let files = tree.file_count();
     Ok(PlannedLayer {
         kind: LayerKind::Sources,
-        title: format!("sources: {files} {} in /{prefix}", if files == 1 { "file" } else { "files" }),
+        title: match files {
+            0 if tree.entries().is_empty() => format!("sources: the folder /{prefix}"),
+            1 => format!("sources: 1 file in /{prefix}"),
+            _ => format!("sources: {files} files in /{prefix}"),
+        },
         key: Some(sources_key(tree.key_material().as_str().as_bytes(), &prefix, owner)),
         blob: None,
         place: None,
@@ -493,6 +507,7 @@ pub(super) fn manifest_annotations(
         (annotation::PLAN_KEY.to_owned(), key.to_string()),
         (annotation::PLATFORM.to_owned(), image.platform.to_string()),
     ]);
+    annotations.extend(image.annotations.clone());
     if let Some(resolution) = &image.resolution {
         annotations.insert(annotation::RESOLUTION_KEY.into(), resolution.to_string());
     }

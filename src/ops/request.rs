@@ -56,6 +56,8 @@ pub struct BuildRequest {
     pub upgrade: bool,
     /// Install just what `pylock.toml` says.
     pub locked: bool,
+    /// Take what is only warned of for an error, such as files that look like secrets.
+    pub strict: bool,
     /// RFC 3339 time for the image's `created`.
     pub created: Option<String>,
     /// Variables that requirement files may refer to.

@@ -57,7 +57,7 @@ pub async fn gather(means: &Means, request: &BuildRequest) -> Result<Vec<Sourced
 }
 
 /// Reports `event`, unless another image of this run had the same to tell.
-async fn tell_once(means: &Means, event: Event) {
+pub(super) async fn tell_once(means: &Means, event: Event) {
     let key = format!("{event:?}");
     let tell = async || {
         means.reporter.report(event);

@@ -19,7 +19,6 @@ mod secret;
 mod substitution;
 mod table;
 mod types;
-mod unbuilt;
 mod user;
 mod yaml;
 
@@ -31,8 +30,7 @@ pub use schema::schema;
 pub use secret::{MASK, is_secret_name, without_userinfo};
 pub use substitution::Substitution;
 pub use types::{
-    BuildConfig, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings, Requirements,
-    Resolution, SecretSource, Settings, StackComponent, StackSettings,
+    BuildConfig, CodeRepository, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings,
+    Requirements, Resolution, SecretSource, Settings, StackComponent, StackSettings,
 };
-pub use unbuilt::first_unbuilt;
 pub use user::{Placed, RegistrySettings, UserConfig};

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use super::error::SettingsError;
 use super::field::Field;
 use super::table::{COMPONENT, LAYERS, NATIVE, PYTHON, STACK, names};
-use super::types::{LayerSettings, Native, PythonSettings, Resolution, SecretSource, StackComponent, StackSettings};
+use super::types::{
+    CodeRepository, LayerSettings, Native, PythonSettings, Resolution, SecretSource, StackComponent, StackSettings,
+};
 use crate::oci::{Reference, Repository};
 
 /// Reads the section.
@@ -33,6 +35,7 @@ pub(super) fn read(section: &Field<'_>) -> Result<Native, SettingsError> {
             "layers" => native.layers = layers(&field)?,
             "stack" => native.stack = stack(&field)?,
             "resolution" => native.resolution = resolution(&field)?,
+            "code_repository" => native.code_repository = code_repository(&field)?,
             "artifact_store" => native.artifact_store = Some(artifact_store(&field)?),
             "secrets" => native.secrets = secrets(&field)?,
             "backend" => native.backend = Some(field.filled_text()?),
@@ -150,6 +153,14 @@ fn resolution(field: &Field<'_>) -> Result<Resolution, SettingsError> {
         "sequential" => Resolution::Sequential,
         _ => Resolution::Joint,
     })
+}
+
+/// `true`, `false` or a URL.
+fn code_repository(field: &Field<'_>) -> Result<Option<CodeRepository>, SettingsError> {
+    match field.flag() {
+        Ok(is_on) => Ok(is_on.then_some(CodeRepository::Remote)),
+        Err(_) => Ok(Some(CodeRepository::Url(field.filled_text()?))),
+    }
 }
 
 /// A folder, or a place in one of the object stores that there are.

@@ -92,6 +92,7 @@ fn kind(kind: Kind) -> Value {
         Kind::Images | Kind::Hosts | Kind::Platforms => texts(1),
         Kind::Texts => texts(0),
         Kind::Flag => json!({"anyOf": [{"type": "boolean"}, flag(), variable, nothing]}),
+        Kind::CodeRepository => json!({"type": ["boolean", "string", "null"], "minLength": 1}),
         Kind::Count(least) => json!({"anyOf": [{"type": "integer", "minimum": least}, variable, nothing]}),
         Kind::PythonVersion => json!({"type": ["string", "number", "null"]}),
         Kind::Choice(words) => json!({"anyOf": [{"enum": words}, variable, nothing]}),

@@ -41,6 +41,8 @@ pub(super) enum Kind {
     Platforms,
     /// A truth value, in every spelling that pydantic takes.
     Flag,
+    /// A truth value, or the URL of a repository.
+    CodeRepository,
     /// A whole number that is at least this.
     Count(u64),
     /// `3.12`, in quotes or not.
@@ -218,6 +220,12 @@ pub(super) const NATIVE: &[Row] = &[
         Kind::Choice(&["joint", "sequential"]),
         "\"joint\"",
         "Whether all requirements are resolved together, or one source after the other, as ZenML does.",
+    ),
+    row(
+        "code_repository",
+        Kind::CodeRepository,
+        "null",
+        "The repository that containers may fetch code from: `true` for the checkout's remote, or a URL.",
     ),
     row("artifact_store", Kind::Text, "null", "Where code is uploaded to: a folder, `s3://`, `gs://` or `az://`."),
     row("secrets", Kind::Secrets, "{}", "Secrets for indexes and backends; never in an image, ledger or log."),

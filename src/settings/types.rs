@@ -200,12 +200,23 @@ pub struct Native {
     pub stack: StackSettings,
     /// How the sources of requirements are resolved.
     pub resolution: Resolution,
+    /// The repository that containers may fetch code from.
+    pub code_repository: Option<CodeRepository>,
     /// Where code is uploaded to: a folder, `s3://`, `gs://` or `az://`.
     pub artifact_store: Option<String>,
     /// Secrets for indexes and backends, by name.
     pub secrets: BTreeMap<String, SecretSource>,
     /// Which backend builds what cannot be assembled.
     pub backend: Option<String>,
+}
+
+/// `lapstrake.code_repository`: where containers fetch code that is clean and pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CodeRepository {
+    /// The checkout's own remote (`true`).
+    Remote,
+    /// This URL, which one of the checkout's remotes has to mean.
+    Url(String),
 }
 
 /// `lapstrake.stack`: what ZenML would know of the stack's components.

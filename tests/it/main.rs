@@ -19,6 +19,8 @@ mod canary;
 mod clouds_aws;
 mod clouds_broken;
 mod clouds_google_azure;
+mod code;
+mod code_archive;
 mod copy;
 mod copy_places;
 mod copy_refusals;
