@@ -6,6 +6,7 @@ mod copies;
 mod copy;
 mod ecr;
 mod login;
+mod made;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -29,6 +30,7 @@ pub(crate) fn all() -> Vec<Case> {
         runtime::CASES,
         truth::CASES,
         replaced::CASES,
+        made::CASES,
         platforms::CASES,
         same::CASES,
         outputs::CASES,
