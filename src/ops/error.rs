@@ -281,7 +281,9 @@ impl Diagnose for OpsError {
             Self::TargetIsDigest(_) => "name a tag, as in `registry/name:tag`",
             Self::Reference(_) => "a reference looks like `registry.example/name:tag`",
             Self::ReadFile { .. } => "see that the file is there and can be read",
-            Self::NoProject { .. } => "set `allow_including_files_in_images: true`, and see that the source root has files",
+            Self::NoProject { .. } => {
+                "set `allow_including_files_in_images: true`, and see that the source root has files"
+            }
             Self::FolderChanged { .. } => "make the lock again, or build while nobody writes there",
             Self::WriteFile { .. } => "see that the disk has room and the store can be written",
             Self::Secrets { .. } => "name them in `.dockerignore` or `.gitignore`, or leave `--strict` away",

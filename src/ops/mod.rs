@@ -39,8 +39,8 @@ mod request;
 mod requirements;
 mod resolution;
 pub mod segment;
-mod traffic;
 mod sequence;
+mod traffic;
 mod transfer;
 mod wheels;
 

@@ -114,14 +114,15 @@ fn required(metadata: &str, name: &str, extras: &[String], markers: &MarkerEnvir
             let holds = |extra: &str| markers.with_extra(extra).holds(marker, &[]) != Some(false);
             marker.trim().is_empty() || holds("") || wanted.iter().any(|extra| holds(extra))
         };
-        let (own, others): (Vec<&str>, Vec<&str>) = lines
-            .iter()
-            .filter(|(_, marker)| counts(marker))
-            .map(|(line, _)| line.trim())
-            .partition(|line| normalize_name(line.split(['[', ' ', '<', '>', '=', '!', '~', '(']).next().unwrap_or(line)) == name);
+        let (own, others): (Vec<&str>, Vec<&str>) =
+            lines.iter().filter(|(_, marker)| counts(marker)).map(|(line, _)| line.trim()).partition(|line| {
+                normalize_name(line.split(['[', ' ', '<', '>', '=', '!', '~', '(']).next().unwrap_or(line)) == name
+            });
         let more = own.iter().filter_map(|line| line.split_once('[')?.1.split_once(']')).map(|(extras, _)| extras);
         let before = wanted.len();
-        wanted.extend(more.flat_map(|extras| extras.split(',')).map(|extra| normalize_name(extra.trim())).collect::<Vec<_>>());
+        wanted.extend(
+            more.flat_map(|extras| extras.split(',')).map(|extra| normalize_name(extra.trim())).collect::<Vec<_>>(),
+        );
         if wanted.len() == before {
             return others.into_iter().map(str::to_owned).collect();
         }

@@ -199,7 +199,8 @@ pub(super) async fn lock(
         }
     };
     if let Some(project) = project {
-        let version = |name: &str| python.installed.iter().find(|dist| dist.name == name).map(|dist| dist.version.clone());
+        let version =
+            |name: &str| python.installed.iter().find(|dist| dist.name == name).map(|dist| dist.version.clone());
         project.join(&mut answer.lock, version);
     }
     Ok(answer)

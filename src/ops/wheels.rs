@@ -164,11 +164,7 @@ impl Making<'_> {
     }
 
     /// The wheel of `wanted`, made now or before.
-    pub(super) async fn make(
-        &self,
-        builder: &WheelBuilder<'_>,
-        wanted: &WantedWheel,
-    ) -> Result<LockedWheel, OpsError> {
+    pub(super) async fn make(&self, builder: &WheelBuilder<'_>, wanted: &WantedWheel) -> Result<LockedWheel, OpsError> {
         if let Some(wheel) = builder.remembered(wanted)? {
             return Ok(wheel);
         }
@@ -231,11 +227,7 @@ async fn staged(means: &Means, folder: PathBuf, content: Option<Digest>) -> Resu
 }
 
 /// A copy of the project's own files, those that go into the image.
-pub(super) async fn staged_sources(
-    means: &Means,
-    tree: &Arc<SourceTree>,
-    root: &Path,
-) -> Result<TempDir, OpsError> {
+pub(super) async fn staged_sources(means: &Means, tree: &Arc<SourceTree>, root: &Path) -> Result<TempDir, OpsError> {
     let (copy, tree, root) = (means.store.scratch()?, Arc::clone(tree), root.to_owned());
     let copying = tokio::task::spawn_blocking(move || {
         copy_tree(&tree, &root, copy.path())?;
@@ -254,9 +246,7 @@ fn copy_tree(tree: &SourceTree, from: &Path, to: &Path) -> Result<(), OpsError> 
         let (source, copy) = (from.join(path), to.join(path));
         let copied = match &entry.kind {
             SourceKind::Directory => std::fs::create_dir_all(&copy),
-            SourceKind::Symlink { target } => {
-                std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), &copy)
-            }
+            SourceKind::Symlink { target } => std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), &copy),
             SourceKind::File { executable, .. } => {
                 let mode = if *executable { 0o755 } else { 0o644 };
                 std::fs::copy(&source, &copy)
@@ -283,9 +273,15 @@ mod tests {
         write("src/lib/__init__.py");
         write("build/__init__.py");
         let before = listed(folder.path()).unwrap().key_material();
-        for left in ["build/lib/lib/__init__.py", "build/bdist.linux/x", "src/lib.egg-info/PKG-INFO", "dist/a-1.whl",
-            ".git/HEAD", "src/lib/__pycache__/a.pyc", ".venv/bin/python"]
-        {
+        for left in [
+            "build/lib/lib/__init__.py",
+            "build/bdist.linux/x",
+            "src/lib.egg-info/PKG-INFO",
+            "dist/a-1.whl",
+            ".git/HEAD",
+            "src/lib/__pycache__/a.pyc",
+            ".venv/bin/python",
+        ] {
             write(left);
         }
         let copy = tempfile::tempdir().unwrap();

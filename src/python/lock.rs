@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::marker::MarkerEnvironment;
 use super::origin::{Origin, Unbuilt};
-pub use super::pylock_write::PylockHead;
-use super::{pylock, pylock_write};
 pub(crate) use super::pylock::{lexically_absolute, percent_decoded};
+pub use super::pylock_write::PylockHead;
 use super::tags::CompatibleTags;
+use super::{pylock, pylock_write};
 use crate::diagnostic::{Class, Diagnose};
 use crate::oci::Digest;
 
@@ -215,7 +215,9 @@ impl Lock {
 
     fn without_sources((lock, unbuilt): (Self, Vec<Unbuilt>)) -> Result<Self, LockError> {
         match unbuilt.into_iter().next() {
-            Some(Unbuilt { name, version, origin, .. }) => Err(LockError::NotAWheel { name, version, kind: origin.kind() }),
+            Some(Unbuilt { name, version, origin, .. }) => {
+                Err(LockError::NotAWheel { name, version, kind: origin.kind() })
+            }
             None => Ok(lock),
         }
     }

@@ -218,15 +218,14 @@ fn lock(package: Package, line: usize, folder: &Path, tags: Option<&CompatibleTa
 fn named_place(package: &Package, name: &str, line: usize, folder: &Path) -> Result<Option<Origin>, LockError> {
     if let Some(archive) = &package.archive {
         let origin = archive_of(archive, name, line, folder, true)?;
-        return Ok(Some(origin).filter(|origin| !matches!(origin, Origin::Archive { filename, .. } if filename.ends_with(".whl"))));
+        return Ok(Some(origin)
+            .filter(|origin| !matches!(origin, Origin::Archive { filename, .. } if filename.ends_with(".whl"))));
     }
     if let Some(Vcs { kind, url, path, requested_revision, commit_id, subdirectory }) = &package.vcs {
         let nowhere = || LockError::Place { line, file: name.to_owned() };
         let url = match (url, path) {
             (Some(url), _) => without_userinfo(url).ok_or_else(nowhere)?,
-            (None, Some(path)) => {
-                Url::from_file_path(lexically_absolute(folder, path)).map_err(|()| nowhere())?.into()
-            }
+            (None, Some(path)) => Url::from_file_path(lexically_absolute(folder, path)).map_err(|()| nowhere())?.into(),
             (None, None) => return Err(nowhere()),
         };
         if kind != "git" {

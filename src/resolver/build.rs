@@ -241,14 +241,15 @@ impl<'a> WheelBuilder<'a> {
 
     /// The URL of a repository with the credentials that the requirements give for it.
     fn repository_url(&self, public: &str) -> Result<Url, ResolveError> {
-        let of_line = super::place::places(&self.request.requirements).into_iter().find_map(|place| match place.target {
-            PlaceTarget::Repository { url, .. } if self.git(&url, None).public_url() == public => Some(url),
-            _ => None,
-        });
-        let parsed = || Url::parse(public).map_err(|_| ResolveError::Git {
-            url: public.to_owned(),
-            explanation: "it is no URL".to_owned(),
-        });
+        let of_line =
+            super::place::places(&self.request.requirements).into_iter().find_map(|place| match place.target {
+                PlaceTarget::Repository { url, .. } if self.git(&url, None).public_url() == public => Some(url),
+                _ => None,
+            });
+        let parsed = || {
+            Url::parse(public)
+                .map_err(|_| ResolveError::Git { url: public.to_owned(), explanation: "it is no URL".to_owned() })
+        };
         of_line.map_or_else(parsed, Ok)
     }
 

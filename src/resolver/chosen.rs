@@ -129,7 +129,8 @@ impl Chosen {
         let mut added = Vec::new();
         for file in &request.requirements {
             let whole = requirement::logical_lines(&file.text);
-            for (line, clean) in whole.into_iter().zip(clean_lines(file, request)).filter(|(line, _)| !is_option(line)) {
+            for (line, clean) in whole.into_iter().zip(clean_lines(file, request)).filter(|(line, _)| !is_option(line))
+            {
                 match left.iter().position(|known| *known == clean) {
                     Some(at) => drop(left.swap_remove(at)),
                     None => added.push(line),
@@ -151,10 +152,7 @@ impl Chosen {
     ///
     /// # Errors
     /// Fails when the resolver could not be run.
-    pub(super) fn with(
-        &self,
-        found: Result<Option<Resolved>, ResolveError>,
-    ) -> Result<Option<Resolved>, ResolveError> {
+    pub(super) fn with(&self, found: Result<Option<Resolved>, ResolveError>) -> Result<Option<Resolved>, ResolveError> {
         let found = match found {
             Ok(Some(found)) => found,
             Ok(None)

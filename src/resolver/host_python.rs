@@ -54,9 +54,9 @@ impl HostPython {
     pub(super) async fn find(version: &str, uv: &Uv, environment: &ChildEnvironment, folder: &Path) -> Option<Self> {
         let short = version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
         let name = format!("python{short}");
-        let named = environment.find_all_on_path(&name).find(|path| {
-            is_program(&path.canonicalize().unwrap_or_else(|_| path.clone()))
-        });
+        let named = environment
+            .find_all_on_path(&name)
+            .find(|path| is_program(&path.canonicalize().unwrap_or_else(|_| path.clone())));
         let known = uv.python().filter(|path| path.canonicalize().is_ok_and(|real| real.ends_with(&name)));
         let first = match named.or_else(|| known.map(Path::to_owned)) {
             Some(path) => Some(path),

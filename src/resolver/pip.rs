@@ -85,7 +85,8 @@ impl Pip {
         tags: &CompatibleTags,
     ) -> Result<Resolved, ResolveError> {
         let is_archive = places(&request.requirements).iter().any(|place| place.target == PlaceTarget::Archive);
-        let takes_sources = is_archive || request.arguments.keys().any(|key| key.trim_start_matches('-') == "no-binary");
+        let takes_sources =
+            is_archive || request.arguments.keys().any(|key| key.trim_start_matches('-') == "no-binary");
         if !takes_sources {
             match self.run(request, tags, true).await {
                 Err(ResolveError::NoWheel { .. }) if may_build(request) => {}
@@ -259,7 +260,8 @@ mod tests {
         let error = explain(none, &request);
         assert!(error.to_string().contains("required: `docopt` in `r.txt`"), "{error}");
         assert!(matches!(error, ResolveError::NoWheel { .. }));
-        let conflict = "ERROR: Cannot install numpy<2 and numpy>2 because these package versions have conflicting dependencies.";
+        let conflict =
+            "ERROR: Cannot install numpy<2 and numpy>2 because these package versions have conflicting dependencies.";
         assert!(matches!(explain(conflict, &request), ResolveError::Unsatisfiable { .. }));
         assert!(matches!(explain("no such option: --resolution", &request), ResolveError::Pip { .. }));
     }

@@ -137,8 +137,7 @@ mod tests {
 
     fn arguments(pairs: &[(&str, Option<&str>)]) -> Result<PipArguments, ResolveError> {
         let mut request = request("a");
-        request.arguments =
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect();
+        request.arguments = pairs.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect();
         PipArguments::of(&request)
     }
 

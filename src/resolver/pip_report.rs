@@ -172,7 +172,13 @@ mod tests {
         let names: Vec<&str> = found.lock.packages.iter().map(|wheel| wheel.name.as_str()).collect();
         assert_eq!(names, ["a", "b-c"]);
         assert_eq!(found.lock.packages[1].url, "https://h.example/b_c-1.0-py3-none-any.whl");
-        assert!(found.lock.packages[0].direct_url.as_deref().unwrap().starts_with("{\"archive_info\": {\"hash\": \"sha256="));
+        assert!(
+            found.lock.packages[0]
+                .direct_url
+                .as_deref()
+                .unwrap()
+                .starts_with("{\"archive_info\": {\"hash\": \"sha256=")
+        );
         assert_eq!(found.lock.removed[0].version, "0.9");
         let kinds: Vec<&str> = found.unbuilt.iter().map(|source| source.origin.kind()).collect();
         assert_eq!(kinds, ["source distribution", "repository"]);

@@ -113,7 +113,8 @@ fn place(line: String, folder: &Path) -> Option<Place> {
     let (name, extras, rest) = named(text);
     let (target, marker) = rest.split_once(" ;").or_else(|| rest.split_once("; ")).unwrap_or((rest, ""));
     let target = target.trim();
-    if name.is_none() && !(target.contains("://") || target.starts_with(['.', '/', '~']) || is_file(target) || is_editable)
+    if name.is_none()
+        && !(target.contains("://") || target.starts_with(['.', '/', '~']) || is_file(target) || is_editable)
     {
         return None;
     }
@@ -182,7 +183,8 @@ fn named_alone(text: &str) -> (Option<String>, String) {
         Some((name, extras)) => (name, format!("[{extras}")),
         None => (text, String::new()),
     };
-    let is_name = !name.trim().is_empty() && name.trim().bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let is_name =
+        !name.trim().is_empty() && name.trim().bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     match is_name {
         true => (Some(normalize_name(name.trim())), extras.trim().to_owned()),
         false => (None, String::new()),
@@ -228,7 +230,13 @@ mod tests {
     #[test]
     fn repositories_are_found_with_revision_and_folder() {
         for (line, url, revision, below, name) in [
-            ("git+https://u:p@h.example/x.git@v1#egg=X_y&subdirectory=py", "https://u:p@h.example/x.git", Some("v1"), Some("py"), Some("x-y")),
+            (
+                "git+https://u:p@h.example/x.git@v1#egg=X_y&subdirectory=py",
+                "https://u:p@h.example/x.git",
+                Some("v1"),
+                Some("py"),
+                Some("x-y"),
+            ),
             ("x @ git+ssh://git@h.example/x.git", "ssh://git@h.example/x.git", None, None, Some("x")),
             ("-e git+https://h.example/x@feature/a#egg=x", "https://h.example/x", Some("feature/a"), None, Some("x")),
             ("git+file:///srv/x", "file:///srv/x", None, None, None),

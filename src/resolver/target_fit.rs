@@ -91,8 +91,20 @@ mod tests {
                 "builds files of one platform for linux/arm64, which this machine is not",
             ),
             (native, "amd64", (3, 12), glibc, "builds a C extension for Python 3.12, which this machine does not have"),
-            (native, "amd64", (3, 11), Libc::Glibc(2, 31), "builds a C extension for glibc 2.36 here, and the image has glibc 2.31"),
-            (native, "amd64", (3, 11), Libc::Musl(1, 2), "builds a C extension for glibc 2.36 here, and the image has musl 1.2"),
+            (
+                native,
+                "amd64",
+                (3, 11),
+                Libc::Glibc(2, 31),
+                "builds a C extension for glibc 2.36 here, and the image has glibc 2.31",
+            ),
+            (
+                native,
+                "amd64",
+                (3, 11),
+                Libc::Musl(1, 2),
+                "builds a C extension for glibc 2.36 here, and the image has musl 1.2",
+            ),
         ] {
             assert_eq!(why(name, architecture, version, libc).as_deref(), Some(expected));
         }

@@ -42,7 +42,10 @@ async fn a_folder_is_built_once_for_its_content_and_never_written_to() {
     let image = yard.pull("demo/app:latest").await;
     assert_eq!(image.file(&format!("{SITE}/thwart.py")).unwrap().text(), "0.1");
     let dist_info = format!("{SITE}/thwart-0.1.dist-info");
-    assert!(image.file(&format!("{dist_info}/direct_url.json")).is_none(), "a path of this machine means nothing there");
+    assert!(
+        image.file(&format!("{dist_info}/direct_url.json")).is_none(),
+        "a path of this machine means nothing there"
+    );
 
     let again = uv.build("store", "./lib\n", &[]);
     assert_eq!((again["reused"].as_bool(), uv.asked().as_str()), (Some(true), ""));

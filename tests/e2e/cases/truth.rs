@@ -125,12 +125,7 @@ fn against_pip(world: &World, name: &str, project: &Project, installer: &str) ->
 }
 
 /// What pip writes otherwise than uv, which Lapstrake follows.
-fn by_another_installer(
-    ours: &Path,
-    theirs: &Path,
-    difference: &Difference,
-    installer: &str,
-) -> Option<&'static str> {
+fn by_another_installer(ours: &Path, theirs: &Path, difference: &Difference, installer: &str) -> Option<&'static str> {
     let path = &difference.path;
     let content = |root: &Path| std::fs::read_to_string(root.join(path)).unwrap_or_default();
     match path.file_name()?.to_str()? {
