@@ -35,11 +35,11 @@ use super::resolution::Answer;
 use super::wheels::Making as WheelMaking;
 use super::{earlier, project, resolution, sequence};
 
-/// Who is named in `INSTALLER`; with `uv` the files are, byte for byte, those that it leaves.
+/// The bytes of `INSTALLER`, which are those that uv or pip leaves.
 fn installer(planning: &Planning<'_>) -> &'static str {
     match planning.request.settings.docker.python_package_installer {
         Installer::Uv => "uv",
-        Installer::Pip => "pip",
+        Installer::Pip => "pip\n",
     }
 }
 

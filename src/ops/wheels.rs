@@ -3,6 +3,7 @@
 //! Brings the files of folders; everything else about a build is the resolver's.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -217,11 +218,12 @@ async fn content_of(path: PathBuf) -> Result<Digest, OpsError> {
 async fn staged(means: &Means, folder: PathBuf, content: Option<Digest>) -> Result<TempDir, OpsError> {
     let copy = means.store.scratch()?;
     let copying = tokio::task::spawn_blocking(move || {
-        copy_tree(&listed(&folder)?, &folder, copy.path())?;
-        match content.is_none_or(|content| listed(copy.path()).is_ok_and(|tree| tree.key_material() == content)) {
-            true => Ok(copy),
-            false => Err(OpsError::FolderChanged { path: folder }),
+        let tree = listed(&folder)?;
+        if content.is_some_and(|content| content != tree.key_material()) {
+            return Err(OpsError::FolderChanged { path: folder });
         }
+        copy_tree(&tree, &folder, copy.path())?;
+        Ok(copy)
     });
     copying.await.map_err(OpsError::Worker)?
 }
@@ -231,31 +233,40 @@ pub(super) async fn staged_sources(means: &Means, tree: &Arc<SourceTree>, root: 
     let (copy, tree, root) = (means.store.scratch()?, Arc::clone(tree), root.to_owned());
     let copying = tokio::task::spawn_blocking(move || {
         copy_tree(&tree, &root, copy.path())?;
-        let found = walk(copy.path(), &IgnoreRules::default(), &WalkOptions::default())?;
-        match found.key_material() == tree.key_material() {
-            true => Ok(copy),
-            false => Err(OpsError::FolderChanged { path: root }),
-        }
+        Ok(copy)
     });
     copying.await.map_err(OpsError::Worker)?
 }
 
+/// Copies a tree; a file that is not what the tree says any more is an error.
 fn copy_tree(tree: &SourceTree, from: &Path, to: &Path) -> Result<(), OpsError> {
     for entry in tree.entries() {
-        let path = std::ffi::OsStr::from_bytes(entry.path.as_bytes());
+        let path = OsStr::from_bytes(entry.path.as_bytes());
         let (source, copy) = (from.join(path), to.join(path));
-        let copied = match &entry.kind {
-            SourceKind::Directory => std::fs::create_dir_all(&copy),
-            SourceKind::Symlink { target } => std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), &copy),
-            SourceKind::File { executable, .. } => {
-                let mode = if *executable { 0o755 } else { 0o644 };
-                std::fs::copy(&source, &copy)
-                    .and_then(|_| std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(mode)))
-            }
-        };
-        copied.map_err(|error| OpsError::ReadFile { path: source, source: error })?;
+        copy_entry(&entry.kind, &source, &copy)
+            .map_err(|error| OpsError::ReadFile { path: source.clone(), source: error })?;
+        if let SourceKind::File { digest, .. } = &entry.kind
+            && digest_of(&copy)? != *digest
+        {
+            return Err(OpsError::FolderChanged { path: source });
+        }
     }
     Ok(())
+}
+
+fn copy_entry(kind: &SourceKind, source: &Path, copy: &Path) -> std::io::Result<()> {
+    if let Some(above) = copy.parent() {
+        std::fs::create_dir_all(above)?;
+    }
+    match kind {
+        SourceKind::Directory => std::fs::create_dir_all(copy),
+        SourceKind::Symlink { target } => std::os::unix::fs::symlink(OsStr::from_bytes(target), copy),
+        SourceKind::File { executable, .. } => {
+            let mode = if *executable { 0o755 } else { 0o644 };
+            std::fs::copy(source, copy)?;
+            std::fs::set_permissions(copy, std::fs::Permissions::from_mode(mode))
+        }
+    }
 }
 
 #[cfg(test)]

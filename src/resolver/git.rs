@@ -75,7 +75,8 @@ impl Git<'_> {
             (None, Some(revision)) => {
                 let spelt = format!("{revision}^{{commit}}");
                 let outcome = self.run(folder, &["rev-parse", "--verify", "--end-of-options", &spelt]).await?;
-                String::from_utf8_lossy(&outcome.stdout).trim().to_owned()
+                // An older git repeats the option first.
+                String::from_utf8_lossy(&outcome.stdout).lines().last().unwrap_or_default().trim().to_owned()
             }
             (None, None) => "origin/HEAD".to_owned(),
         };

@@ -22,7 +22,7 @@ fn builds(asked: &str) -> Vec<&str> {
 fn run(yard: &Yard, uv: &FakeUv<'_>, settings: &str, more: &[&str]) -> Ran {
     yard.write("lapstrake.yaml", settings);
     let mut command = yard.build_command("store", &[&["--config", "lapstrake.yaml"], more].concat());
-    command.env("LAPSTRAKE_UV", uv.program()).env("PATH", format!("{}:/usr/bin:/bin", uv.folder().display()));
+    command.env("LAPSTRAKE_UV", uv.program()).env("PATH", uv.folder());
     command.output().unwrap().into()
 }
 
@@ -185,7 +185,7 @@ async fn pip_chooses_by_its_report_and_is_named_as_the_installer() {
     assert!(asked.contains("line --index-url https://me:s3cret@h.example/simple\nline cleat\n"), "{asked}");
     let image = yard.pull("demo/app:latest").await;
     assert_eq!(image.file(&format!("{SITE}/davit.py")).unwrap().text(), "2.0");
-    assert_eq!(image.file(&format!("{SITE}/cleat-1.0.dist-info/INSTALLER")).unwrap().text(), "pip");
+    assert_eq!(image.file(&format!("{SITE}/cleat-1.0.dist-info/INSTALLER")).unwrap().text(), "pip\n");
 
     assert_eq!(run(&yard, &uv, settings, &[]).code, 0);
     assert_eq!(uv.asked(), "", "the same question is not asked again");

@@ -16,6 +16,7 @@ use super::yard::{Ran, Yard};
 /// `asked`, and all arguments in `argv`. While there is an `sdist.toml`, wheels alone are no answer and it is. `build` leaves
 /// the one wheel in `built`, and writes where it builds. An answer of `MADE` stands for the last file of a requirement.
 const SCRIPT: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
 case "$*" in
   *--version*) echo uv 0.13.8; exit 0 ;;
   "python find"*) [ -f FOLDER/python3 ] && echo FOLDER/python3; exit 0 ;;
@@ -43,10 +44,12 @@ fi
   done
   [ "$2" = install ] && ls skeleton | sed 's/^/has /'
 } >> FOLDER/asked
+if [ -f FOLDER/sdist.toml ]; then
+  case "$*" in *--only-binary*) echo "all versions have no usable wheels" >&2; exit 1 ;; esac
+fi
 case "$2" in
   compile)
     if [ -f FOLDER/sdist.toml ]; then
-      case "$*" in *--only-binary*) echo "all versions have no usable wheels" >&2; exit 1 ;; esac
       cat FOLDER/sdist.toml
     else
       sed "s#MADE#$(echo $PWD/made-0/*.whl)#" FOLDER/answer.toml
@@ -57,6 +60,7 @@ esac
 
 /// Says of itself what the test says, and plays pip, which answers with `report.json`.
 const PYTHON: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
 case "$1" in
   -I) cat FOLDER/python.json; exit 0 ;;
 esac
@@ -70,6 +74,7 @@ cat FOLDER/report.json
 
 /// Knows one commit of any repository, which holds one file.
 const GIT: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
 echo "git $*" >> FOLDER/asked
 case "$1" in
   ls-remote) printf 'COMMIT\trefs/tags/v1\n' ;;
@@ -211,7 +216,7 @@ impl<'a> FakeUv<'a> {
         self.yard.write("requirements.txt", lines);
         let flags = ["--format", "json", "-r", "requirements.txt"];
         let mut command = self.yard.build_command(store, &[&flags, more].concat());
-        command.env("LAPSTRAKE_UV", self.program()).env("PATH", "/usr/bin:/bin").output().unwrap().into()
+        command.env("LAPSTRAKE_UV", self.program()).env("PATH", self.folder()).output().unwrap().into()
     }
 
     /// Builds with these requirement lines and gives the only image of `--format json`.
