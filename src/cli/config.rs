@@ -10,7 +10,7 @@ use lapstrake::oci::{Platform, Reference};
 use lapstrake::ops::{BuildRequest, Means, Output};
 use lapstrake::plan::{WantedImage, wanted_images};
 use lapstrake::python::environment::PythonHints;
-use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning, first_unbuilt};
+use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning};
 
 use super::args::{BuildArgs, Refresh, Shown};
 use super::environment::Environment;
@@ -183,11 +183,7 @@ fn settings(
         None => (String::new(), DEFAULT.to_owned()),
     };
     let substitution = Substitution::new(environment.variables().clone());
-    let (run, warnings) = RunSettings::parse(&text, &name, overrides, &substitution).map_err(exit::fail)?;
-    match first_unbuilt(&run) {
-        Some(error) => Err(exit::fail(error)),
-        None => Ok((run, warnings)),
-    }
+    RunSettings::parse(&text, &name, overrides, &substitution).map_err(exit::fail)
 }
 
 /// The configuration that is named, or that of the working folder, if there is one.

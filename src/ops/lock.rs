@@ -2,15 +2,17 @@
 //!
 //! The answer is the one that a build installs: what the parent has is not in it, and nothing is published.
 
+use std::path::Path;
+
 use crate::oci::{Platform, Reference};
-use crate::python::lock::Lock;
+use crate::python::lock::{Lock, PylockHead};
 
 use super::error::OpsError;
 use super::ground::{Ground, Mode, ground};
 use super::means::Means;
 use super::plan::Planning;
 use super::request::BuildRequest;
-use super::{earlier, facts, parent, plan, python};
+use super::{earlier, facts, parent, plan, python, resolution};
 
 /// What is installed into the image of one platform.
 #[derive(Clone, Debug)]
@@ -23,6 +25,18 @@ pub struct ImageLock {
     pub parent: Reference,
     /// The packages, and what they replace.
     pub lock: Lock,
+}
+
+impl ImageLock {
+    /// The text of a `pylock.toml` (PEP 751) that is to lie in `folder`.
+    pub fn to_pylock(&self, folder: &Path) -> String {
+        self.lock.to_pylock(&PylockHead {
+            python: self.python,
+            machine: resolution::machine(&self.platform).to_owned(),
+            parent: self.parent.to_string(),
+            folder: folder.to_owned(),
+        })
+    }
 }
 
 /// The locks of an image, one a platform; none when nothing is installed, and when a backend has yet to make the parent.

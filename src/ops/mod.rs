@@ -32,6 +32,7 @@ mod parent;
 mod parent_index;
 mod pipeline;
 mod plan;
+mod project;
 mod publish;
 mod python;
 mod remove;
@@ -40,8 +41,10 @@ mod request;
 mod requirements;
 mod resolution;
 pub mod segment;
+mod sequence;
 mod traffic;
 mod transfer;
+mod wheels;
 
 pub use build::{Built, BuiltLayer, build};
 pub use builds::{Synced, find_reusable_build, still_there, sync_builds};

@@ -76,3 +76,4 @@ mod vectors_registry;
 mod vectors_sources;
 mod vectors_wheels;
 mod wheels_against_uv;
+mod wheels_made;

@@ -7,6 +7,7 @@ mod copies;
 mod copy;
 mod ecr;
 mod login;
+mod made;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<Case> {
         runtime::CASES,
         truth::CASES,
         replaced::CASES,
+        made::CASES,
         platforms::CASES,
         same::CASES,
         outputs::CASES,
