@@ -8,8 +8,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lapstrake::oci::Platform;
 
-use super::settings::{Changes, SettingsArgs};
 use super::args_builds::BuildsCommand;
+use super::settings::{Changes, SettingsArgs};
 
 /// Assembles OCI images without a daemon: the cost of a build is the size of the change.
 #[derive(Debug, Parser)]

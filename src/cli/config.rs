@@ -133,7 +133,7 @@ impl Setting<'_> {
             no_cache: args.no_cache,
             upgrade: args.upgrade,
             locked: args.locked,
-            strict: args.strict,
+            strict: args.changes.strict,
             created,
             variables: self.environment.variables().clone(),
         })

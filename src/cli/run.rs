@@ -11,7 +11,8 @@ use super::args::{Cli, Command, RegistryCommand};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
 use super::{
-    build, builds, cache, copy, delete, demo, doctor, inspect, list, login, logout, output, plan, registry, requirements, settings,
+    build, builds, cache, copy, delete, demo, doctor, inspect, list, login, logout, output, plan, registry,
+    requirements, settings,
 };
 
 /// How long threads that write may go on after the end.

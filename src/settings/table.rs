@@ -268,10 +268,3 @@ pub(super) const STACK: &[Row] = &[
     row("requirements", Kind::Texts, "[]", "Requirement lines beside those of the flavors."),
     row("apt_packages", Kind::Texts, "[]", "Packages of the distribution beside those of the flavors."),
 ];
-
-/// A component of `lapstrake.stack`.
-pub(super) const COMPONENT: &[Row] = &[
-    row("flavor", Kind::Text, "null", "Its flavor; the requirements of the flavor's integration are installed."),
-    row("requirements", Kind::Texts, "[]", "Requirement lines of its own."),
-    row("apt_packages", Kind::Texts, "[]", "Packages of the distribution of its own."),
-];

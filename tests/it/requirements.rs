@@ -208,7 +208,8 @@ async fn a_project_is_exported_by_uv_else_by_poetry_else_by_its_own_command() {
     }
     assert!(ran.stderr.contains("pyproject_export_command"), "{}", ran.stderr);
 
-    let own = at(", pyproject_export_command: [\"echo '# in'\", '{directory}']").replace("echo '# in'", "echo a; echo '#'");
+    let own =
+        at(", pyproject_export_command: [\"echo '# in'\", '{directory}']").replace("echo '# in'", "echo a; echo '#'");
     let (image, _) = shown(&yard, &own);
     assert_eq!(image["files"][0]["text"], json!(format!("a\n# {folder}\n")));
 }
