@@ -291,7 +291,7 @@ mod tests {
             origin: Some(origin),
             ..wheel(name)
         };
-        let archive = |is_direct| Origin::Archive {
+        let archive = |is_direct: bool| Origin::Archive {
             filename: "d-1.0.tar.gz".into(),
             url: "https://files.example/d-1.0.tar.gz".into(),
             sha256: Digest::of(b"sdist"),

@@ -40,8 +40,36 @@ fn the_text_says_what_counts_and_where_it_comes_from() {
     let ran =
         run(&project(), &["--set", "lapstrake.layers.budget=9", "--env", "mode=x", "--parent-image", "python:3.13"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    insta::assert_snapshot!(ran.stdout, @r"");
-    insta::assert_snapshot!(ran.stderr, @r"");
+    insta::assert_snapshot!(ran.stdout, @r#"
+    name: train
+    settings:
+      docker:
+        parent_image: python:3.13  # --parent-image
+        requirements:              # lapstrake.yaml:5:19
+        - numpy
+        - pandas
+        - scikit-learn
+        - a-package-with-a-long-name
+        - another-package
+        environment:
+          API_KEY: "***"           # lapstrake.yaml:6:40
+          "N": 1                   # lapstrake.yaml:6:51
+          mode: x                  # --env mode
+        user: zen                  # lapstrake.yaml:7:11
+    lapstrake:
+      registry: r.test/team        # lapstrake.yaml:12:13
+      layers:
+        budget: 9                  # --set lapstrake.layers.budget
+    steps:
+      load: {}                     # as the pipeline
+      fit:
+        settings:
+          docker:
+            apt_packages: [git]    # lapstrake.yaml:10:43
+            environment:
+              MODE: slow           # lapstrake.yaml:10:70
+    "#);
+    insta::assert_snapshot!(ran.stderr, @"warning: lapstrake.yaml:6:31: `settings.docker.environment.API_KEY` looks like a secret, and everybody who pulls the image could read it; name it under `lapstrake.secrets`, or set it when the container starts");
 }
 
 #[test]
@@ -68,11 +96,11 @@ fn the_json_has_every_value_of_every_step() {
     );
     assert_eq!(
         value(pipeline, "settings.docker.environment.N"),
-        r#"{"origin":{"column":50,"file":"lapstrake.yaml","kind":"file","line":6},"path":"settings.docker.environment.N","value":1}"#
+        r#"{"origin":{"column":51,"file":"lapstrake.yaml","kind":"file","line":6},"path":"settings.docker.environment.N","value":1}"#
     );
     assert_eq!(
         value(&shown["steps"][1]["values"], "settings.docker.environment.MODE"),
-        r#"{"differs":true,"origin":{"column":65,"file":"lapstrake.yaml","kind":"file","line":10},"path":"settings.docker.environment.MODE","value":"slow"}"#
+        r#"{"differs":true,"origin":{"column":70,"file":"lapstrake.yaml","kind":"file","line":10},"path":"settings.docker.environment.MODE","value":"slow"}"#
     );
     assert!(value(&shown["steps"][0]["values"], "settings.docker.user").contains(r#""differs":false"#));
     assert!(!ran.stdout.contains("s3cret"));
@@ -83,7 +111,11 @@ fn without_a_configuration_there_are_defaults_and_flags() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(run(&folder, &[]).stdout, "{}  # every setting has its default\n");
     let ran = run(&folder, &["--set", "docker.user=zen"]);
-    insta::assert_snapshot!(ran.stdout, @r"");
+    insta::assert_snapshot!(ran.stdout, @r"
+    settings:
+      docker:
+        user: zen  # --set docker.user
+    ");
     assert_eq!(run(&folder, &["absent.yaml"]).code, 2);
 }
 
@@ -92,12 +124,15 @@ fn strict_and_lenient_say_how_the_file_is_read() {
     let folder = project();
     let ran = run(&folder, &["--strict"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
-    insta::assert_snapshot!(ran.stderr, @r"");
+    insta::assert_snapshot!(ran.stderr, @r"
+    error: lapstrake.yaml:6:31: `settings.docker.environment.API_KEY` looks like a secret, and everybody who pulls the image could read it
+      hint: name it under `lapstrake.secrets`, or set it when the container starts
+    ");
     std::fs::write(folder.path().join("lapstrake.yaml"), "settings: {docker: {usr: a}}\n").unwrap();
     assert_eq!(run(&folder, &[]).code, 2);
     let ran = run(&folder, &["--lenient"]);
     assert_eq!(ran.code, 0);
-    insta::assert_snapshot!(ran.stderr, @r"");
+    insta::assert_snapshot!(ran.stderr, @"warning: lapstrake.yaml:1:21: `settings.docker.usr` is not a known setting, and is passed over");
 }
 
 #[test]

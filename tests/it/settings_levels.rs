@@ -109,7 +109,7 @@ fn every_value_knows_its_origin() {
 
 #[test]
 fn flags_beat_the_file_on_their_level_and_steps_beat_flags() {
-    let mut overrides = with(&["docker.environment={A: 9, D: ${USER}}", "lapstrake.layers.budget=3"]);
+    let mut overrides = with(&["docker.environment={A: 9, D: '${USER}'}", "lapstrake.layers.budget=3"]);
     overrides.flag(&["settings", "docker", "environment", "a"], "${USER}", "--env a");
     overrides.flag(&["settings", "docker", "requirements"], "r.txt", "--requirements");
     let (run, _) = read(TEXT, &overrides).unwrap();
@@ -164,7 +164,7 @@ fn mistakes_name_their_own_place_and_the_path_of_the_step() {
     let text = |step: &str| format!("settings: {{docker: {{parent_image: a}}}}\nsteps:\n  fit: {step}\n");
     let step = |docker: &str| text(&format!("{{settings: {{docker: {docker}}}}}"));
     insta::assert_snapshot!(refusal(read(&step("{image_tag: -x}"), &Overrides::default())), @r"
-    run.yaml:3:42: `steps.fit.settings.docker.image_tag` is not a tag
+    run.yaml:3:40: `steps.fit.settings.docker.image_tag` is not a tag
     hint: a tag has letters, digits, `_`, `.` and `-`, 128 at most, and begins with none of `.-`
     ");
     insta::assert_snapshot!(refusal(read(&step("{skip_build: true, parent_image: null}"), &Overrides::default())), @r"
@@ -172,7 +172,7 @@ fn mistakes_name_their_own_place_and_the_path_of_the_step() {
     hint: name the `parent_image`
     ");
     insta::assert_snapshot!(refusal(read(&step("{requirement: a}"), &Overrides::default())), @r"
-    run.yaml:3:30: `steps.fit.settings.docker.requirement` is not a known setting
+    run.yaml:3:29: `steps.fit.settings.docker.requirement` is not a known setting
     hint: did you mean `requirements`?
     ");
     insta::assert_snapshot!(refusal(read(&text("{setings: {}}"), &Overrides::default())), @r"
@@ -183,7 +183,10 @@ fn mistakes_name_their_own_place_and_the_path_of_the_step() {
     --set docker.skip_build: `settings.docker.skip_build` must be a truth value, not a text
     hint: none
     ");
-    insta::assert_snapshot!(refusal(read("", &with(&["docker.requirements=[a"]))), @r"");
+    insta::assert_snapshot!(refusal(read("", &with(&["docker.requirements=[a"]))), @r"
+    --set docker.requirements: file is not valid YAML: while parsing a flow sequence, expected ',' or ']'
+    hint: look at the indentation, quotes and brackets around that line
+    ");
     insta::assert_snapshot!(refusal(read("", &with(&["docker.usr=a"]))), @r"
     --set docker.usr: `settings.docker.usr` is not a known setting
     hint: did you mean `user`?
@@ -196,7 +199,13 @@ fn a_lenient_reader_warns_of_unknown_keys() {
     let (run, warnings) = read(text, &Overrides::new(true, false)).unwrap();
     assert_eq!(run.pipeline.docker.user.as_deref(), Some("b"));
     let texts: Vec<String> = warnings.iter().map(Warning::to_string).collect();
-    insta::assert_snapshot!(texts.join("\n"), @r"");
+    insta::assert_snapshot!(texts.join("\n"), @r"
+    run.yaml:1:1: `setings` is not a known setting, and is passed over
+    run.yaml:2:21: `settings.docker.requirement` is not a known setting, and is passed over
+    run.yaml:2:47: `settings.dokcer` is not a known setting, and is passed over
+    run.yaml:3:13: `lapstrake.platform` is not a known setting, and is passed over
+    run.yaml:4:13: `steps.a.x` is not a known setting, and is passed over
+    ");
 }
 
 #[test]

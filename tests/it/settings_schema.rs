@@ -107,6 +107,7 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
         ],
     ),
     ("lapstrake.resolution", &["\"joint\"", "\"sequential\""], &["\"both\""]),
+    ("lapstrake.code_repository", &["true", "\"https://g.test/a\""], &["\"\"", "[]"]),
     ("lapstrake.artifact_store", &["\"s3://b/p\"", "\"store\""], &["\"\"", "1"]),
     (
         "lapstrake.secrets",

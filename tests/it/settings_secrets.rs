@@ -23,7 +23,14 @@ fn substitution() -> Substitution {
 fn what_would_be_readable_in_the_image_is_warned_of() {
     let (run, warnings) = RunSettings::parse(TEXT, "run.yaml", &Overrides::default(), &substitution()).unwrap();
     let texts: Vec<String> = warnings.iter().map(Warning::to_string).collect();
-    insta::assert_snapshot!(texts.join("\n"), @r"");
+    insta::assert_snapshot!(texts.join("\n"), @r"
+    run.yaml:4:19: `settings.docker.environment.API_KEY` looks like a secret, and everybody who pulls the image could read it; name it under `lapstrake.secrets`, or set it when the container starts
+    run.yaml:4:37: `settings.docker.environment.PIP_INDEX_URL` holds a URL with a password, and everybody who pulls the image could read it; name it under `lapstrake.secrets`, or set it when the container starts
+    run.yaml:5:37: `settings.docker.python_package_installer_args.index-url` holds a URL with a password in plain text; write `${NAME}` for it, or keep it in the netrc file
+    run.yaml:7:49: `settings.docker.build_config.build_options.build_args.NPM_TOKEN` looks like a secret, and everybody who pulls the image could read it; name it under `lapstrake.secrets`, or set it when the container starts
+    run.yaml:7:79: `settings.docker.build_config.build_options.labels.secret` looks like a secret, and everybody who pulls the image could read it; name it under `lapstrake.secrets`, or set it when the container starts
+    run.yaml:8:22: `lapstrake.labels.auth` looks like a secret, and everybody who pulls the image could read it; name it under `lapstrake.secrets`, or set it when the container starts
+    ");
     let shown = format!("{}\n{:?}", run.to_yaml(true), run.provenance);
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(shown.contains("***@i.test/simple") && shown.contains("env: TOKEN"), "{shown}");
@@ -33,7 +40,10 @@ fn what_would_be_readable_in_the_image_is_warned_of() {
 #[test]
 fn a_strict_reader_refuses_it() {
     let error = RunSettings::parse(TEXT, "run.yaml", &Overrides::new(false, true), &substitution()).unwrap_err();
-    insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint().unwrap()), @r"");
+    insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint().unwrap()), @r"
+    run.yaml:4:19: `settings.docker.environment.API_KEY` looks like a secret, and everybody who pulls the image could read it
+    hint: name it under `lapstrake.secrets`, or set it when the container starts
+    ");
 }
 
 #[test]
