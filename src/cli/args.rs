@@ -209,6 +209,9 @@ pub(crate) struct RequirementsArgs {
     /// Show the files alone; nothing is resolved, and no registry is asked
     #[arg(long)]
     pub(crate) files_only: bool,
+    /// Also write the lock into the source root, as `pylock.toml`; `build --locked` then installs just that
+    #[arg(long, conflicts_with = "files_only")]
+    pub(crate) write_lock: bool,
     #[command(flatten)]
     pub(crate) build: BuildArgs,
 }

@@ -288,7 +288,7 @@ impl Diagnose for OpsError {
             Self::FolderChanged { .. } => "make the lock again, or build while nobody writes there",
             Self::WriteFile { .. } => "see that the disk has room and the store can be written",
             Self::Secrets { .. } => "name them in `.dockerignore` or `.gitignore`, or leave `--strict` away",
-            Self::NoLock { .. } => "make one with `uv export --format pylock.toml`, or leave `--locked` away",
+            Self::NoLock { .. } => "make one with `lapstrake requirements --write-lock`, or leave `--locked` away",
             Self::Lock { source, .. } => return source.hint(),
             Self::LostBlob { .. } => "run the build again: what was lost is made again",
             Self::FetchBlob { .. } => "run the build again; what arrived whole is kept",

@@ -12,7 +12,7 @@ use super::ground::{Ground, Mode, ground};
 use super::means::Means;
 use super::plan::Planning;
 use super::request::BuildRequest;
-use super::{earlier, facts, parent, plan, python, resolution};
+use super::{earlier, facts, parent, plan, project, python, resolution};
 
 /// What is installed into the image of one platform.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub async fn image_locks(means: &Means, request: &BuildRequest) -> Result<Vec<Im
     }
     let named = request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
     let local = facts::gather(means, &request).await?;
-    if local.wanted.is_none() {
+    if local.wanted.is_none() && !project::is_asked(&request) {
         return Ok(Vec::new());
     }
     let pinned = parent::pin(means, &named).await?.read(means).await?;

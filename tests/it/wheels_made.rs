@@ -210,3 +210,28 @@ async fn sources_one_after_the_other_see_what_the_ones_before_installed() {
     let image = yard.pull("demo/app:latest").await;
     assert_eq!(image.file(&format!("{SITE}/cleat.py")).unwrap().text(), "1.0");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_was_written_is_what_a_locked_build_installs() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    uv.answers(&[&wheel("cleat", "1.0"), &wheel("davit", "1.0")], "");
+    yard.write("requirements.txt", "cleat\n");
+    let parent = yard.at("demo/parent:1");
+    let mut command = yard.command("store");
+    command.args(["requirements", "--write-lock", "--parent-image", &parent, "-r", "requirements.txt"]);
+    let ran: Ran = command.env("LAPSTRAKE_UV", uv.program()).env("PATH", uv.folder()).output().unwrap().into();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let text = std::fs::read_to_string(yard.project().join("pylock.toml")).unwrap();
+    for expected in
+        ["environments = [", "requires-python = \"==3.11.*\"", "created-by = \"lapstrake\"", "name = \"davit\""]
+    {
+        assert!(text.contains(expected), "{text}");
+    }
+    assert!(!yard.project().join(".pylock.toml.new").exists());
+    uv.asked();
+    yard.build("fresh", &["--locked"]);
+    assert_eq!(uv.asked(), "", "a lock needs no resolver");
+    let image = yard.pull("demo/app:latest").await;
+    assert_eq!(image.file(&format!("{SITE}/davit.py")).unwrap().text(), "1.0");
+}
