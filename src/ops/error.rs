@@ -93,7 +93,7 @@ pub enum OpsError {
         source: std::io::Error,
     },
     /// With `strict`: files that would go into the image look like secrets.
-    #[error("{files} would be delivered with the code, and what they look like is a secret")]
+    #[error("files that look like secrets would be delivered with the code: {files}")]
     Secrets {
         /// Their names, in backticks.
         files: String,
