@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use lapstrake::diagnostic::{Class, Diagnose};
 use lapstrake::oci::{Platform, Reference};
 use lapstrake::settings::{
-    BuildConfig, Installer, LocalEnvironment, Overrides, Requirements, Resolution, RunSettings, SecretSource, Settings,
-    SettingsError, Substitution, Warning,
+    BuildConfig, Installer, LocalEnvironment, Requirements, Resolution, SecretSource, Settings, SettingsError,
+    Substitution, Warning,
 };
 
 fn parse(text: &str) -> Result<(Settings, Vec<Warning>), SettingsError> {
