@@ -51,7 +51,7 @@ pub(crate) async fn run(args: &RequirementsArgs, shown: &Shown, environment: &En
 fn write_lock(answers: &[Answer<'_>]) -> Outcome {
     let of_answer = |answer| {
         let Answer { request, locks, .. }: &Answer<'_> = answer;
-        locks.iter().map(|lock| (request.source_root.as_path(), lock))
+        locks.iter().map(move |lock| (request.source_root.as_path(), lock))
     };
     let locks: Vec<(&Path, &ImageLock)> = answers.iter().flat_map(of_answer).collect();
     let [(root, lock)] = locks.as_slice() else {
