@@ -8,6 +8,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lapstrake::oci::Platform;
 
+use super::args_builds::BuildsCommand;
 use super::settings::{Changes, SettingsArgs};
 
 /// Assembles OCI images without a daemon: the cost of a build is the size of the change.
@@ -79,6 +80,8 @@ pub(crate) enum Command {
     Plan(BuildArgs),
     /// Show what counts for the pipeline and each step, and where every value comes from
     Settings(SettingsArgs),
+    /// Show the files of requirements in the order of installation, and the versions that they come to
+    Requirements(RequirementsArgs),
     /// Show what an image holds: layers, packages, files, sizes
     Inspect(InspectArgs),
     /// Try how registries are reached and what they allow, and look at this machine; changes nothing
@@ -95,6 +98,9 @@ pub(crate) enum Command {
     Referrers(ReferrersArgs),
     /// Remove tags or manifests from a registry
     Delete(DeleteArgs),
+    /// The ledger of builds: what was built, when, and where it is
+    #[command(subcommand)]
+    Builds(BuildsCommand),
     /// The embedded registry
     #[command(subcommand)]
     Registry(RegistryCommand),
@@ -192,6 +198,22 @@ pub(crate) struct BuildArgs {
 pub(crate) enum Refresh {
     /// The segments that backends made
     Backend,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake requirements
+  lapstrake requirements --files-only run.yaml
+  lapstrake requirements --format json --platform linux/arm64")]
+pub(crate) struct RequirementsArgs {
+    /// Show the files alone; nothing is resolved, and no registry is asked
+    #[arg(long)]
+    pub(crate) files_only: bool,
+    /// Also write the lock into the source root, as `pylock.toml`; `build --locked` then installs just that
+    #[arg(long, conflicts_with = "files_only")]
+    pub(crate) write_lock: bool,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
 }
 
 #[derive(Debug, Args)]

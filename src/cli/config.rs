@@ -10,12 +10,12 @@ use lapstrake::oci::{Platform, Reference};
 use lapstrake::ops::{BuildRequest, Means, Output};
 use lapstrake::plan::{WantedImage, wanted_images};
 use lapstrake::python::environment::PythonHints;
-use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning, first_unbuilt};
+use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning};
 
 use super::args::{BuildArgs, Refresh, Shown};
 use super::environment::Environment;
 use super::exit::{self, UsageError};
-use super::{setup, targets};
+use super::{ledger, setup, targets};
 
 type Failure = Box<dyn Diagnose + Send>;
 
@@ -110,6 +110,7 @@ impl Setting<'_> {
             exit::fail(UsageError::new(what, "set it to seconds since 1970, or unset it"))
         })?;
         let mut not_sources = vec![self.store.to_path_buf()];
+        not_sources.extend(ledger::files(self.environment));
         not_sources.extend(match &self.output {
             Output::OciLayout(path) | Output::DockerArchive(path) => Some(path.clone()),
             Output::Registry => None,
@@ -182,11 +183,7 @@ fn settings(
         None => (String::new(), DEFAULT.to_owned()),
     };
     let substitution = Substitution::new(environment.variables().clone());
-    let (run, warnings) = RunSettings::parse(&text, &name, overrides, &substitution).map_err(exit::fail)?;
-    match first_unbuilt(&run) {
-        Some(error) => Err(exit::fail(error)),
-        None => Ok((run, warnings)),
-    }
+    RunSettings::parse(&text, &name, overrides, &substitution).map_err(exit::fail)
 }
 
 /// The configuration that is named, or that of the working folder, if there is one.
@@ -221,7 +218,7 @@ fn absolute(from: &Path, path: &Path) -> PathBuf {
 }
 
 pub(crate) fn reference(text: &str) -> Result<Reference, Failure> {
-    Reference::parse(text).map_err(exit::fail)
+    Reference::written(text).map_err(exit::fail)
 }
 
 fn output(asked: Option<(&str, &PathBuf)>) -> Result<Output, Failure> {

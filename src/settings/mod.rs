@@ -21,7 +21,6 @@ mod secret;
 mod substitution;
 mod table;
 mod types;
-mod unbuilt;
 mod user;
 mod yaml;
 
@@ -36,5 +35,4 @@ pub use types::{
     BuildConfig, CodeRepository, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings,
     Requirements, Resolution, SecretSource, Settings, StackComponent, StackSettings,
 };
-pub use unbuilt::first_unbuilt;
 pub use user::{Placed, RegistrySettings, UserConfig};

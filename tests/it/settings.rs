@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use lapstrake::diagnostic::{Class, Diagnose};
 use lapstrake::oci::{Platform, Reference};
 use lapstrake::settings::{
-    BuildConfig, Installer, LocalEnvironment, Overrides, Requirements, Resolution, RunSettings, SecretSource, Settings,
-    SettingsError, Substitution, Warning, first_unbuilt,
+    BuildConfig, Installer, LocalEnvironment, Requirements, Resolution, SecretSource, Settings, SettingsError,
+    Substitution, Warning,
 };
 
 fn parse(text: &str) -> Result<(Settings, Vec<Warning>), SettingsError> {
@@ -131,25 +131,6 @@ fn unknown_keys_are_refused_with_a_suggestion() {
     insta::assert_snapshot!(refusal(parse("lapstrake: {platform: []}\n")), @r"
     run.yaml:1:13: `lapstrake.platform` is not a known setting
     hint: did you mean `platforms`?
-    ");
-}
-
-/// The refusal of what no build does yet.
-fn unbuilt(text: &str) -> String {
-    let (run, _) = RunSettings::parse(text, "run.yaml", &Overrides::default(), &Substitution::default()).unwrap();
-    let error = first_unbuilt(&run).unwrap();
-    format!("{error}\nhint: {}", error.hint().unwrap_or_default())
-}
-
-#[test]
-fn what_no_build_does_yet_says_so_and_what_to_do() {
-    insta::assert_snapshot!(unbuilt("settings:\n  docker:\n    apt_packages: [git]\n"), @r"
-    run.yaml:3:19: `settings.docker.apt_packages` is not supported yet
-    hint: use a parent image that has these packages
-    ");
-    insta::assert_snapshot!(unbuilt("lapstrake: {resolution: sequential}"), @r"
-    run.yaml:1:25: `lapstrake.resolution` is not supported yet
-    hint: remove it
     ");
 }
 
