@@ -4,7 +4,7 @@
 
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::oci::Reference;
-use lapstrake::plan::{ORCHESTRATOR, WantedImage};
+use lapstrake::plan::{DEPLOYER, ORCHESTRATOR, WantedImage};
 use lapstrake::settings::Settings;
 
 use super::args::BuildArgs;
@@ -25,7 +25,7 @@ pub(super) fn of_images(
     let mut all: Vec<Vec<Reference>> = Vec::new();
     for image in images {
         let mut names = of_image(args, pipeline, image)?;
-        if let Some(step) = image.step {
+        if let Some(step) = image.step.or(is_deployer(image).then_some(DEPLOYER)) {
             for name in &mut names {
                 if all.iter().flatten().any(|taken| taken == name) {
                     let tag = format!("{}-{step}", name.tag().unwrap_or("latest"));
@@ -56,10 +56,15 @@ fn of_image(args: &BuildArgs, pipeline: Option<&str>, image: &WantedImage<'_>) -
         (Some(tag), _, _) => tag.clone(),
         (None, None, None) => "latest".to_owned(),
         (None, pipeline, step) => {
-            tag_of(&pipeline.into_iter().chain(step).chain([ORCHESTRATOR]).collect::<Vec<_>>().join("-"))
+            let key = if is_deployer(image) { DEPLOYER } else { ORCHESTRATOR };
+            tag_of(&pipeline.into_iter().chain(step).chain([key]).collect::<Vec<_>>().join("-"))
         }
     };
     Ok(vec![reference(&format!("{}/{repository}:{tag}", registry.trim_end_matches('/')))?])
+}
+
+fn is_deployer(image: &WantedImage<'_>) -> bool {
+    image.keys.iter().any(|key| key == DEPLOYER)
 }
 
 /// `text` as a tag: without what a tag cannot have, 128 characters at most (as ZenML cleans them).

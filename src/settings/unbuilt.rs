@@ -54,8 +54,6 @@ fn unbuilt_docker(docker: &DockerSettings) -> Option<Gap> {
 }
 
 fn unbuilt_native(native: &Native) -> Option<Gap> {
-    let gaps = [
-        (native.resolution != Resolution::default(), "lapstrake.resolution"),
-    ];
+    let gaps = [(native.resolution != Resolution::default(), "lapstrake.resolution")];
     gaps.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, path)| (path, "remove it"))
 }

@@ -208,7 +208,8 @@ async fn a_project_is_exported_by_uv_else_by_poetry_else_by_its_own_command() {
     }
     assert!(ran.stderr.contains("pyproject_export_command"), "{}", ran.stderr);
 
-    let own = at(", pyproject_export_command: [\"echo '# in'\", '{directory}']").replace("echo '# in'", "echo a; echo '#'");
+    let own =
+        at(", pyproject_export_command: [\"echo '# in'\", '{directory}']").replace("echo '# in'", "echo a; echo '#'");
     let (image, _) = shown(&yard, &own);
     assert_eq!(image["files"][0]["text"], json!(format!("a\n# {folder}\n")));
 }
@@ -227,6 +228,33 @@ async fn failures_say_which_command_failed_and_what_to_do() {
     assert!(ran.stderr.contains("needs `poetry`, which is not on PATH"), "{}", ran.stderr);
     let ran = run(&yard, "settings: {docker: {pyproject_path: nowhere.toml}}", &[]);
     assert!(ran.code == 2 && ran.stderr.contains("there is no such file"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployers_image_has_what_the_server_needs() {
+    let yard = Yard::new().await;
+    let settings = "settings: {docker: {requirements: [numpy]}}\nlapstrake: {stack: {components: {deployer: docker}}}";
+    let ran = run(&yard, settings, &["--format", "json"]);
+    let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let user = (".zenml_user_requirements".to_owned(), "numpy".to_owned());
+    assert_eq!(files(&printed["images"][0]), [user.clone()]);
+    let server = "Jinja2\nasgiref~=3.10.0\nfastapi\nsecure~=1.0.1\nuvicorn";
+    assert_eq!(printed["images"][1]["keys"], json!(["deployer"]));
+    let deployment = (".zenml_deployment_requirements".to_owned(), server.to_owned());
+    assert_eq!(files(&printed["images"][1]), [deployment, user]);
+    let without = settings.replace("[numpy]", "[numpy], install_deployment_requirements: false");
+    let ran = run(&yard, &without, &["--format", "json"]);
+    let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(printed["images"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_says_everything_and_what_stands_beside_it_is_told() {
+    let yard = Yard::new().await;
+    let settings = "settings: {docker: {requirements: pylock.toml, required_integrations: [s3]}}";
+    let (image, errors) = shown(&yard, settings);
+    assert_eq!(files(&image), [("pylock.toml".to_owned(), String::new())]);
+    assert!(errors.contains("what `settings.docker.required_integrations` would install beside it is not"), "{errors}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
