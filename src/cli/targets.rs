@@ -4,7 +4,7 @@
 
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::oci::Reference;
-use lapstrake::plan::{WantedImage, cleaned_tag, image_name, image_tag};
+use lapstrake::plan::{DEPLOYER, WantedImage, cleaned_tag, image_name, image_tag};
 use lapstrake::settings::Settings;
 
 use super::args::BuildArgs;
@@ -23,7 +23,7 @@ pub(super) fn of_images(
     let mut all: Vec<Vec<Reference>> = Vec::new();
     for image in images {
         let mut names = of_image(args, pipeline, image)?;
-        if let Some(step) = image.step {
+        if let Some(step) = image.step.or(is_deployer(image).then_some(DEPLOYER)) {
             for name in &mut names {
                 if all.iter().flatten().any(|taken| taken == name) {
                     let tag = format!("{}-{step}", name.tag().unwrap_or("latest"));
@@ -51,6 +51,10 @@ fn of_image(args: &BuildArgs, pipeline: Option<&str>, image: &WantedImage<'_>) -
     };
     let tag = match &docker.image_tag {
         Some(tag) => tag.clone(),
+        None if image.keys.iter().any(|key| key == DEPLOYER) => {
+            let words: Vec<&str> = pipeline.into_iter().chain([DEPLOYER]).collect();
+            cleaned_tag(&words.join("-")).map_err(exit::fail)?
+        }
         None => image_tag(pipeline, image.step).map_err(exit::fail)?,
     };
     Ok(vec![reference(&image_name(Some(registry), docker.target_repository.as_deref(), &tag))?])

@@ -90,6 +90,7 @@ pub(super) async fn wanted(means: &Means, request: &BuildRequest) -> Result<Opti
     if let Some(Requirements::File(file)) = &request.settings.docker.requirements
         && is_lock(file)
     {
+        requirements::warn_of_unread_sources(means, request, file).await;
         return lock(request.folder.join(file)).map(Some);
     }
     let sources = requirements::gather(means, request).await?;

@@ -12,6 +12,7 @@ use crate::inputs::python::{Listed, Pyproject};
 use crate::inputs::requirements::{
     self, RequirementLine, RequirementOrigin, RequirementSource, SourcedRequirements, without_credentials,
 };
+use crate::plan::DEPLOYER;
 use crate::python::integrations::{self, Integration, IntegrationError};
 use crate::python::lock::{lexically_absolute, percent_decoded};
 use crate::python::normalize_name;
@@ -57,6 +58,26 @@ pub async fn gather(means: &Means, request: &BuildRequest) -> Result<Vec<Sourced
         tell_once(means, event).await;
     }
     Ok(sources)
+}
+
+/// Warns of sources beside the lock `file`: a lock says everything, and nothing is added to it.
+pub(super) async fn warn_of_unread_sources(means: &Means, request: &BuildRequest, file: &Path) {
+    let docker = &request.settings.docker;
+    let stack = &request.settings.lapstrake.stack;
+    let has_stack = !stack.components.is_empty() || !stack.requirements.is_empty();
+    let unread = [
+        (docker.replicate_local_python_environment.is_some(), "settings.docker.replicate_local_python_environment"),
+        (docker.install_stack_requirements && has_stack, "lapstrake.stack"),
+        (!docker.required_integrations.is_empty(), "settings.docker.required_integrations"),
+        (docker.pyproject_path.is_some(), "settings.docker.pyproject_path"),
+    ];
+    let unread: Vec<String> =
+        unread.iter().filter(|(is_asked, _)| *is_asked).map(|(_, setting)| format!("`{setting}`")).collect();
+    if !unread.is_empty() {
+        let (file, unread) = (file.display(), unread.join(", "));
+        let text = format!("`{file}` is a lock, which says everything: what {unread} would install beside it is not");
+        tell_once(means, Event::Warning { text }).await;
+    }
 }
 
 /// Reports `event`, unless another image of this run had the same to tell.
@@ -188,6 +209,9 @@ fn read(
         gathering.stack(&request.settings.lapstrake.stack)?;
         gathering.components(&request.settings.lapstrake.stack)?;
     }
+    if request.keys.iter().any(|key| key == DEPLOYER) {
+        gathering.deployment()?;
+    }
     gathering.integrations(&docker.required_integrations)?;
     if let Some((project, listed)) = pyproject {
         gathering.pyproject(&project, listed)?;
@@ -248,6 +272,13 @@ impl Gathering<'_> {
             self.labelled(RequirementOrigin::Component(kind.clone()), place, &lines)?;
         }
         Ok(())
+    }
+
+    fn deployment(&mut self) -> Result<(), OpsError> {
+        let place = "the server of a deployment";
+        let mut lines = Labelled::default();
+        lines.add(&integrations::DEPLOYMENT_REQUIREMENTS.map(str::to_owned), place);
+        self.labelled(RequirementOrigin::Deployment, place.to_owned(), &lines)
     }
 
     fn integrations(&mut self, names: &[String]) -> Result<(), OpsError> {

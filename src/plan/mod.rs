@@ -15,7 +15,7 @@ mod python;
 pub use checksum::{SettingsChecksum, build_checksum};
 pub use config::{SOURCES, add_change, changes_nothing, config_change};
 pub use image::{Action, ImagePlan, Making, Moves, PlannedLayer};
-pub use images::{ORCHESTRATOR, WantedImage, wanted_images};
+pub use images::{DEPLOYER, ORCHESTRATOR, WantedImage, wanted_images};
 pub use key::{KeyHasher, LayerKey, PlanKey, ResolutionKey, SegmentKey, is_key_tag};
 pub use known::{ChosenLayers, Known, KnownLayer, Place};
 pub use layers::{

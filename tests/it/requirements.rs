@@ -231,6 +231,33 @@ async fn failures_say_which_command_failed_and_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deployers_image_has_what_the_server_needs() {
+    let yard = Yard::new().await;
+    let settings = "settings: {docker: {requirements: [numpy]}}\nlapstrake: {stack: {components: {deployer: docker}}}";
+    let ran = run(&yard, settings, &["--format", "json"]);
+    let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let user = (".zenml_user_requirements".to_owned(), "numpy".to_owned());
+    assert_eq!(files(&printed["images"][0]), [user.clone()]);
+    let server = "Jinja2\nasgiref~=3.10.0\nfastapi\nsecure~=1.0.1\nuvicorn";
+    assert_eq!(printed["images"][1]["keys"], json!(["deployer"]));
+    let deployment = (".zenml_deployment_requirements".to_owned(), server.to_owned());
+    assert_eq!(files(&printed["images"][1]), [deployment, user]);
+    let without = settings.replace("[numpy]", "[numpy], install_deployment_requirements: false");
+    let ran = run(&yard, &without, &["--format", "json"]);
+    let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(printed["images"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_says_everything_and_what_stands_beside_it_is_told() {
+    let yard = Yard::new().await;
+    let settings = "settings: {docker: {requirements: pylock.toml, required_integrations: [s3]}}";
+    let (image, errors) = shown(&yard, settings);
+    assert_eq!(files(&image), [("pylock.toml".to_owned(), String::new())]);
+    assert!(errors.contains("what `settings.docker.required_integrations` would install beside it is not"), "{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn misspelt_integrations_components_and_flavors_are_told() {
     let yard = Yard::new().await;
     let ran = run(&yard, "settings: {docker: {required_integrations: [sklern]}}", &[]);
