@@ -31,6 +31,8 @@ pub enum Work {
     Mount,
     /// Writing manifests and tags.
     Publish,
+    /// A step of a backend.
+    Backend,
 }
 
 /// One thing that happened.

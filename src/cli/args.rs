@@ -158,9 +158,18 @@ pub(crate) struct BuildArgs {
     /// Take layers from this image when their keys match; repeatable
     #[arg(long, value_name = "REF")]
     pub(crate) cache_from: Vec<String>,
+    /// Make images again though they are published; their layers may still be taken
+    #[arg(long)]
+    pub(crate) no_reuse: bool,
     /// Use nothing that an earlier build left
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// What builds that which cannot be assembled [default: the first that there is]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<String>,
+    /// Make anew what is remembered of an earlier build: `backend`, the segments that backends made
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) refresh: Vec<Refresh>,
     /// Choose all versions anew; else those chosen before stand, also when requirements are added
     #[arg(long)]
     pub(crate) upgrade: bool,
@@ -182,11 +191,27 @@ pub(crate) struct BuildArgs {
     /// Beside the setting `environment`; repeatable
     #[arg(short, long = "env", value_name = "NAME=VALUE", help_heading = "Settings")]
     pub(crate) environment: Vec<String>,
+    /// Instead of the setting at PATH, such as `docker.image_tag`; VALUE is YAML; repeatable
+    #[arg(long, value_name = "PATH=VALUE", help_heading = "Settings")]
+    pub(crate) set: Vec<String>,
+    /// Take settings that nobody knows with a warning
+    #[arg(long, help_heading = "Settings")]
+    pub(crate) lenient: bool,
+    /// Refuse what looks like a secret in the settings or among the sources
+    #[arg(long, help_heading = "Settings")]
+    pub(crate) strict: bool,
     /// Instead of the setting `user`
     #[arg(short, long, value_name = "USER", help_heading = "Settings")]
     pub(crate) user: Option<String>,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+/// What `--refresh` forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Refresh {
+    /// The segments that backends made
+    Backend,
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,8 @@
 use std::time::Instant;
 
 use lapstrake::event::Event;
-use lapstrake::ops::{self, Built, Output};
+use lapstrake::oci::Reference;
+use lapstrake::ops::{self, BuildRequest, Built, Moved, Output};
 use serde_json::{Value, json};
 
 use super::args::{BuildArgs, Format, Shown};
@@ -13,33 +14,39 @@ use super::environment::Environment;
 use super::exit::{self, Outcome};
 use super::{config, ledger, output, setup};
 
-/// The key of the only image that a build without steps makes (ZenML's name for it).
-pub(crate) const IMAGE_KEY: &str = "orchestrator";
-
 /// Builds, and prints what came of it.
 pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Outcome {
     let started = Instant::now();
     let prepared = config::prepare(args, shown, environment)?;
-    if args.create_repository && prepared.request.output == Output::Registry {
-        let targets = &prepared.request.targets;
-        setup::create_repositories(&args.reach, &prepared.insecure, environment, targets, &prepared.means).await?;
+    if args.create_repository && prepared.pipeline().output == Output::Registry {
+        let targets: Vec<Reference> = prepared.requests.iter().flat_map(|request| request.targets.clone()).collect();
+        setup::create_repositories(&args.reach, &prepared.insecure, environment, &targets, &prepared.means).await?;
     }
-    let built = ops::build(&prepared.means, &prepared.request).await.map_err(exit::fail)?;
+    let built = ops::build_all(&prepared.means, &prepared.requests).await.map_err(exit::fail)?;
     let seconds = started.elapsed().as_secs_f64();
-    prepared.means.reporter.report(Event::Note { text: summary(&built, seconds) });
+    let moved = prepared.means.traffic.moved();
+    prepared.means.reporter.report(Event::Note { text: summary(&built, moved, seconds) });
     let recorded = ledger::record(&prepared, &built, seconds, environment).await;
     let text = match shown.format {
-        Format::Text => built.reference.clone(),
+        Format::Text => built.iter().map(|image| image.reference.as_str()).collect::<Vec<_>>().join("\n"),
         Format::Json => {
-            json!({"schemaVersion": 1, "build": recorded, "images": [as_json(&built, seconds)]}).to_string()
+            let images = prepared.requests.iter().zip(&built);
+            let images: Vec<Value> = images.map(|(request, image)| as_json(request, image, seconds)).collect();
+            json!({"schemaVersion": 1, "build": recorded, "images": images, "bytes": moved}).to_string()
         }
     };
     output::to_stdout(&text).map_err(exit::fail)
 }
 
-fn summary(built: &Built, seconds: f64) -> String {
-    let moved = built.moved;
-    let what = if built.reused { "reused" } else { "built" };
+fn summary(built: &[Built], moved: Moved, seconds: f64) -> String {
+    let reused = built.iter().filter(|image| image.reused).count();
+    let what = match (built.len(), reused) {
+        (1, 0) => "built".to_owned(),
+        (1, _) => "reused".to_owned(),
+        (all, 0) => format!("built {all} images"),
+        (all, reused) if all == reused => format!("reused {all} images"),
+        (all, reused) => format!("built {} and reused {reused} images", all - reused),
+    };
     format!(
         "{what} in {seconds:.2} s: {} down, {} up, {} mounted",
         output::bytes(moved.downloaded),
@@ -48,7 +55,7 @@ fn summary(built: &Built, seconds: f64) -> String {
     )
 }
 
-fn as_json(built: &Built, seconds: f64) -> Value {
+fn as_json(request: &BuildRequest, built: &Built, seconds: f64) -> Value {
     let layers: Vec<Value> = built
         .layers
         .iter()
@@ -64,7 +71,8 @@ fn as_json(built: &Built, seconds: f64) -> Value {
         })
         .collect();
     json!({
-        "key": IMAGE_KEY,
+        "key": request.keys.first(),
+        "keys": request.keys,
         "reference": built.reference,
         "digest": built.descriptor.digest,
         "platforms": built.platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -5,92 +5,149 @@
 use std::path::{Path, PathBuf};
 
 use lapstrake::diagnostic::Diagnose;
-use lapstrake::oci::Reference;
+use lapstrake::inputs::source::zenml_root;
+use lapstrake::oci::{Platform, Reference};
 use lapstrake::ops::{BuildRequest, Means, Output};
+use lapstrake::plan::{WantedImage, wanted_images};
 use lapstrake::python::environment::PythonHints;
-use lapstrake::settings::{Requirements, Settings, Substitution, Warning};
+use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning, first_unbuilt};
 
-use super::args::{BuildArgs, Shown};
+use super::args::{BuildArgs, Refresh, Shown};
 use super::environment::Environment;
 use super::exit::{self, UsageError};
-use super::{ledger, setup};
+use super::{ledger, setup, targets};
 
 type Failure = Box<dyn Diagnose + Send>;
 
 const DEFAULT: &str = "lapstrake.yaml";
 
-/// A request, and what it is carried out with.
+/// Requests, and what they are carried out with.
 pub(crate) struct Prepared {
-    pub(crate) request: BuildRequest,
+    /// The pipeline's image, then those of steps.
+    pub(crate) requests: Vec<BuildRequest>,
     pub(crate) means: Means,
     /// The registries that the settings allow plain http with.
     pub(crate) insecure: Vec<String>,
+}
+
+impl Prepared {
+    /// The request for the pipeline's own image.
+    pub(crate) fn pipeline(&self) -> &BuildRequest {
+        &self.requests[0]
+    }
 }
 
 /// Reads the configuration and joins it with the flags.
 pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Result<Prepared, Failure> {
     let named = args.config.as_ref().or(args.config_flag.as_ref());
     let file = named.cloned().or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()));
-    let (mut settings, warnings) = settings(file.as_deref(), environment)?;
     let here = working_folder()?;
+    let (run, warnings) = settings(file.as_deref(), &overrides(args, &here)?, environment)?;
     let folder = match &file {
         Some(file) => absolute(&here, file.parent().unwrap_or(Path::new(""))),
         None => here.clone(),
     };
-    apply_flags(args, &here, &mut settings)?;
-    let native = &settings.lapstrake;
+    let native = &run.pipeline.lapstrake;
     let output = output(
         args.output.as_deref().map(|text| (text, &here)).or(native.output.as_deref().map(|text| (text, &folder))),
     )?;
-    let targets = targets(args, &settings)?;
-    let source_root = match (&args.source_root, &native.source_root) {
-        (Some(flag), _) => absolute(&here, flag),
-        (None, Some(setting)) => absolute(&folder, setting),
-        (None, None) => folder.clone(),
-    };
-    let domains: Vec<String> = targets.iter().map(|target| target.domain().to_owned()).collect();
+    let images = wanted_images(&run.pipeline, &run.steps);
+    if let (Output::DockerArchive(path), true) = (&output, images.len() > 1) {
+        let what = format!("`docker-archive:{}` cannot take {} images", path.display(), images.len());
+        return Err(exit::fail(UsageError::new(what, "write `oci:DIR`, or publish to a registry")));
+    }
+    let targets = targets::of_images(args, run.name.as_deref(), &images)?;
+    let domains: Vec<String> = targets.iter().flatten().map(|target| target.domain().to_owned()).collect();
     let means = setup::means(&args.reach, &native.insecure_registries, &domains, shown, environment)?;
     for warning in &warnings {
         means.reporter.report(lapstrake::event::Event::Warning { text: format!("{}: {}", warning.at, warning.text) });
     }
+    let no_reuse = args.no_reuse || prevents_reuse(&run);
+    let setting = Setting { args, environment, here, folder, output, store: means.store.root(), no_reuse };
+    let requests =
+        images.iter().zip(targets).map(|(image, targets)| setting.request(run.name.as_deref(), image, targets));
+    let requests = requests.collect::<Result<_, _>>()?;
     let insecure = native.insecure_registries.clone();
-    let platforms = if args.platforms.is_empty() { native.platforms.clone() } else { args.platforms.clone() };
-    let mut cache_from = native.cache_from.clone();
-    for text in &args.cache_from {
-        cache_from.push(reference(text)?);
+    Ok(Prepared { requests, means, insecure })
+}
+
+/// Whether any step asks that no earlier build stands in; the whole pipeline is then built (as ZenML has it).
+fn prevents_reuse(run: &RunSettings) -> bool {
+    let prevents = |settings: &Settings| settings.docker.prevent_build_reuse;
+    prevents(&run.pipeline) || run.steps.iter().any(|(_, settings)| prevents(settings))
+}
+
+/// What the requests of one run share.
+struct Setting<'a> {
+    args: &'a BuildArgs,
+    environment: &'a Environment,
+    here: PathBuf,
+    folder: PathBuf,
+    output: Output,
+    store: &'a Path,
+    no_reuse: bool,
+}
+
+impl Setting<'_> {
+    fn request(
+        &self,
+        pipeline: Option<&str>,
+        image: &WantedImage<'_>,
+        targets: Vec<Reference>,
+    ) -> Result<BuildRequest, Failure> {
+        let (args, native) = (self.args, &image.settings.lapstrake);
+        let source_root = match (&args.source_root, &native.source_root) {
+            (Some(flag), _) => absolute(&self.here, flag),
+            (None, Some(setting)) => absolute(&self.folder, setting),
+            (None, None) => zenml_root(&self.folder).unwrap_or(&self.folder).to_path_buf(),
+        };
+        let mut cache_from = native.cache_from.clone();
+        for text in &args.cache_from {
+            cache_from.push(reference(text)?);
+        }
+        let created = self.environment.source_date().map_err(|text| {
+            let what = format!("`SOURCE_DATE_EPOCH` is `{text}`, which is no number of seconds");
+            exit::fail(UsageError::new(what, "set it to seconds since 1970, or unset it"))
+        })?;
+        let mut not_sources = vec![self.store.to_path_buf()];
+        not_sources.extend(ledger::files(self.environment));
+        not_sources.extend(match &self.output {
+            Output::OciLayout(path) | Output::DockerArchive(path) => Some(path.clone()),
+            Output::Registry => None,
+        });
+        Ok(BuildRequest {
+            pipeline: pipeline.map(str::to_owned),
+            keys: image.keys.clone(),
+            platforms: self.platforms(image.settings),
+            python: PythonHints { version: native.python.version, prefix: native.python.prefix.clone() },
+            settings: image.settings.clone(),
+            folder: self.folder.clone(),
+            source_root,
+            not_sources,
+            targets,
+            output: self.output.clone(),
+            cache_from,
+            no_reuse: self.no_reuse,
+            backend: args.backend.clone(),
+            refresh_backend: args.refresh.contains(&Refresh::Backend),
+            no_cache: args.no_cache,
+            upgrade: args.upgrade,
+            locked: args.locked,
+            strict: args.strict,
+            created,
+            variables: self.environment.variables().clone(),
+        })
     }
-    let created = environment.source_date().map_err(|text| {
-        let what = format!("`SOURCE_DATE_EPOCH` is `{text}`, which is no number of seconds");
-        exit::fail(UsageError::new(what, "set it to seconds since 1970, or unset it"))
-    })?;
-    let mut not_sources = vec![means.store.root().to_path_buf()];
-    not_sources.extend(ledger::files(environment));
-    not_sources.extend(match &output {
-        Output::OciLayout(path) | Output::DockerArchive(path) => Some(path.clone()),
-        Output::Registry => None,
-    });
-    let python = PythonHints { version: native.python.version, prefix: native.python.prefix.clone() };
-    let request = BuildRequest {
-        platforms: if platforms.is_empty() {
-            settings.docker.build_config.platform.clone().into_iter().collect()
-        } else {
-            platforms
-        },
-        settings,
-        folder,
-        source_root,
-        not_sources,
-        targets,
-        output,
-        cache_from,
-        python,
-        no_cache: args.no_cache,
-        upgrade: args.upgrade,
-        locked: args.locked,
-        created,
-        variables: environment.variables().clone(),
-    };
-    Ok(Prepared { request, means, insecure })
+
+    /// Flags, else `lapstrake.platforms`, else the platform of the build options.
+    fn platforms(&self, settings: &Settings) -> Vec<Platform> {
+        let (flags, native) = (&self.args.platforms, &settings.lapstrake.platforms);
+        match (flags.is_empty(), native.is_empty()) {
+            (false, _) => flags.clone(),
+            (true, false) => native.clone(),
+            (true, true) => settings.docker.build_config.platform.clone().into_iter().collect(),
+        }
+    }
 }
 
 /// What a project's settings say of registries.
@@ -108,24 +165,40 @@ pub(crate) struct Project {
 /// Reads the settings that are named, or those of the working folder, if there are any.
 pub(crate) fn project(named: Option<&Path>, environment: &Environment) -> Result<Project, Failure> {
     let file = named.map(Path::to_path_buf).or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()));
-    let (settings, _) = settings(file.as_deref(), environment)?;
-    let targets = targets(&BuildArgs::default(), &settings)?;
-    let insecure = settings.lapstrake.insecure_registries.clone();
-    Ok(Project { file, targets, parent: settings.docker.parent_image, insecure })
+    let (run, _) = settings(file.as_deref(), &Overrides::default(), environment)?;
+    let images = wanted_images(&run.pipeline, &run.steps);
+    let targets = targets::of_images(&BuildArgs::default(), run.name.as_deref(), &images)?.concat();
+    let insecure = run.pipeline.lapstrake.insecure_registries.clone();
+    Ok(Project { file, targets, parent: run.pipeline.docker.parent_image, insecure })
 }
 
-fn settings(file: Option<&Path>, environment: &Environment) -> Result<(Settings, Vec<Warning>), Failure> {
-    let Some(file) = file else { return Ok((Settings::default(), Vec::new())) };
-    let text = std::fs::read_to_string(file).map_err(|error| {
+/// The settings of the file with what beats them; those of the flags alone where there is no file.
+fn settings(
+    file: Option<&Path>,
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<(RunSettings, Vec<Warning>), Failure> {
+    let (text, name) = match file {
+        Some(file) => (read(file)?, file.display().to_string()),
+        None => (String::new(), DEFAULT.to_owned()),
+    };
+    let substitution = Substitution::new(environment.variables().clone());
+    let (run, warnings) = RunSettings::parse(&text, &name, overrides, &substitution).map_err(exit::fail)?;
+    match first_unbuilt(&run) {
+        Some(error) => Err(exit::fail(error)),
+        None => Ok((run, warnings)),
+    }
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(|error| {
         let what = format!("cannot read the configuration `{}`: {error}", file.display());
         let cure = match error.kind() {
             std::io::ErrorKind::InvalidData => "save it as UTF-8",
             _ => "see that the file is there, or pass `--config FILE`",
         };
         exit::fail(UsageError::new(what, cure))
-    })?;
-    let substitution = Substitution::new(environment.variables().clone());
-    Settings::parse(&text, &file.display().to_string(), &substitution).map_err(exit::fail)
+    })
 }
 
 /// The folder that relative paths of the command line start from.
@@ -142,27 +215,33 @@ fn absolute(from: &Path, path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { from.to_path_buf() } else { from.join(path) }
 }
 
-fn apply_flags(args: &BuildArgs, here: &Path, settings: &mut Settings) -> Result<(), Failure> {
-    let docker = &mut settings.docker;
+/// What flags say instead of the file, for the whole pipeline; a step's own settings stand.
+fn overrides(args: &BuildArgs, here: &Path) -> Result<Overrides, Failure> {
+    let mut overrides = Overrides::default();
+    overrides.is_lenient = args.lenient;
+    overrides.is_strict = args.strict;
+    let docker = |key| ["settings", "docker", key];
     if let Some(parent) = &args.parent_image {
-        docker.parent_image = Some(reference(parent)?);
+        overrides.flag(&docker("parent_image"), parent, "--parent-image");
     }
     if let Some(file) = &args.requirements {
-        docker.requirements = Some(Requirements::File(here.join(file)));
+        overrides.flag(&docker("requirements"), &here.join(file).display().to_string(), "--requirements");
     }
     if let Some(user) = &args.user {
-        docker.user = Some(user.clone());
+        overrides.flag(&docker("user"), user, "--user");
     }
     for variable in &args.environment {
         let (name, value) = variable.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
-            exit::fail(UsageError::new(
-                format!("`--env {variable}` is not of the form NAME=VALUE"),
-                "write `--env NAME=VALUE`",
-            ))
+            let name = variable.split('=').next().unwrap_or_default();
+            let what = format!("`--env {name}` is not of the form NAME=VALUE");
+            exit::fail(UsageError::new(what, "write `--env NAME=VALUE`"))
         })?;
-        docker.environment.insert(name.to_uppercase(), value.to_owned());
+        overrides.flag(&["settings", "docker", "environment", name], value, "--env");
     }
-    Ok(())
+    for assignment in &args.set {
+        overrides.set(assignment).map_err(exit::fail)?;
+    }
+    Ok(overrides)
 }
 
 pub(crate) fn reference(text: &str) -> Result<Reference, Failure> {
@@ -180,19 +259,4 @@ fn output(asked: Option<(&str, &PathBuf)>) -> Result<Output, Failure> {
             Err(exit::fail(UsageError::new(what, "write `registry`, `oci:DIR` or `docker-archive:FILE`")))
         }
     }
-}
-
-/// The names to publish under: flags, else the settings' tags, else registry, repository and tag put together.
-fn targets(args: &BuildArgs, settings: &Settings) -> Result<Vec<Reference>, Failure> {
-    if !args.tags.is_empty() {
-        return args.tags.iter().map(|text| reference(text)).collect();
-    }
-    let native = &settings.lapstrake;
-    if !native.tags.is_empty() {
-        return Ok(native.tags.clone());
-    }
-    let Some(registry) = args.registry.as_deref().or(native.registry.as_deref()) else { return Ok(Vec::new()) };
-    let repository = settings.docker.target_repository.as_deref().unwrap_or("zenml");
-    let tag = settings.docker.image_tag.as_deref().unwrap_or("latest");
-    Ok(vec![reference(&format!("{}/{repository}:{tag}", registry.trim_end_matches('/')))?])
 }

@@ -7,11 +7,9 @@ use std::path::PathBuf;
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Reporter};
 use lapstrake::ops::{self, Built, NewImage, Output};
-use lapstrake::plan::LayerKind;
 use lapstrake::store::ledger::{BuildId, BuildRecord, ImageRecord, Ledger, Moment, Versions};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::build::IMAGE_KEY;
 use super::config::Prepared;
 use super::environment::Environment;
 use super::exit::{self, UsageError};
@@ -64,44 +62,45 @@ pub(crate) fn now() -> Moment {
 /// Records a build, unless `LAPSTRAKE_LEDGER` is `off`; gives its name.
 pub(crate) async fn record(
     prepared: &Prepared,
-    built: &Built,
+    built: &[Built],
     seconds: f64,
     environment: &Environment,
 ) -> Option<BuildId> {
     environment.ledger()?;
     let ledger = for_build(environment, &*prepared.means.reporter);
-    let (id, is_local) = (fresh_id()?, prepared.request.output != Output::Registry);
-    let image = image(prepared, built);
+    let images = || prepared.requests.iter().zip(built);
+    let pipeline = prepared.pipeline();
     let record = BuildRecord {
-        id,
+        id: fresh_id()?,
         created: now(),
-        pipeline: None,
-        stack: None,
+        pipeline: pipeline.pipeline.clone(),
+        stack: pipeline.settings.lapstrake.stack.name.clone(),
         stack_checksum: None,
         versions: Versions { lapstrake: Some(env!("CARGO_PKG_VERSION").to_owned()), ..Versions::default() },
         checksum: None,
-        is_local,
-        contains_code: image.contains_code,
-        images: [(IMAGE_KEY.to_owned(), image)].into(),
+        is_local: pipeline.output != Output::Registry,
+        contains_code: built.iter().any(|image| image.contains_code),
+        images: images().flat_map(|(request, image)| request.keys.iter().map(move |key| of_key(key, image))).collect(),
         duration_seconds: Some((seconds * 1000.0).round() / 1000.0),
     };
-    let target = prepared.request.targets.first().filter(|_| !is_local && !built.reused);
-    let new = target.map(|at| NewImage { repository: at.repository(), descriptor: built.descriptor.clone() });
-    Some(ops::record_build(&prepared.means, ledger.as_ref(), record, new.as_slice()).await.id)
+    let new = images().filter(|(request, image)| request.output == Output::Registry && !image.reused);
+    let new = new.filter_map(|(request, image)| {
+        let repository = request.targets.first()?.repository();
+        Some(NewImage { repository, descriptor: image.descriptor.clone() })
+    });
+    let new: Vec<NewImage> = new.collect();
+    Some(ops::record_build(&prepared.means, ledger.as_ref(), record, &new).await.id)
 }
 
-fn image(prepared: &Prepared, built: &Built) -> ImageRecord {
-    let docker = &prepared.request.settings.docker;
-    // Of an image that was there already no layers were made: what was asked for says what is in it.
-    let contains_code = match built.reused {
-        true => docker.allow_including_files_in_images && !docker.skip_build,
-        false => built.layers.iter().any(|layer| layer.kind == LayerKind::Sources),
-    };
-    ImageRecord {
+fn of_key(key: &str, built: &Built) -> (String, ImageRecord) {
+    let image = ImageRecord {
         image: built.reference.clone(),
         plan_key: Some(built.plan_key.to_string()),
-        contains_code,
+        step_name: key.rsplit_once('.').map(|(step, _)| step.to_owned()),
+        contains_code: built.contains_code,
+        requires_code_download: built.requires_code_download,
         reused: built.reused,
         ..ImageRecord::default()
-    }
+    };
+    (key.to_owned(), image)
 }

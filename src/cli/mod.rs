@@ -27,6 +27,8 @@ mod progress;
 mod registry;
 mod run;
 mod setup;
+mod sources;
+mod targets;
 mod terminal;
 mod user_config;
 

@@ -3,15 +3,14 @@
 //! One screen that says what will happen, why, and how many bytes it will cost.
 
 use lapstrake::oci::Platform;
-use lapstrake::ops::{self, Course, Output, Planned};
+use lapstrake::ops::{self, BuildRequest, Course, Output, Planned, SegmentStep};
 use lapstrake::plan::{Action, LayerKind, Moves, PlannedLayer};
 use serde_json::{Value, json};
 
 use super::args::{BuildArgs, Format, Shown};
-use super::build::IMAGE_KEY;
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{config, output};
+use super::{config, output, sources};
 
 /// Characters of a title that are shown in a row.
 const TITLE: usize = 58;
@@ -19,29 +18,75 @@ const TITLE: usize = 58;
 /// Plans, and prints the plan.
 pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Outcome {
     let prepared = config::prepare(args, shown, environment)?;
-    let planned = ops::plan(&prepared.means, &prepared.request).await.map_err(exit::fail)?;
-    let target = match prepared.request.targets.first() {
-        Some(target) => target.to_string(),
-        None => args.output.clone().unwrap_or_default(),
-    };
+    let planned = ops::plan_all(&prepared.means, &prepared.requests).await.map_err(exit::fail)?;
+    let images = prepared.requests.iter().zip(&planned);
     let text = match shown.format {
-        Format::Text => text(&planned, &target),
-        Format::Json => as_json(&planned, &target, prepared.request.output == Output::Registry).to_string(),
+        Format::Text => {
+            let images: Vec<String> =
+                images.map(|(request, planned)| titled(request, text(planned, &target(args, request)))).collect();
+            let total = (images.len() > 1).then(|| total(&planned));
+            images.into_iter().chain(total).collect::<Vec<_>>().join("\n\n")
+        }
+        Format::Json => {
+            let images: Vec<Value> =
+                images.map(|(request, planned)| as_json(request, planned, &target(args, request))).collect();
+            let is_pushed = prepared.pipeline().output == Output::Registry;
+            json!({"schemaVersion": 1, "images": images, "bytes": moves_json(all_moves(&planned), is_pushed)})
+                .to_string()
+        }
     };
     output::to_stdout(&text).map_err(exit::fail)
+}
+
+fn target(args: &BuildArgs, request: &BuildRequest) -> String {
+    match request.targets.first() {
+        Some(target) => target.to_string(),
+        None => args.output.clone().unwrap_or_default(),
+    }
+}
+
+/// The plan of a step's image says whom it is for.
+fn titled(request: &BuildRequest, text: String) -> String {
+    let steps: Vec<&str> = request.keys.iter().filter_map(|key| key.strip_suffix(".orchestrator")).collect();
+    if steps.is_empty() { text } else { format!("for     {}\n{text}", steps.join(", ")) }
+}
+
+/// What all images cost together; what several need is moved once.
+fn all_moves(planned: &[Planned]) -> Moves {
+    let layers = planned.iter().filter_map(|planned| match &planned.course {
+        Course::Assemble { images, .. } => Some(images.iter().flat_map(|image| &image.layers).collect()),
+        Course::ParentAsItIs { layers, .. } => Some(layers.iter().collect()),
+        Course::Reuse { .. } | Course::ParentStays { .. } | Course::Waits => None::<Vec<&PlannedLayer>>,
+    });
+    Moves::of(layers.flatten())
+}
+
+fn total(planned: &[Planned]) -> String {
+    let moves = all_moves(planned);
+    let (down, up) = (output::bytes(moves.downloaded), output::bytes(moves.uploaded));
+    format!("all {} images: {down} to fetch, about {up} to push", planned.len())
 }
 
 /// The plan as people read it.
 pub(crate) fn text(planned: &Planned, target: &str) -> String {
     let mut lines = vec![
         format!("image   {target}"),
-        format!("parent  {} @ {}", planned.parent, planned.parent_descriptor.digest.short()),
+        match &planned.parent_descriptor {
+            Some(parent) => format!("parent  {} @ {}", planned.parent, parent.digest.short()),
+            None => format!("parent  {} (not there yet)", planned.parent),
+        },
     ];
+    lines.extend(planned.segments.iter().map(segment_text));
     lines.extend(planned.reasons.iter().map(|reason| format!("why     {reason}")));
+    lines.extend(planned.code.iter().flat_map(|code| sources::lines(code)));
     match &planned.course {
         Course::Reuse { document, missing, .. } => {
             lines.push(format!("REUSE   {}: nothing is made or moved", document.digest()));
             lines.extend(missing.iter().map(|name| format!("TAG     {name}")));
+        }
+        Course::Waits => lines.push("WAITS   for the parent".to_owned()),
+        Course::ParentStays { document, .. } => {
+            lines.push(format!("PARENT  {}: nothing is made or moved", document.digest()));
         }
         Course::ParentAsItIs { document, layers, platforms } => {
             lines.push(format!("COPY    {} as it is", document.digest()));
@@ -52,6 +97,17 @@ pub(crate) fn text(planned: &Planned, target: &str) -> String {
         }
     }
     lines.join("\n")
+}
+
+fn segment_text(step: &SegmentStep) -> String {
+    match &step.backend {
+        Some(backend) => format!("BACKEND {}: built by {backend}", step.title),
+        None => format!("SEGMENT {}: as it was built before", step.title),
+    }
+}
+
+fn segment_json(step: &SegmentStep) -> Value {
+    json!({"title": step.title, "key": step.key.to_string(), "backend": step.backend, "reference": step.at.to_string()})
 }
 
 fn layers_text(platform: &str, layers: &[PlannedLayer]) -> String {
@@ -98,8 +154,9 @@ fn fetched(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { output::bytes(bytes) }
 }
 
-fn as_json(planned: &Planned, target: &str, is_pushed: bool) -> Value {
-    let image = match &planned.course {
+fn as_json(request: &BuildRequest, planned: &Planned, target: &str) -> Value {
+    let is_pushed = request.output == Output::Registry;
+    let mut image = match &planned.course {
         Course::Assemble { images, .. } => {
             let platforms: Vec<Platform> = images.iter().map(|image| image.platform.clone()).collect();
             let layers: Vec<&PlannedLayer> = images.iter().flat_map(|image| &image.layers).collect();
@@ -110,18 +167,23 @@ fn as_json(planned: &Planned, target: &str, is_pushed: bool) -> Value {
             image["digest"] = json!(document.digest());
             image
         }
-        Course::Reuse { document, platforms, .. } => {
+        Course::Waits => image_json(planned, target, &[], &[], is_pushed),
+        Course::Reuse { document, platforms, .. } | Course::ParentStays { document, platforms } => {
             let mut image = image_json(planned, target, platforms, &[], is_pushed);
             image["digest"] = json!(document.digest());
             image["reused"] = json!(true);
             image
         }
     };
-    json!({"schemaVersion": 1, "images": [image]})
+    image["key"] = json!(request.keys.first());
+    image["keys"] = json!(request.keys);
+    image["segments"] = planned.segments.iter().map(segment_json).collect();
+    image
 }
 
 fn parent_json(planned: &Planned) -> Value {
-    json!({"reference": planned.parent.to_string(), "digest": planned.parent_descriptor.digest})
+    let digest = planned.parent_descriptor.as_ref().map(|parent| &parent.digest);
+    json!({"reference": planned.parent.to_string(), "digest": digest})
 }
 
 fn words(platforms: &[Platform]) -> Vec<String> {
@@ -148,17 +210,21 @@ fn image_json(
     });
     let moves = Moves::of(layers.iter().copied());
     json!({
-        "key": IMAGE_KEY,
         "reference": target,
         "platforms": words(platforms),
         "reused": false,
         "parent": parent_json(planned),
+        "sources": planned.code.as_ref().map(|code| sources::as_json(code)),
         "layers": shown.collect::<Vec<_>>(),
-        "bytes": {
-            "downloaded": moves.downloaded,
-            // As `build` counts: what is written to a folder or a file is not sent to anybody.
-            "uploaded": if is_pushed { moves.uploaded } else { 0 },
-            "mounted": moves.mounted,
-        },
+        "bytes": moves_json(moves, is_pushed),
+    })
+}
+
+fn moves_json(moves: Moves, is_pushed: bool) -> Value {
+    json!({
+        "downloaded": moves.downloaded,
+        // As `build` counts: what is written to a folder or a file is not sent to anybody.
+        "uploaded": if is_pushed { moves.uploaded } else { 0 },
+        "mounted": moves.mounted,
     })
 }

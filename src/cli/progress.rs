@@ -59,6 +59,7 @@ fn verb(work: Work) -> &'static str {
         Work::Copy => "copying",
         Work::Mount => "mounting",
         Work::Publish => "publishing",
+        Work::Backend => "building",
     }
 }
 

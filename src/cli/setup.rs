@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapstrake::artifacts::Artifacts;
+use lapstrake::backend::Backends;
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Reporter};
 use lapstrake::oci::{Platform, Reference};
-use lapstrake::ops::{self, Means, Traffic};
+use lapstrake::ops::{self, Means, Memory, Traffic};
 use lapstrake::registry::{
     Chain, Client, ClientConfig, Clouds, Credential, DockerKeychain, Facts, Given, Helpers, Identity, Keychain,
     LoginStore, Proxies, check_roots, registry_name,
@@ -49,16 +51,23 @@ pub(crate) fn means(
     let http = HttpClient::new(USER_AGENT, PATIENCE, reach.offline)
         .trusting(config.extra_roots.clone())
         .through(config.proxies.clone());
-    let resolver = Resolver::new(children, http, uv);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let resolver = Resolver::new(children.clone(), http, uv);
+    let (keychain, roots) = (Arc::clone(&config.keychain), config.extra_roots.clone());
+    let client = Arc::new(Client::new(config));
+    let backends = Backends::new(children, keychain, Arc::clone(&client), roots);
     Ok(Means {
-        registry: Arc::new(Client::new(config)),
+        artifacts: Arc::new(Artifacts::new(clouds(reach, insecure, environment)?)),
+        registry: client,
         store,
         resolver: Arc::new(resolver),
+        backends: Arc::new(backends),
         netrc: netrc(environment),
         reporter,
+        memory: Arc::new(Memory::new(threads)),
         traffic: Arc::new(Traffic::default()),
         host_platform: host_platform(),
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        threads,
     })
 }
 

@@ -30,6 +30,18 @@ pub const BUILD_CHECKSUM: &str = "dev.lapstrake.build.checksum";
 pub const BUILD_KEYS: &str = "dev.lapstrake.build.keys";
 /// On the record of a build: when it ended (image-spec, annotations.md).
 pub const CREATED: &str = "org.opencontainers.image.created";
+/// On a manifest: how the code comes into the container, when it is not in the image: `repository` or `archive`.
+pub const CODE_DELIVERY: &str = "dev.lapstrake.code.delivery";
+/// On a manifest: where in the repository the source root lies; empty for the top.
+pub const CODE_SUBDIRECTORY: &str = "dev.lapstrake.code.subdirectory";
+/// On a manifest: the archive of the code in an artifact store.
+pub const CODE_ARCHIVE: &str = "dev.lapstrake.code.archive";
+/// On a manifest: the digest of that archive.
+pub const CODE_DIGEST: &str = "dev.lapstrake.code.digest";
+/// On a manifest: the repository of the code (image-spec, annotations.md).
+pub const SOURCE: &str = "org.opencontainers.image.source";
+/// On a manifest: the commit of the code (image-spec, annotations.md).
+pub const REVISION: &str = "org.opencontainers.image.revision";
 /// On a manifest: the name of the parent (image-spec, annotations.md).
 pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
 /// On a manifest: the digest of the parent (image-spec, annotations.md).

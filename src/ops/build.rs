@@ -2,30 +2,29 @@
 //!
 //! Decides nothing: what is done for which layer stands in the plan.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
 use tokio::task::JoinSet;
 
 use crate::event::Event;
-use crate::image::{AddedLayer, Image, assemble};
+use crate::image::{AddedLayer, Image, annotation, assemble};
 use crate::inputs::source::SourceTree;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
-use crate::plan::{Action, ImagePlan, LayerKey, LayerKind, Place, PlanKey, PlannedLayer, annotate};
+use crate::plan::{Action, ImagePlan, LayerKind, Place, PlanKey, PlannedLayer, annotate};
 use crate::resolver::WheelFetcher;
 
 use super::chosen::{self, NewChoice};
-use super::cores::Cores;
 use super::error::OpsError;
 use super::export;
+use super::ground::Mode;
 use super::make::{Job, MadeLayer, Shared};
 use super::means::Means;
-use super::plan::{Course, Planned, manifest_annotations, plan};
+use super::plan::{Course, Planned, manifest_annotations, plan_as};
 use super::publish;
 use super::request::{BuildRequest, Output};
 use super::traffic::Moved;
-use super::{earlier, resolution, transfer};
+use super::{code_archive, earlier, ledger, resolution, transfer};
 
 /// What a build left.
 #[derive(Clone, Debug)]
@@ -46,6 +45,10 @@ pub struct Built {
     pub parent_descriptor: Descriptor,
     /// All layers of all platforms.
     pub layers: Vec<BuiltLayer>,
+    /// Whether the project's files are in it.
+    pub contains_code: bool,
+    /// Whether its containers fetch them.
+    pub requires_code_download: bool,
     /// Bytes moved.
     pub moved: Moved,
 }
@@ -70,13 +73,27 @@ pub struct BuiltLayer {
 /// # Errors
 /// Fails as planning does, or when a layer cannot be made or moved; the tags then stand where they stood.
 pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsError> {
-    let planned = plan(means, request).await?;
-    let parent = (planned.parent.clone(), planned.parent_descriptor.clone());
+    let planned = plan_as(means, request, Mode::Build).await?;
+    carry_out(means, request, planned).await
+}
+
+/// Carries out what was planned for `request`.
+///
+/// # Errors
+/// Fails when a layer cannot be made or moved; the tags then stand where they stood.
+pub(super) async fn carry_out(means: &Means, request: &BuildRequest, planned: Planned) -> Result<Built, OpsError> {
+    let absent = || OpsError::NoParent { reference: planned.parent.to_string() };
+    let parent = (planned.parent.clone(), planned.parent_descriptor.clone().ok_or_else(absent)?);
+    if let Some(code) = &planned.code {
+        code_archive::deliver(means, code).await?;
+    }
     let done = match planned.course.clone() {
         Course::Reuse { document, missing, platforms } => {
             publish::tag(means, &document, &missing).await?;
             Done { platforms, document, layers: Vec::new(), reused: true }
         }
+        Course::Waits => return Err(absent()),
+        Course::ParentStays { document, platforms } => Done { platforms, document, layers: Vec::new(), reused: true },
         Course::ParentAsItIs { document, platforms, layers } => {
             publish::parent(means, request, &planned.parent, document, platforms, &layers).await?
         }
@@ -87,7 +104,9 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
         }
     };
     let descriptor = done.document.descriptor();
+    let stays = matches!(planned.course, Course::ParentStays { .. });
     let reference = match (&request.output, request.targets.first()) {
+        _ if stays => format!("{}@{}", planned.parent.repository(), descriptor.digest),
         (Output::Registry, Some(target)) => format!("{}@{}", target.repository(), descriptor.digest),
         (Output::OciLayout(path), _) => format!("oci:{}@{}", path.display(), descriptor.digest),
         (Output::DockerArchive(path), _) => format!("docker-archive:{}@{}", path.display(), descriptor.digest),
@@ -101,6 +120,8 @@ pub async fn build(means: &Means, request: &BuildRequest) -> Result<Built, OpsEr
         plan_key: planned.key,
         parent: parent.0,
         parent_descriptor: parent.1,
+        contains_code: ledger::contains_code(request, &done.document, &done.layers),
+        requires_code_download: done.document.annotations().contains_key(annotation::CODE_DELIVERY),
         layers: done.layers,
         moved: means.traffic.moved(),
     })
@@ -164,10 +185,7 @@ struct Workshop<'a> {
     request: &'a BuildRequest,
     sources: Option<Arc<SourceTree>>,
     fetcher: WheelFetcher,
-    cores: Arc<Cores>,
     target: Option<Repository>,
-    /// Layers made for an earlier image of this build.
-    made: Mutex<BTreeMap<LayerKey, Vec<MadeLayer>>>,
 }
 
 impl<'a> Workshop<'a> {
@@ -177,20 +195,12 @@ impl<'a> Workshop<'a> {
         sources: Option<Arc<SourceTree>>,
         fetcher: WheelFetcher,
     ) -> Self {
-        Self {
-            means,
-            request,
-            sources,
-            fetcher,
-            cores: Cores::new(means.threads),
-            target: earlier::target_repository(request),
-            made: Mutex::default(),
-        }
+        Self { means, request, sources, fetcher, target: earlier::target_repository(request) }
     }
 
     /// Makes and moves the layers of one image, then its config.
     async fn image(&self, planned: &Planned, plan: &ImagePlan) -> Result<(Image, Vec<BuiltLayer>), OpsError> {
-        let (fetcher, cores) = (self.fetcher.clone(), Arc::clone(&self.cores));
+        let (fetcher, cores) = (self.fetcher.clone(), Arc::clone(&self.means.memory.cores));
         let shared = Arc::new(Shared::new(fetcher, cores));
         let mut moves: JoinSet<Result<(), OpsError>> = JoinSet::new();
         let mut makes: JoinSet<(usize, Result<Vec<MadeLayer>, OpsError>)> = JoinSet::new();
@@ -209,13 +219,16 @@ impl<'a> Workshop<'a> {
                     }];
                 }
                 None => {
-                    if let Some(before) = self.made_before(layer) {
-                        made[at] = before;
-                        continue;
-                    }
                     let sources = self.sources.clone();
                     let job = Job::new(self.means, self.request, layer, sources, &shared, at);
-                    makes.spawn(async move { (at, job.run().await) });
+                    let (memory, key) = (Arc::clone(&self.means.memory), layer.key.clone());
+                    makes.spawn(async move {
+                        let made = match key {
+                            Some(key) => memory.layers.get(key, || job.run()).await,
+                            None => job.run().await,
+                        };
+                        (at, made)
+                    });
                 }
             }
         }
@@ -225,7 +238,6 @@ impl<'a> Workshop<'a> {
             for layer in &layers {
                 self.spawn_push(&mut moves, layer);
             }
-            self.remember(&plan.layers[at], &layers);
             made[at] = layers;
         }
         let added = added_layers(plan, &made);
@@ -239,17 +251,6 @@ impl<'a> Workshop<'a> {
             ended.map_err(OpsError::Worker)??;
         }
         Ok((image, built_layers(plan, &made)))
-    }
-
-    /// What an image before this one made and moved for the same key.
-    fn made_before(&self, layer: &PlannedLayer) -> Option<Vec<MadeLayer>> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).get(layer.key.as_ref()?).cloned()
-    }
-
-    fn remember(&self, layer: &PlannedLayer, made: &[MadeLayer]) {
-        if let Some(key) = &layer.key {
-            self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), made.to_vec());
-        }
     }
 
     fn spawn_move(&self, moves: &mut JoinSet<Result<(), OpsError>>, layer: &PlannedLayer, blob: Descriptor) {

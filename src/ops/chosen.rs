@@ -92,7 +92,10 @@ async fn try_keep(means: &Means, choice: NewChoice, beside: Option<&Repository>)
     match beside.filter(|_| !is_published && !chosen.may_hold_secrets()) {
         Some(at) => {
             let tag = tag_of(&digest);
-            artifact::push(means, at, Artifact { kind: ARTIFACT, tag, bytes, subject: None }).await
+            let push = async || {
+                artifact::push(means, at, Artifact { kind: ARTIFACT, tag: tag.clone(), bytes, subject: None }).await
+            };
+            means.memory.published.get(format!("{at}:{tag}"), push).await
         }
         None => Ok(()),
     }

@@ -119,8 +119,12 @@ pub(super) async fn known(means: &Means, request: &BuildRequest, earlier: Option
 pub(super) async fn add_resolved(means: &Means, request: &BuildRequest, key: &ResolutionKey, known: &mut Known) {
     let Some(at) = target_repository(request) else { return };
     let Ok(reference) = Reference::tagged(&at, &key.tag()) else { return };
-    if let Ok(Some(document)) = means.registry.manifest(&reference).await {
-        count(means, Some(&document));
+    let fetch = async || {
+        let document = means.registry.manifest(&reference).await?;
+        count(means, document.as_ref());
+        Ok::<_, OpsError>(document)
+    };
+    if let Ok(Some(document)) = means.memory.resolved.get(reference.to_string(), fetch).await {
         add(means, known, &at, document, &Place::Target).await;
     }
 }
@@ -159,8 +163,9 @@ pub(super) async fn absent_blobs(
     let unknown = layers.iter().filter(|layer| known.blob(&layer.digest) != Some(&Place::Target));
     let digests: BTreeSet<Digest> = unknown.map(|layer| layer.digest.clone()).collect();
     let asked = digests.into_iter().map(|digest| async move {
-        let size = means.registry.blob_size(target, &digest).await?;
-        Ok::<_, OpsError>(size.is_none().then_some(digest))
+        let ask = async || Ok::<_, OpsError>(means.registry.blob_size(target, &digest).await?.is_some());
+        let is_there = means.memory.blobs.get((target.clone(), digest.clone()), ask).await?;
+        Ok::<_, OpsError>((!is_there).then_some(digest))
     });
     let found = try_join_all(asked).await?;
     Ok(found.into_iter().flatten().collect())

@@ -16,6 +16,12 @@ pub enum OpsError {
     /// The settings name no parent.
     #[error("`settings.docker.parent_image` is not set")]
     ParentUnset,
+    /// A backend's image has nowhere to go.
+    #[error("`{instruction}` needs a backend, which leaves its image in a registry, and the output is none")]
+    SegmentNeedsRegistry {
+        /// What needs a backend.
+        instruction: String,
+    },
     /// The registry has no such image.
     #[error("parent image `{reference}` does not exist")]
     NoParent {
@@ -76,6 +82,21 @@ pub enum OpsError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// A file of our own cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    WriteFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// With `strict`: files that would go into the image look like secrets.
+    #[error("{files} would be delivered with the code, and what they look like is a secret")]
+    Secrets {
+        /// Their names, in backticks.
+        files: String,
     },
     /// A lock of the project makes no sense.
     #[error("lock file `{}` cannot be used", path.display())]
@@ -173,10 +194,14 @@ macro_rules! lifted {
     )*};
 }
 lifted!(
+    crate::artifacts::ArtifactError,
+    crate::backend::BackendError,
+    crate::backend::SecretError,
     crate::image::AssembleError,
     crate::image::filesystem::LookupError,
     crate::image::users::UserError,
     crate::inputs::ignore::IgnoreError,
+    crate::inputs::python::ListingError,
     crate::inputs::requirements::RequirementsError,
     crate::inputs::source::SourceLayerError,
     crate::inputs::source::WalkError,
@@ -184,6 +209,7 @@ lifted!(
     crate::layer::LayerError,
     crate::python::WheelError,
     crate::python::environment::DetectError,
+    crate::python::integrations::IntegrationError,
     crate::python::layering::NoRoom,
     LockError,
     crate::python::write::PlaceError,
@@ -197,15 +223,20 @@ lifted!(
     crate::store::SinkError,
     super::copy::CopyError,
     super::remove::RemoveError,
+    super::segment::SegmentError,
     crate::store::StoreError,
 );
 
 impl Diagnose for OpsError {
     fn class(&self) -> Class {
         match self {
-            Self::ParentUnset | Self::NoTarget | Self::TargetIsDigest(_) | Self::Reference(_) => Class::Usage,
+            Self::ParentUnset
+            | Self::SegmentNeedsRegistry { .. }
+            | Self::NoTarget
+            | Self::TargetIsDigest(_)
+            | Self::Reference(_) => Class::Usage,
             Self::NoLock { .. } | Self::Contradiction { .. } => Class::Usage,
-            Self::ReadFile { .. } => Class::Usage,
+            Self::ReadFile { .. } | Self::Secrets { .. } => Class::Usage,
             Self::Lock { source, .. } => source.class(),
             Self::Worker(_) => Class::Defect,
             Self::Below(error) => error.0.class(),
@@ -215,6 +246,9 @@ impl Diagnose for OpsError {
 
     fn hint(&self) -> Option<String> {
         let text = match self {
+            Self::SegmentNeedsRegistry { .. } => {
+                "publish to a registry by `--tag`, `lapstrake registry serve` has one; then `lapstrake copy REF oci:DIR`"
+            }
             Self::ParentUnset => "name one, as in `parent_image: python:3.12-slim`, or pass `--parent-image`",
             Self::NoParent { .. } | Self::NoImage { .. } => {
                 "see that the name and tag are right, and that the registry lets you pull it"
@@ -233,6 +267,8 @@ impl Diagnose for OpsError {
             Self::TargetIsDigest(_) => "name a tag, as in `registry/name:tag`",
             Self::Reference(_) => "a reference looks like `registry.example/name:tag`",
             Self::ReadFile { .. } => "see that the file is there and can be read",
+            Self::WriteFile { .. } => "see that the disk has room and the store can be written",
+            Self::Secrets { .. } => "name them in `.dockerignore` or `.gitignore`, or leave `--strict` away",
             Self::NoLock { .. } => "make one with `uv export --format pylock.toml`, or leave `--locked` away",
             Self::Lock { source, .. } => return source.hint(),
             Self::LostBlob { .. } => "run the build again: what was lost is made again",

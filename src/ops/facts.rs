@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::event::Event;
-use crate::inputs::ignore::IgnoreRules;
-use crate::inputs::requirements::{self, RequirementSet, RequirementSource};
-use crate::inputs::source::{Omission, SourceTree, WalkOptions, walk};
+use crate::image::ConfigChange;
+use crate::inputs::requirements::SourcedRequirements;
+use crate::inputs::source::SourceTree;
 use crate::oci::Digest;
 use crate::plan::{KeyHasher, changes_nothing};
 use crate::settings::Requirements;
 
+use super::code::{self, Code, CodeDelivery};
 use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
+use super::requirements::{self, tell_once};
 
 /// What is to be installed, as the project says it.
 #[derive(Clone, Debug)]
@@ -27,8 +29,8 @@ pub(super) enum Wanted {
         /// The digest of its bytes.
         digest: Digest,
     },
-    /// Lines that are to be resolved.
-    Lines(RequirementSet),
+    /// Lines that are to be resolved, source by source in the order of installation.
+    Lines(Vec<SourcedRequirements>),
 }
 
 /// The facts.
@@ -36,7 +38,9 @@ pub(super) enum Wanted {
 pub(super) struct LocalFacts {
     /// What is to be installed; `None` when nothing is.
     pub wanted: Option<Wanted>,
-    /// The project's files; `None` when they stay out.
+    /// Where a container gets its code from; `None` when the parent is taken as it is.
+    pub code: Option<Arc<Code>>,
+    /// The files that go into the image; `None` when there is no layer of sources, not even an empty folder.
     pub sources: Option<Arc<SourceTree>>,
     /// Whether the parent alone is what the settings ask for.
     pub asks_for_nothing: bool,
@@ -46,41 +50,38 @@ pub(super) struct LocalFacts {
 ///
 /// # Errors
 /// Fails when a requirement file, the ignore file or a source file cannot be read or makes no sense.
-pub(super) async fn gather(request: &BuildRequest) -> Result<LocalFacts, OpsError> {
+pub(super) async fn gather(means: &Means, request: &BuildRequest) -> Result<LocalFacts, OpsError> {
     let docker = &request.settings.docker;
     if docker.skip_build {
-        return Ok(LocalFacts { wanted: None, sources: None, asks_for_nothing: true });
+        return Ok(LocalFacts { wanted: None, code: None, sources: None, asks_for_nothing: true });
     }
-    let request = request.clone();
-    tokio::task::spawn_blocking(move || read(&request)).await.map_err(OpsError::Worker)?
+    // First: a command that lists requirements may write a file into the project, as `uv lock` does.
+    let wanted = wanted(means, request).await?;
+    let decide = async || code::decide(means, request).await.map(Arc::new);
+    let code = means.memory.codes.get(code::key(request), decide).await?;
+    for text in &code.warnings {
+        tell_once(means, Event::Warning { text: text.clone() }).await;
+    }
+    let sources = code.image_tree(docker.user.is_some());
+    let is_fetched = matches!(code.delivery, CodeDelivery::Repository(_) | CodeDelivery::Archive(_));
+    let is_empty = sources.as_ref().is_none_or(|tree| tree.entries().is_empty()) && !is_fetched;
+    let asks_for_nothing = wanted.is_none() && is_empty && changes_nothing(&request.settings);
+    Ok(LocalFacts { wanted, code: Some(code), sources, asks_for_nothing })
 }
 
-fn read(request: &BuildRequest) -> Result<LocalFacts, OpsError> {
-    let docker = &request.settings.docker;
-    let wanted = wanted(request)?;
-    let sources = if docker.allow_including_files_in_images { Some(Arc::new(sources(request)?)) } else { None };
-    let empty = sources.as_ref().is_none_or(|tree| tree.entries().is_empty());
-    let asks_for_nothing = wanted.is_none() && empty && changes_nothing(&request.settings);
-    Ok(LocalFacts { wanted, sources: sources.filter(|_| !empty), asks_for_nothing })
-}
-
-fn wanted(request: &BuildRequest) -> Result<Option<Wanted>, OpsError> {
-    let requirements = request.settings.docker.requirements.as_ref();
+/// What is to be installed, by the lock of the project or by the sources of requirements.
+pub(super) async fn wanted(means: &Means, request: &BuildRequest) -> Result<Option<Wanted>, OpsError> {
     if request.locked {
         let path = request.source_root.join("pylock.toml");
         return if path.is_file() { lock(path).map(Some) } else { Err(OpsError::NoLock { path }) };
     }
-    let set = match requirements {
-        None => return Ok(None),
-        Some(Requirements::File(file)) if is_lock(file) => return lock(request.folder.join(file)).map(Some),
-        Some(Requirements::File(file)) => {
-            requirements::read(&request.folder, &RequirementSource::File(file.clone()), &request.variables)?
-        }
-        Some(Requirements::Lines(lines)) => {
-            requirements::read(&request.folder, &RequirementSource::Lines(lines.clone()), &request.variables)?
-        }
-    };
-    Ok(Some(Wanted::Lines(set)))
+    if let Some(Requirements::File(file)) = &request.settings.docker.requirements
+        && is_lock(file)
+    {
+        return lock(request.folder.join(file)).map(Some);
+    }
+    let sources = requirements::gather(means, request).await?;
+    Ok(Some(sources).filter(|sources| !sources.is_empty()).map(Wanted::Lines))
 }
 
 /// Whether a file of this name is a lock (PEP 751, "File Name").
@@ -98,32 +99,12 @@ fn read_file(path: &Path) -> Result<Vec<u8>, OpsError> {
     std::fs::read(path).map_err(|source| OpsError::ReadFile { path: path.into(), source })
 }
 
-fn sources(request: &BuildRequest) -> Result<SourceTree, OpsError> {
-    let rules = match &request.settings.docker.build_config.dockerignore {
-        Some(file) => IgnoreRules::parse(&read_file(&request.folder.join(file))?)?,
-        None => {
-            let usual = request.source_root.join(".dockerignore");
-            if usual.is_file() { IgnoreRules::parse(&read_file(&usual)?)? } else { IgnoreRules::default() }
-        }
-    };
-    let options = WalkOptions { without: request.not_sources.clone(), ..WalkOptions::default() };
-    Ok(walk(&request.source_root, &rules, &options)?)
-}
-
-/// Warns of everything that was left out of the sources though no rule ignores it.
-pub(super) fn warn(means: &Means, local: &LocalFacts) {
-    for left in local.sources.iter().flat_map(|tree| tree.left_out()) {
-        let what = match left.what {
-            Omission::Socket => "a socket",
-            Omission::Fifo => "a named pipe",
-            Omission::Device => "a device",
-        };
-        let text = format!("`{}` is {what} and stays out of the image", left.path);
-        means.reporter.report(Event::Warning { text });
-    }
-}
-
 impl LocalFacts {
+    /// Adds the variables that tell a container where its code is.
+    pub(super) fn add_code(&self, change: &mut ConfigChange) {
+        change.environment.extend(self.code.iter().flat_map(|code| code.environment()));
+    }
+
     /// Adds everything that shapes the image to its key.
     pub(super) fn add_to(&self, key: &mut KeyHasher) {
         self.add_wanted(key);
@@ -137,7 +118,11 @@ impl LocalFacts {
         match &self.wanted {
             None => key.add("requirements", "none"),
             Some(Wanted::Lock { digest, .. }) => key.add("lock", digest.as_str()),
-            Some(Wanted::Lines(set)) => key.add("requirements", set.key_text()),
+            Some(Wanted::Lines(sources)) => {
+                for source in sources {
+                    key.add("requirements", source.set.key_text());
+                }
+            }
         }
     }
 }

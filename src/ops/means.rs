@@ -4,12 +4,15 @@
 
 use std::sync::Arc;
 
+use crate::artifacts::Artifacts;
+use crate::backend::Backends;
 use crate::event::Reporter;
 use crate::oci::Platform;
 use crate::registry::Registry;
 use crate::resolver::Resolver;
 use crate::store::Store;
 
+use super::once::Memory;
 use super::traffic::Traffic;
 
 /// The handles that every use case shares; cloning shares them.
@@ -17,14 +20,20 @@ use super::traffic::Traffic;
 pub struct Means {
     /// All registries.
     pub registry: Arc<dyn Registry>,
+    /// Opens artifact stores.
+    pub artifacts: Arc<Artifacts>,
     /// The local store.
     pub store: Store,
     /// Chooses versions and fetches wheels.
     pub resolver: Arc<Resolver>,
+    /// Build what only a Dockerfile can say.
+    pub backends: Arc<Backends>,
     /// The text of the user's netrc file.
     pub netrc: Option<Arc<str>>,
     /// Takes events.
     pub reporter: Arc<dyn Reporter>,
+    /// What this run found out and made.
+    pub memory: Arc<Memory>,
     /// Counts bytes.
     pub traffic: Arc<Traffic>,
     /// What this machine runs; the platform of a build that names none.

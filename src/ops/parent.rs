@@ -26,6 +26,10 @@ pub(super) struct PinnedParent {
 /// # Errors
 /// Fails when there is no such image or the registry does not answer.
 pub(super) async fn pin(means: &Means, reference: &Reference) -> Result<PinnedParent, OpsError> {
+    means.memory.parents.get(reference.to_string(), async || ask(means, reference).await).await
+}
+
+async fn ask(means: &Means, reference: &Reference) -> Result<PinnedParent, OpsError> {
     let absent = || OpsError::NoParent { reference: reference.to_string() };
     if let Some(digest) = reference.digest() {
         let descriptor = Descriptor::new("", digest.clone(), 0);
@@ -123,6 +127,10 @@ impl PinnedParent {
     }
 
     async fn config(&self, means: &Means, manifest: &Manifest) -> Result<ImageConfig, OpsError> {
+        means.memory.configs.get(manifest.config.digest.clone(), || self.read_config(means, manifest)).await
+    }
+
+    async fn read_config(&self, means: &Means, manifest: &Manifest) -> Result<ImageConfig, OpsError> {
         let at = self.reference.repository();
         let bytes = match means.store.read(&manifest.config.digest, CONFIG_CAP as u64)? {
             Some(bytes) => bytes,
@@ -158,6 +166,10 @@ pub(super) async fn documents(
 
 /// The document with this digest, from the store when it is there; documents never change under their digest.
 pub(super) async fn document(means: &Means, reference: &Reference, digest: &Digest) -> Result<Document, OpsError> {
+    means.memory.documents.get(digest.clone(), || read_document(means, reference, digest)).await
+}
+
+async fn read_document(means: &Means, reference: &Reference, digest: &Digest) -> Result<Document, OpsError> {
     let damaged = |source| OpsError::ParentDocument { reference: reference.to_string(), source };
     if let Some(bytes) = means.store.read(digest, MANIFEST_CAP as u64)? {
         return Document::read(None, bytes, Some(digest)).map_err(damaged);

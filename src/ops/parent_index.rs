@@ -51,6 +51,16 @@ pub(super) async fn find(
     from: &Repository,
     beside: Option<&Repository>,
 ) -> Result<ParentIndex, OpsError> {
+    let key = (parent.descriptor.digest.clone(), beside.cloned());
+    means.memory.indexes.get(key, async || look_for(means, parent, from, beside).await).await
+}
+
+async fn look_for(
+    means: &Means,
+    parent: &ParentImage,
+    from: &Repository,
+    beside: Option<&Repository>,
+) -> Result<ParentIndex, OpsError> {
     let digest = &parent.descriptor.digest;
     if let Some(files) = stored(means, digest)? {
         return Ok(ParentIndex { files: Arc::new(files), unpublished: None });
@@ -150,5 +160,8 @@ pub(super) async fn publish(
     beside: &Repository,
 ) -> Result<(), OpsError> {
     let tag = tag_of(&parent.digest);
-    artifact::push(means, beside, Artifact { kind: ARTIFACT, tag, bytes, subject: Some(parent) }).await
+    let push = async || {
+        artifact::push(means, beside, Artifact { kind: ARTIFACT, tag: tag.clone(), bytes, subject: Some(parent) }).await
+    };
+    means.memory.published.get(format!("{beside}:{tag}"), push).await
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::image::filesystem::Filesystem;
 use crate::image::users::{Owner, resolve_user};
 use crate::image::{ConfigChange, ParentImage, annotation};
-use crate::inputs::requirements::RequirementSet;
+use crate::inputs::requirements::SourcedRequirements;
 use crate::inputs::source::SourceTree;
 use crate::layer::EntryPath;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
@@ -18,9 +18,11 @@ use crate::plan::{
 };
 
 use super::chosen::NewChoice;
+use super::code::Code;
 use super::earlier;
 use super::error::OpsError;
 use super::facts::{self, LocalFacts, Wanted};
+use super::ground::{Ground, Mode, SegmentStep, ground};
 use super::means::Means;
 use super::parent::{self, PinnedParent};
 use super::parent_index::{self, ParentIndex};
@@ -33,12 +35,16 @@ use super::request::{BuildRequest, Output};
 pub struct Planned {
     /// The plan key of the whole.
     pub key: PlanKey,
+    /// What only a backend can make, in order; the image stands on the last of it.
+    pub segments: Vec<SegmentStep>,
     /// The parent, pinned.
     pub parent: Reference,
-    /// The digest that the parent's name stands for.
-    pub parent_descriptor: Descriptor,
+    /// What the parent's name stands for; `None` as long as a backend has yet to make it.
+    pub parent_descriptor: Option<Descriptor>,
     /// What is done.
     pub course: Course,
+    /// Where a container gets its code from; `None` when the parent is taken as it is.
+    pub code: Option<Arc<Code>>,
     /// Lines that say why.
     pub reasons: Vec<String>,
 }
@@ -52,6 +58,15 @@ pub enum Course {
         document: Document,
         /// Names that do not point to it yet.
         missing: Vec<Reference>,
+        /// For which platforms it is.
+        platforms: Vec<Platform>,
+    },
+    /// A backend has to make the parent first; what stands on it is planned when it is there.
+    Waits,
+    /// The parent is the image and stays where it is; nothing is published.
+    ParentStays {
+        /// The parent's document.
+        document: Document,
         /// For which platforms it is.
         platforms: Vec<Platform>,
     },
@@ -75,7 +90,7 @@ pub enum Course {
         /// What versions were chosen, for the next build.
         choices: Vec<NewChoice>,
         /// The requirement lines, which name the indexes that wheels come from.
-        requirements: RequirementSet,
+        requirements: Vec<SourcedRequirements>,
     },
 }
 
@@ -84,34 +99,73 @@ pub enum Course {
 /// # Errors
 /// Fails when something asked for is missing or contradictory, or when a registry or index does not answer.
 pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsError> {
+    plan_as(means, request, Mode::Look).await
+}
+
+/// Plans the build; with [`Mode::Build`] what only a backend can make is there when the plan is.
+pub(super) async fn plan_as(means: &Means, request: &BuildRequest, mode: Mode) -> Result<Planned, OpsError> {
     check_targets(request)?;
+    let Ground { request, steps, is_there } = ground(means, request, mode).await?;
+    let mut planned = match is_there || request.settings.docker.dockerfile.is_none() {
+        true => plan_on(means, &request).await?,
+        false => waiting(&steps)?,
+    };
+    if !is_there && !matches!(planned.course, Course::Waits) {
+        planned
+            .reasons
+            .push("a backend builds upon the parent first; the layers below are those for the parent as it is".into());
+    }
+    planned.segments = steps;
+    Ok(planned)
+}
+
+/// The plan of an image whose parent a backend has yet to make.
+fn waiting(steps: &[SegmentStep]) -> Result<Planned, OpsError> {
+    let first = steps.first().ok_or(OpsError::ParentUnset)?;
+    Ok(Planned {
+        key: PlanKey(first.key.0.clone()),
+        segments: Vec::new(),
+        parent: first.at.clone(),
+        parent_descriptor: None,
+        course: Course::Waits,
+        code: None,
+        reasons: vec!["a backend makes the parent first; what stands on it is planned when it is there".into()],
+    })
+}
+
+async fn plan_on(means: &Means, request: &BuildRequest) -> Result<Planned, OpsError> {
     let named = request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
+    if stays_where_it_is(request) {
+        return parent_stays(means, &named).await;
+    }
     for target in &request.targets {
         means.registry.expect_push(&target.repository());
     }
-    let local = facts::gather(request);
+    let local = facts::gather(means, request);
     let pinned = parent::pin(means, &named);
     let earlier = earlier::published(means, request);
     let (local, pinned, earlier) = tokio::join!(local, pinned, earlier);
     let (local, pinned, earlier) = (local?, pinned?, earlier?);
-    facts::warn(means, &local);
 
     let key = plan_key(request, &local, &pinned, &means.host_platform);
     let mut planned = Planned {
         key: key.clone(),
+        segments: Vec::new(),
         parent: pinned.reference.clone(),
-        parent_descriptor: pinned.descriptor.clone(),
+        parent_descriptor: Some(pinned.descriptor.clone()),
         course: Course::Assemble {
             images: Vec::new(),
             sources: None,
             indexes: Vec::new(),
             choices: Vec::new(),
-            requirements: RequirementSet::default(),
+            requirements: Vec::new(),
         },
+        code: local.code.clone(),
         reasons: Vec::new(),
     };
     let is_local = local.wanted.as_ref().is_some_and(|wanted| python::is_local(means, request, wanted));
     if !request.no_cache
+        && !request.no_reuse
         && !request.upgrade
         && !is_local
         && let Some((document, missing)) = earlier::reusable(means, request, &earlier, &key).await?
@@ -122,13 +176,44 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
         return Ok(planned);
     }
     let pinned = pinned.read(means).await?;
-    planned.parent_descriptor = pinned.descriptor.clone();
+    planned.parent_descriptor = Some(pinned.descriptor.clone());
     if local.asks_for_nothing {
         return as_it_is(means, request, planned, &pinned, earlier.as_ref()).await;
     }
     let known = if request.no_cache { Known::default() } else { earlier::known(means, request, earlier).await };
     assemble_plan(means, request, &mut planned, &pinned, local, known).await?;
     Ok(planned)
+}
+
+/// Whether the build is skipped and nobody asked for a copy.
+fn stays_where_it_is(request: &BuildRequest) -> bool {
+    request.settings.docker.skip_build && request.output == Output::Registry && request.targets.is_empty()
+}
+
+async fn parent_stays(means: &Means, named: &Reference) -> Result<Planned, OpsError> {
+    let pinned = parent::pin(means, named).await?.read(means).await?;
+    let document = pinned.document()?.clone();
+    let platforms = parent_platforms(means, &pinned, &document).await?;
+    Ok(Planned {
+        key: PlanKey(document.digest().clone()),
+        segments: Vec::new(),
+        parent: pinned.reference.clone(),
+        parent_descriptor: Some(pinned.descriptor.clone()),
+        course: Course::ParentStays { document, platforms },
+        code: None,
+        reasons: vec!["`skip_build` is set: the parent is the image, and stays where it is".into()],
+    })
+}
+
+async fn parent_platforms(
+    means: &Means,
+    pinned: &PinnedParent,
+    document: &Document,
+) -> Result<Vec<Platform>, OpsError> {
+    Ok(match document {
+        Document::Index(index) => index.value().platforms(),
+        Document::Manifest(_) => vec![pinned.image(means, None).await?.config.platform()],
+    })
 }
 
 /// The plan where nothing is asked for beside the parent; `earlier` is what the target stands for now.
@@ -139,12 +224,12 @@ async fn as_it_is(
     pinned: &PinnedParent,
     earlier: Option<&Document>,
 ) -> Result<Planned, OpsError> {
-    planned.reasons.push("nothing is asked for beside the parent: it is the image".into());
+    planned.reasons.push(match request.settings.docker.skip_build {
+        true => "`skip_build` is set: the parent is the image".into(),
+        false => "nothing is asked for beside the parent: it is the image".into(),
+    });
     let document = pinned.document()?.clone();
-    let platforms = match &document {
-        Document::Index(index) => index.value().platforms(),
-        Document::Manifest(_) => vec![pinned.image(means, None).await?.config.platform()],
-    };
+    let platforms = parent_platforms(means, pinned, &document).await?;
     if let Some(earlier) = earlier.filter(|earlier| earlier.digest() == document.digest())
         && let Some(missing) = earlier::missing_names(means, request, earlier, &request.targets[1..]).await?
     {
@@ -190,7 +275,7 @@ fn check_targets(request: &BuildRequest) -> Result<(), OpsError> {
     if let Some(digest) = request.targets.iter().find(|target| target.digest().is_some()) {
         return Err(OpsError::TargetIsDigest(digest.to_string()));
     }
-    if request.output == Output::Registry && request.targets.is_empty() {
+    if request.output == Output::Registry && request.targets.is_empty() && !request.settings.docker.skip_build {
         return Err(OpsError::NoTarget);
     }
     Ok(())
@@ -211,7 +296,9 @@ fn plan_key(request: &BuildRequest, local: &LocalFacts, parent: &PinnedParent, h
         key.add("platform", platform.to_string());
     }
     local.add_to(&mut key);
-    add_change(&mut key, &config_change(&request.settings, request.created.clone()));
+    let mut change = config_change(&request.settings, request.created.clone());
+    local.add_code(&mut change);
+    add_change(&mut key, &change);
     PlanKey(key.finish())
 }
 
@@ -246,8 +333,8 @@ async fn assemble_plan(
     }
     done_once(images.iter_mut().flat_map(|image: &mut ImagePlan| &mut image.layers));
     let requirements = match local.wanted {
-        Some(Wanted::Lines(set)) => set,
-        _ => RequirementSet::default(),
+        Some(Wanted::Lines(sources)) => sources,
+        _ => Vec::new(),
     };
     planned.course = Course::Assemble { images, sources: local.sources, indexes, choices, requirements };
     Ok(())
@@ -305,8 +392,11 @@ impl<'a> Planning<'a> {
         if let Some(tree) = &self.local.sources {
             layers.push(self.located(source_layer(tree, owner)?, known)?);
         }
-        let change = config_change(&self.request.settings, self.request.created.clone());
-        Ok(ImagePlan { platform, parent: self.parent.clone(), layers, change, resolution, choice: python.choice })
+        let mut change = config_change(&self.request.settings, self.request.created.clone());
+        self.local.add_code(&mut change);
+        let annotations = self.local.code.as_ref().map(|code| code.annotations()).unwrap_or_default();
+        let (parent, choice) = (self.parent.clone(), python.choice);
+        Ok(ImagePlan { platform, parent, layers, change, resolution, annotations, choice })
     }
 
     /// Who owns the sources: the user of the settings, by the parent's own files when it is a name.
@@ -386,7 +476,11 @@ fn source_layer(tree: &SourceTree, owner: Owner) -> Result<PlannedLayer, OpsErro
     let files = tree.file_count();
     Ok(PlannedLayer {
         kind: LayerKind::Sources,
-        title: format!("sources: {files} {} in /{prefix}", if files == 1 { "file" } else { "files" }),
+        title: match files {
+            0 if tree.entries().is_empty() => format!("sources: the folder /{prefix}"),
+            1 => format!("sources: 1 file in /{prefix}"),
+            _ => format!("sources: {files} files in /{prefix}"),
+        },
         key: Some(sources_key(tree.key_material().as_str().as_bytes(), &prefix, owner)),
         blob: None,
         place: None,
@@ -412,6 +506,7 @@ pub(super) fn manifest_annotations(
         (annotation::PLAN_KEY.to_owned(), key.to_string()),
         (annotation::PLATFORM.to_owned(), image.platform.to_string()),
     ]);
+    annotations.extend(image.annotations.clone());
     if let Some(resolution) = &image.resolution {
         annotations.insert(annotation::RESOLUTION_KEY.into(), resolution.to_string());
     }

@@ -31,7 +31,9 @@ pub(super) fn document(planned: &Planned, images: &[&Image]) -> Result<Document,
     let mut index = Index::new(images.iter().map(|image| image.descriptor.clone()).collect());
     index.annotations.insert(annotation::PLAN_KEY.into(), planned.key.to_string());
     index.annotations.insert(annotation::BASE_NAME.into(), planned.parent.to_string());
-    index.annotations.insert(annotation::BASE_DIGEST.into(), planned.parent_descriptor.digest.to_string());
+    if let Some(parent) = &planned.parent_descriptor {
+        index.annotations.insert(annotation::BASE_DIGEST.into(), parent.digest.to_string());
+    }
     let index =
         Raw::of(index).map_err(|source| OpsError::ParentDocument { reference: planned.parent.to_string(), source })?;
     Ok(Document::Index(index))
@@ -53,10 +55,13 @@ pub(super) async fn images(
     let manifest_type = MediaType::new(media_type::OCI_MANIFEST);
     let is_index = matches!(document, Document::Index(_));
     let mut names = Vec::new();
+    let mut resolutions = Vec::new();
     for (resolution, image) in finished {
         let own = is_index.then(|| Reference::pinned(&repository, image.manifest.digest()));
-        let key = resolution.as_ref().map(|key| Reference::tagged(&repository, &key.tag())).transpose()?;
-        names.extend(own.into_iter().chain(key).map(|name| (name, image.manifest.bytes())));
+        names.extend(own.map(|name| (name, image.manifest.bytes())));
+        if let Some(key) = resolution {
+            resolutions.push((Reference::tagged(&repository, &key.tag())?, image.manifest.bytes()));
+        }
     }
     let plan_key = Reference::tagged(&repository, &planned.key.tag())?;
     let mut last = Vec::new();
@@ -66,9 +71,18 @@ pub(super) async fn images(
         names.push((plan_key, document.bytes()))
     }
     // None of these names is the user's, so their order does not matter; one after the other they cost round trips.
-    let pushes = names.iter().map(|(name, bytes)| means.registry.push_manifest(name, &manifest_type, bytes));
-    try_join_all(pushes).await?;
-    means.traffic.uploaded(names.iter().map(|(_, bytes)| bytes.len() as u64).sum());
+    let push = async |name: &Reference, bytes: &[u8]| {
+        means.registry.push_manifest(name, &manifest_type, bytes).await?;
+        means.traffic.uploaded(bytes.len() as u64);
+        Ok::<_, OpsError>(())
+    };
+    let pushes = names.iter().map(|(name, bytes)| push(name, bytes));
+    // Of several images of one run with the same Python layers any will do.
+    let kept = resolutions.iter().map(|(name, bytes)| {
+        let published = &means.memory.published;
+        published.get(name.to_string(), || push(name, bytes))
+    });
+    tokio::try_join!(try_join_all(pushes), try_join_all(kept))?;
     for target in &request.targets {
         last.push(tagged(target)?);
     }

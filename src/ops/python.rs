@@ -8,7 +8,6 @@ use crate::diagnostic::{Class, Diagnose as _};
 use crate::event::{Event, Task, Work};
 use crate::image::filesystem::{Filesystem, Node};
 use crate::image::users::Owner;
-use crate::inputs::requirements::RequirementSet;
 use crate::layer::{EntryPath, LAYER_FORMAT};
 use crate::oci::{Digest, Platform};
 use crate::plan::{
@@ -96,7 +95,7 @@ pub(super) async fn plan(
 pub(super) fn is_local(means: &Means, request: &BuildRequest, wanted: &Wanted) -> bool {
     match wanted {
         Wanted::Lock { .. } => false,
-        Wanted::Lines(set) => resolution::is_local(means, request, set),
+        Wanted::Lines(sources) => resolution::is_local(means, request, sources),
     }
 }
 
@@ -138,20 +137,20 @@ async fn lock(planning: &Planning<'_>, python: &PythonEnvironment, known: &Known
                 _ => source.into(),
             })?;
             let mut lock = without_installed(lock, python);
-            let fetcher = resolution::fetcher(planning.means, planning.request, &RequirementSet::default()).await?;
+            let fetcher = resolution::fetcher(planning.means, planning.request, &[]).await?;
             fetcher.add_sizes(&mut lock.packages).await?;
             Ok(Answer { lock, ..Answer::default() })
         }
-        Some(Wanted::Lines(set)) => {
+        Some(Wanted::Lines(sources)) => {
             let _task = Task::start(&planning.means.reporter, Work::Resolve, "requirements", None);
-            let asked = resolution::question(planning.means, planning.request, set, Some((python, &platform)));
-            let fetcher = resolution::fetcher(planning.means, planning.request, set).await?;
+            let asked = resolution::question(planning.means, planning.request, sources, Some((python, &platform)));
+            let fetcher = resolution::fetcher(planning.means, planning.request, sources).await?;
             let may_look_back = !planning.request.upgrade && !planning.request.no_cache;
             let last = match may_look_back {
                 true => chosen::last(planning.means, known, &platform, planning.target()).await?,
                 false => None,
             };
-            resolution::resolve(planning.means, planning.request, &asked, &tags, &fetcher, last.as_ref()).await
+            resolution::resolve_once(planning.means, planning.request, &asked, &tags, &fetcher, last.as_ref()).await
         }
         None => Ok(Answer::default()),
     }

@@ -22,6 +22,10 @@ pub enum Output {
 /// One build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
+    /// The pipeline that the image is for.
+    pub pipeline: Option<String>,
+    /// What the image serves: `orchestrator`, or `STEP.orchestrator` for each step, as ZenML names them.
+    pub keys: Vec<String>,
     /// The merged settings.
     pub settings: Settings,
     /// The folder that relative paths in the settings start from.
@@ -40,12 +44,20 @@ pub struct BuildRequest {
     pub cache_from: Vec<Reference>,
     /// What is known of the parent's Python beforehand.
     pub python: PythonHints,
+    /// Make the image again though it is published; its layers may still be taken.
+    pub no_reuse: bool,
+    /// The backend for what cannot be assembled; `None` for the settings' own, else the first that can be used.
+    pub backend: Option<String>,
+    /// Let backends build their segments anew.
+    pub refresh_backend: bool,
     /// Use nothing that an earlier build left.
     pub no_cache: bool,
     /// Resolve anew.
     pub upgrade: bool,
     /// Install just what `pylock.toml` says.
     pub locked: bool,
+    /// Take what is only warned of for an error, such as files that look like secrets.
+    pub strict: bool,
     /// RFC 3339 time for the image's `created`.
     pub created: Option<String>,
     /// Variables that requirement files may refer to.

@@ -3,10 +3,11 @@
 //! Credentials of indexes go to the resolver and nowhere else; no key and no record holds one.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use indexmap::IndexMap;
 
-use crate::inputs::requirements::{RequirementLine, RequirementSet};
+use crate::inputs::requirements::{RequirementLine, RequirementOption, SourcedRequirements};
 use crate::oci::Platform;
 use crate::python::environment::{Libc, PythonEnvironment};
 use crate::python::lock::Lock;
@@ -43,7 +44,7 @@ pub(super) fn public_arguments(arguments: &IndexMap<String, Option<String>>) -> 
 }
 
 /// The answer to a question to the resolver.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
     /// What is to be installed.
     pub lock: Lock,
@@ -53,12 +54,31 @@ pub(super) struct Answer {
     pub kept: Option<usize>,
 }
 
+/// The answer to `asked`, asked once in a run.
+///
+/// # Errors
+/// Fails when the resolver finds no answer, and shows its explanation.
+pub(super) async fn resolve_once(
+    means: &Means,
+    request: &BuildRequest,
+    asked: &ResolveRequest,
+    tags: &CompatibleTags,
+    fetcher: &WheelFetcher,
+    last: Option<&Chosen>,
+) -> Result<Answer, OpsError> {
+    let ask = async || resolve(means, request, asked, tags, fetcher, last).await;
+    match resolver::resolution_key(asked) {
+        Some(key) => means.memory.answers.get(key.to_string(), ask).await,
+        None => ask().await,
+    }
+}
+
 /// The lock for `asked`: from the store when the same was asked before; on top of `last` when lines were only added;
 /// else from the resolver.
 ///
 /// # Errors
 /// Fails when the resolver finds no answer, and shows its explanation.
-pub(super) async fn resolve(
+async fn resolve(
     means: &Means,
     request: &BuildRequest,
     asked: &ResolveRequest,
@@ -92,27 +112,36 @@ pub(super) async fn resolve(
     Ok(answer(lock, kept))
 }
 
-/// Whether the answer for `set` depends on folders of this machine, so that no key can stand for it.
-pub(super) fn is_local(means: &Means, request: &BuildRequest, set: &RequirementSet) -> bool {
-    resolver::resolution_key(&question(means, request, set, None)).is_none()
+/// Whether the answer for `sources` depends on folders of this machine, so that no key can stand for it.
+pub(super) fn is_local(means: &Means, request: &BuildRequest, sources: &[SourcedRequirements]) -> bool {
+    resolver::resolution_key(&question(means, request, sources, None)).is_none()
 }
 
-/// The question to the resolver; without `interpreter` only where it may look and with which credentials.
+/// The question to the resolver about all `sources` together; without `interpreter` only where it may look and with which
+/// credentials.
 pub(super) fn question(
     means: &Means,
     request: &BuildRequest,
-    set: &RequirementSet,
+    sources: &[SourcedRequirements],
     interpreter: Option<(&PythonEnvironment, &Platform)>,
 ) -> ResolveRequest {
-    let text = |name: &str, text: String| RequirementText { name: name.into(), text, folder: request.folder.clone() };
-    let constraints = set.constraints_text();
+    let mut requirements = Vec::new();
+    let mut constraints = Vec::new();
+    for SourcedRequirements { set, folder, .. } in sources {
+        requirements.extend(texts(&set.options, &set.requirements, folder));
+        constraints.extend(texts(&[], &set.constraints, folder));
+    }
+    if requirements.is_empty() {
+        // uv wants a file, if only an empty one.
+        requirements.push(RequirementText {
+            name: "requirements".into(),
+            text: String::new(),
+            folder: request.folder.clone(),
+        });
+    }
     ResolveRequest {
-        requirements: vec![text(only_file(&set.requirements).unwrap_or("requirements"), set.to_text())],
-        constraints: if constraints.is_empty() {
-            Vec::new()
-        } else {
-            vec![text(only_file(&set.constraints).unwrap_or("constraints"), constraints)]
-        },
+        requirements,
+        constraints,
         target: target(means, interpreter),
         installed: interpreter.map(|(python, _)| installed(python)).unwrap_or_default(),
         arguments: request.settings.docker.python_package_installer_args.clone().into_iter().collect(),
@@ -124,10 +153,20 @@ pub(super) fn question(
     }
 }
 
-/// The file that all `lines` stand in, when it is one.
-fn only_file(lines: &[RequirementLine]) -> Option<&str> {
-    let file = lines.first()?.file.as_str();
-    lines.iter().all(|line| line.file == file).then_some(file)
+/// `lines` as files, one for each run of lines from one place, so that messages name that place; `options` stand in the
+/// first.
+fn texts(options: &[RequirementOption], lines: &[RequirementLine], folder: &Path) -> Vec<RequirementText> {
+    let text = |name: &str, text: String| RequirementText { name: name.to_owned(), text, folder: folder.to_owned() };
+    let of_run =
+        |run: &[RequirementLine]| text(&run[0].file, run.iter().map(|line| line.text.clone() + "\n").collect());
+    let mut texts: Vec<RequirementText> = lines.chunk_by(|a, b| a.file == b.file).map(of_run).collect();
+    let of_all: String = options.iter().map(|option| option.text() + "\n").collect();
+    match (texts.first_mut(), options.first()) {
+        (Some(first), _) => first.text.insert_str(0, &of_all),
+        (None, Some(option)) => texts.push(text(&option.file, of_all)),
+        (None, None) => {}
+    }
+    texts
 }
 
 fn target(means: &Means, interpreter: Option<(&PythonEnvironment, &Platform)>) -> PythonTarget {
@@ -158,9 +197,9 @@ fn installed(python: &PythonEnvironment) -> Vec<ParentDistribution> {
 pub(super) async fn fetcher(
     means: &Means,
     request: &BuildRequest,
-    set: &RequirementSet,
+    sources: &[SourcedRequirements],
 ) -> Result<WheelFetcher, OpsError> {
-    let asked = question(means, request, set, None);
+    let asked = question(means, request, sources, None);
     let mut credentials = resolver::index_credentials(&asked);
     resolver::add_keyring(&asked, &mut credentials).await?;
     if let Some(text) = &means.netrc {

@@ -2,6 +2,7 @@
 //!
 //! Counts only what crosses a connection; reading the local store is free.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
@@ -12,6 +13,8 @@ pub struct Traffic {
     downloaded: AtomicU64,
     uploaded: AtomicU64,
     mounted: AtomicU64,
+    /// What counts the same beside others.
+    above: Option<Arc<Traffic>>,
 }
 
 /// The counts at one moment, in bytes.
@@ -38,19 +41,30 @@ impl Moved {
 }
 
 impl Traffic {
+    /// Counts whose bytes are counted by `above` too.
+    pub fn below(above: &Arc<Self>) -> Self {
+        Self { above: Some(Arc::clone(above)), ..Self::default() }
+    }
+
     /// Counts bytes that came.
     pub fn downloaded(&self, bytes: u64) {
-        self.downloaded.fetch_add(bytes, Ordering::Relaxed);
+        self.count(bytes, |traffic| &traffic.downloaded);
     }
 
     /// Counts bytes that went.
     pub fn uploaded(&self, bytes: u64) {
-        self.uploaded.fetch_add(bytes, Ordering::Relaxed);
+        self.count(bytes, |traffic| &traffic.uploaded);
     }
 
     /// Counts bytes that were mounted.
     pub fn mounted(&self, bytes: u64) {
-        self.mounted.fetch_add(bytes, Ordering::Relaxed);
+        self.count(bytes, |traffic| &traffic.mounted);
+    }
+
+    fn count(&self, bytes: u64, which: impl Fn(&Self) -> &AtomicU64) {
+        for traffic in std::iter::successors(Some(self), |traffic| traffic.above.as_deref()) {
+            which(traffic).fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
     /// The counts now.

@@ -2,7 +2,7 @@
 //!
 //! A plan is data: it can be printed, compared and carried out, and holds no handle to anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::image::users::Owner;
 use crate::image::{ConfigChange, ParentImage};
@@ -101,6 +101,8 @@ pub struct ImagePlan {
     pub change: ConfigChange,
     /// Under which key the Python layers were chosen, when there are requirements.
     pub resolution: Option<ResolutionKey>,
+    /// Annotations of the manifest that say where its code is.
+    pub annotations: BTreeMap<String, String>,
     /// The digest of the choice of versions, when uv made one.
     pub choice: Option<Digest>,
 }

@@ -24,6 +24,11 @@ pub struct ResolutionKey(pub Digest);
 #[serde(transparent)]
 pub struct PlanKey(pub Digest);
 
+/// The key of what a backend makes: equal keys, an image that will do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SegmentKey(pub Digest);
+
 /// How all tags of ours begin; those of people do not.
 const OURS: &str = "lapstrake-";
 
@@ -52,6 +57,13 @@ impl ResolutionKey {
     }
 }
 
+impl SegmentKey {
+    /// The tag under which the image of a backend is kept.
+    pub fn tag(&self) -> String {
+        format!("lapstrake-segment-{}", &self.0.hex()[..40])
+    }
+}
+
 macro_rules! displayed_as_digest {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {
@@ -61,7 +73,7 @@ macro_rules! displayed_as_digest {
         }
     )*};
 }
-displayed_as_digest!(LayerKey, ResolutionKey, PlanKey);
+displayed_as_digest!(LayerKey, ResolutionKey, PlanKey, SegmentKey);
 
 /// Hashes named fields so that no two different lists of fields give the same bytes.
 ///

@@ -4,6 +4,7 @@
 
 mod config;
 mod image;
+mod images;
 mod key;
 mod known;
 mod layers;
@@ -11,7 +12,8 @@ mod python;
 
 pub use config::{SOURCES, add_change, changes_nothing, config_change};
 pub use image::{Action, ImagePlan, Making, Moves, PlannedLayer};
-pub use key::{KeyHasher, LayerKey, PlanKey, ResolutionKey, is_key_tag};
+pub use images::{ORCHESTRATOR, WantedImage, wanted_images};
+pub use key::{KeyHasher, LayerKey, PlanKey, ResolutionKey, SegmentKey, is_key_tag};
 pub use known::{ChosenLayers, Known, KnownLayer, Place};
 pub use layers::{
     DirectoryEntry, LayerKind, PART_BYTES, Placement, SPLIT_FROM, annotate, removals_key, sources_key, wheels_key,

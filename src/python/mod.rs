@@ -6,6 +6,7 @@ pub mod entry_points;
 pub mod environment;
 pub mod filename;
 pub mod install;
+pub mod integrations;
 pub mod layering;
 pub mod lock;
 pub mod marker;

@@ -217,7 +217,7 @@ fn decode(auth: &str) -> Result<(String, String), ()> {
 }
 
 /// The key that Docker uses for the registry `domain`, in files and towards helpers.
-pub(super) fn key_of(domain: &str) -> &str {
+pub fn key_of(domain: &str) -> &str {
     if HUB_NAMES.contains(&domain) { HUB_KEY } else { domain }
 }
 

@@ -45,7 +45,7 @@ pub use client::{Client, ClientConfig};
 pub use cloud::{CloudError, Clouds, Facts, WebError};
 pub(crate) use connections::{Connections, ConnectionsError, Size};
 pub use contract::{BlobBody, BlobStream, Mounted, Pending, Registry, Reopen};
-pub use docker_config::{DockerConfig, DockerKeychain, hostname};
+pub use docker_config::{DockerConfig, DockerKeychain, hostname, key_of as config_key};
 pub use error::RegistryError;
 pub use failure::TlsFault;
 pub use helper_process::{HelperError, Helpers, server_url};

@@ -36,7 +36,7 @@ const VARIABLES: [&str; 11] = [
 /// `None` when the answer depends on a folder or file of this machine, which no key covers.
 pub fn resolution_key(request: &ResolveRequest) -> Option<Digest> {
     let mut question = circumstances(request)?;
-    question["requirements"] = json!(request.requirements.iter().map(clean_lines).collect::<Vec<_>>());
+    question["requirements"] = as_one(&request.requirements, |_| true);
     Some(Digest::of(question.to_string().as_bytes()))
 }
 
@@ -44,8 +44,7 @@ pub fn resolution_key(request: &ResolveRequest) -> Option<Digest> {
 /// interpreter, what the parent has, arguments and environment; `None` as for [`resolution_key`].
 pub(super) fn circumstances_key(request: &ResolveRequest) -> Option<Digest> {
     let mut question = circumstances(request)?;
-    let options = |file| clean_lines(file).into_iter().filter(|line| is_option(line)).collect::<Vec<_>>();
-    question["options"] = json!(request.requirements.iter().map(options).collect::<Vec<_>>());
+    question["options"] = as_one(&request.requirements, is_option);
     Some(Digest::of(question.to_string().as_bytes()))
 }
 
@@ -57,6 +56,12 @@ pub(super) fn is_option(line: &str) -> bool {
 /// The lines of a file without userinfo.
 pub(super) fn clean_lines(file: &RequirementText) -> Vec<String> {
     requirement::logical_lines(&file.text).iter().map(|line| clean(line)).collect()
+}
+
+/// The lines of all files that are `kept`, as those of one file: how lines are spread over files changes no answer.
+fn as_one(files: &[RequirementText], kept: impl Fn(&str) -> bool) -> Value {
+    let lines: Vec<String> = files.iter().flat_map(clean_lines).filter(|line| kept(line)).collect();
+    if files.is_empty() { json!([]) } else { json!([lines]) }
 }
 
 fn circumstances(request: &ResolveRequest) -> Option<Value> {
@@ -77,7 +82,7 @@ fn circumstances(request: &ResolveRequest) -> Option<Value> {
     installed.sort_unstable();
     Some(json!({
         "format": FORMAT,
-        "constraints": request.constraints.iter().map(clean_lines).collect::<Vec<_>>(),
+        "constraints": as_one(&request.constraints, |_| true),
         "python": request.target.version,
         "platform": request.target.platform.to_string(),
         "libc": request.target.libc.to_string(),

@@ -1,6 +1,7 @@
 //! Child processes: the one place that starts any.
 //!
-//! A child gets exactly the environment that it is given; no shell is ever involved.
+//! A child gets exactly the environment that it is given. No shell reads its arguments; the one that holds a leash only
+//! passes them on.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::ChildStdin;
+use tokio::sync::mpsc::Sender;
 
 /// The environment of children; `Debug` shows names alone.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -79,6 +82,43 @@ pub struct Child {
     pub timeout: Duration,
     /// Bytes kept of standard output and of standard error each; a child that writes more to standard output is stopped.
     pub cap: usize,
+    leash: Option<Leash>,
+}
+
+/// What a child on a leash does when this process is gone.
+#[derive(Clone, Debug)]
+struct Leash {
+    /// How it is ended.
+    signal: &'static str,
+    /// The folder that is removed after it.
+    folder: PathBuf,
+}
+
+/// Runs `"$@"` until it ends or standard input does, which is a pipe from us: it ends with this process, however that
+/// ends. What is left of the group is ended too, and the folder removed.
+const LEASH: &str = r#"exec 3<&0 </dev/null
+signal=$1 folder=$2
+shift 2
+"$@" 3<&- &
+child=$!
+{ read -r _ <&3; kill -"$signal" "$child"; sleep 10; kill -KILL "$child"; } >/dev/null 2>&1 &
+wait "$child"
+code=$?
+trap '' TERM
+kill -TERM 0
+[ -z "$folder" ] || rm -rf --one-file-system -- "$folder" 2>/dev/null
+exit "$code""#;
+
+/// The longest line that is told whole.
+const LINE_CAP: usize = 4 << 20;
+
+/// One of the two streams that a child writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
 }
 
 /// How a child ended.
@@ -142,7 +182,23 @@ impl Child {
             input: Vec::new(),
             timeout: Duration::from_secs(600),
             cap: 64 << 20,
+            leash: None,
         }
+    }
+
+    /// The same child, ended by SIGTERM when this process ends in any way, SIGKILL too; `folder` is then removed. It gets
+    /// no standard input.
+    #[must_use]
+    pub fn on_leash(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.leash = Some(Leash { signal: "TERM", folder: folder.into() });
+        self
+    }
+
+    /// The same as [`Child::on_leash`] for a child that takes what it started with it when it is killed, and no other way.
+    #[must_use]
+    pub fn on_choke(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.leash = Some(Leash { signal: "KILL", folder: folder.into() });
+        self
     }
 
     /// Runs the child to its end; it and the processes it started are killed when the future is dropped or its time is over.
@@ -155,16 +211,11 @@ impl Child {
             self.command().spawn().map_err(|source| ChildError::Start { program: program.clone(), source })?;
         let group = Group(child.id());
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let input = &self.input;
-        let feed = async move {
-            if let Some(mut stdin) = stdin {
-                // A child that does not read its input closes the pipe; its exit status tells the rest.
-                let _ = stdin.write_all(input).await;
-            }
-        };
         let talk = async {
-            let ((), stdout, stderr) = tokio::join!(feed, head(stdout, self.cap), tail(stderr, self.cap));
+            let (leash, stdout, stderr) =
+                tokio::join!(self.feed(stdin), head(stdout, self.cap), tail(stderr, self.cap));
             let status = child.wait().await;
+            drop(leash);
             (stdout, stderr, status)
         };
         let ended = tokio::time::timeout(self.timeout, talk).await;
@@ -177,20 +228,105 @@ impl Child {
         Ok(Outcome { status: status.map_err(pipe)?, stdout, stderr })
     }
 
+    /// Runs the child as [`Child::run`] does, tells each line as it comes, and keeps none. Its time is the longest that
+    /// it may say nothing; its output has no limit.
+    ///
+    /// # Errors
+    /// Fails when it cannot be started, or says nothing for too long. A non-zero exit is no error here.
+    pub async fn run_telling(self, tell: &mut (dyn FnMut(Stream, &str) + Send)) -> Result<ExitStatus, ChildError> {
+        let program = self.program.display().to_string();
+        let mut child =
+            self.command().spawn().map_err(|source| ChildError::Start { program: program.clone(), source })?;
+        let group = Group(child.id());
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(64);
+        let pipe = |source| ChildError::Pipe { program: program.clone(), source };
+        let listen = async {
+            let of_stdout = lines(stdout, Stream::Output, sender.clone());
+            let of_stderr = lines(stderr, Stream::Error, sender);
+            let (leash, first, second) = tokio::join!(self.feed(stdin), of_stdout, of_stderr);
+            first.and(second).map_err(pipe)?;
+            Ok(leash)
+        };
+        let told = async {
+            loop {
+                match tokio::time::timeout(self.timeout, receiver.recv()).await {
+                    Ok(Some((stream, line))) => tell(stream, &line),
+                    Ok(None) => return Ok(()),
+                    Err(_) => return Err(ChildError::Timeout { program: program.clone(), timeout: self.timeout }),
+                }
+            }
+        };
+        let (leash, ()) = tokio::try_join!(listen, told)?;
+        let status = child.wait().await.map_err(pipe)?;
+        drop(leash);
+        group.ended();
+        Ok(status)
+    }
+
+    /// Starts a child that serves, on a leash; what it says goes to `log`.
+    ///
+    /// # Errors
+    /// Fails when it cannot be started.
+    pub fn serve(self, log: std::fs::File) -> Result<Serving, ChildError> {
+        let program = self.program.display().to_string();
+        let failed = |source| ChildError::Start { program: program.clone(), source };
+        let error = log.try_clone().map_err(failed)?;
+        let mut command = self.command();
+        let mut child = command.stdout(log).stderr(error).kill_on_drop(false).spawn().map_err(failed)?;
+        Ok(Serving { leash: child.stdin.take(), child })
+    }
+
+    /// Writes the input; gives the pipe back when the child's life hangs on it.
+    async fn feed(&self, stdin: Option<ChildStdin>) -> Option<ChildStdin> {
+        let mut stdin = stdin?;
+        // A child that does not read its input closes the pipe; its exit status tells the rest.
+        let _ = stdin.write_all(&self.input).await;
+        self.leash.is_some().then_some(stdin)
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the one place that starts children")]
     fn command(&self) -> tokio::process::Command {
-        let mut command = tokio::process::Command::new(&self.program);
+        let mut command = match &self.leash {
+            None => tokio::process::Command::new(&self.program),
+            Some(Leash { signal, folder }) => {
+                let mut shell = tokio::process::Command::new("/bin/sh");
+                shell.args(["-c", LEASH, "sh", signal]).arg(folder).arg(&self.program);
+                shell
+            }
+        };
+        let reads = !self.input.is_empty() || self.leash.is_some();
         command
             .args(&self.arguments)
             .env_clear()
             .envs(&self.environment.0)
             .current_dir(&self.folder)
-            .stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdin(if reads { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
         command
+    }
+}
+
+/// A child that serves until this is dropped.
+pub struct Serving {
+    leash: Option<ChildStdin>,
+    child: tokio::process::Child,
+}
+
+impl Serving {
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Ends it and waits until it is gone, its folder too.
+    pub async fn end(mut self) {
+        drop(self.leash.take());
+        // The leash has a limit of its own.
+        let _ = self.child.wait().await;
     }
 }
 
@@ -208,6 +344,35 @@ impl Drop for Group {
         let leader = self.0.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
         if let Some(leader) = leader {
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Sends each line of a pipe; of one that is too long, its beginning.
+async fn lines(
+    pipe: Option<impl AsyncRead + Unpin>,
+    stream: Stream,
+    to: Sender<(Stream, String)>,
+) -> std::io::Result<()> {
+    let Some(pipe) = pipe else { return Ok(()) };
+    let mut reader = BufReader::with_capacity(16 << 10, pipe);
+    let mut line = Vec::new();
+    loop {
+        let chunk = reader.fill_buf().await?;
+        let is_over = chunk.is_empty();
+        let end = memchr::memchr(b'\n', chunk);
+        let taken = end.unwrap_or(chunk.len());
+        line.extend_from_slice(&chunk[..taken.min(LINE_CAP.saturating_sub(line.len()))]);
+        reader.consume(taken + usize::from(end.is_some()));
+        if end.is_some() || (is_over && !line.is_empty()) {
+            let text = plain(&String::from_utf8_lossy(&line));
+            line.clear();
+            if to.send((stream, text)).await.is_err() {
+                return Ok(());
+            }
+        }
+        if is_over {
+            return Ok(());
         }
     }
 }
@@ -308,6 +473,50 @@ mod tests {
             Child::new("/no/such", ChildEnvironment::default(), "/").run().await,
             Err(ChildError::Start { .. })
         ));
+    }
+
+    #[tokio::test]
+    async fn lines_are_told_as_they_come() {
+        let child = shell("printf 'a\\nb' ; sleep 0.2; echo c >&2; exit 4");
+        let mut told = Vec::new();
+        let status = child.run_telling(&mut |stream, line| told.push((stream, line.to_owned()))).await.unwrap();
+        told.sort_by_key(|(_, line)| line.clone());
+        let told: Vec<_> = told.iter().map(|(stream, line)| (*stream, line.as_str())).collect();
+        assert_eq!(told, [(Stream::Output, "a"), (Stream::Output, "b"), (Stream::Error, "c")]);
+        assert_eq!(status.code(), Some(4));
+        let mut silent = shell("sleep 30");
+        silent.timeout = Duration::from_millis(200);
+        assert!(matches!(silent.run_telling(&mut |_, _| {}).await, Err(ChildError::Timeout { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_leash_passes_arguments_and_exit_codes_and_removes_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        std::fs::create_dir(&gone).unwrap();
+        let mut child = shell("echo \"$1\"; read -r x && echo read; exit 5").on_leash(&gone);
+        child.arguments.extend(["sh".into(), "a b$(c)".into()]);
+        let outcome = child.run().await.unwrap();
+        assert_eq!((outcome.status.code(), outcome.stdout.as_slice()), (Some(5), b"a b$(c)\n".as_slice()));
+        assert!(!gone.exists());
+    }
+
+    #[tokio::test]
+    async fn a_server_ends_with_its_leash_and_its_folder_goes() {
+        for choked in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let gone = folder.path().join("gone");
+            std::fs::create_dir(&gone).unwrap();
+            let script = format!("touch {}/up; sleep 30", gone.display());
+            let child = if choked { shell(&script).on_choke(&gone) } else { shell(&script).on_leash(&gone) };
+            let serving = child.serve(tempfile::tempfile().unwrap()).unwrap();
+            while !gone.join("up").exists() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let began = Instant::now();
+            serving.end().await;
+            assert!(began.elapsed() < Duration::from_secs(9) && !gone.exists());
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Resolver {
         store: &Store,
         reporter: &Arc<dyn Reporter>,
     ) -> Result<Lock, ResolveError> {
-        let uv = self.uv.get_or_try_init(|| self.find(request, store, reporter)).await?;
+        let uv = self.uv(request, store, reporter).await?;
         resolve(request, uv, tags).await
     }
 
@@ -79,10 +79,23 @@ impl Resolver {
             None => Ok(None),
             Some(0) => Ok(Some(chosen.lock().clone())),
             Some(_) => {
-                let uv = self.uv.get_or_try_init(|| self.find(request, store, reporter)).await?;
+                let uv = self.uv(request, store, reporter).await?;
                 extend(chosen, request, uv, tags).await
             }
         }
+    }
+
+    /// The uv that `request` would be resolved with; one that has to be fetched is kept in `store`.
+    ///
+    /// # Errors
+    /// Fails when there is no uv and none can be fetched.
+    pub async fn uv(
+        &self,
+        request: &ResolveRequest,
+        store: &Store,
+        reporter: &Arc<dyn Reporter>,
+    ) -> Result<&Uv, ResolveError> {
+        self.uv.get_or_try_init(|| self.find(request, store, reporter)).await
     }
 
     async fn find(

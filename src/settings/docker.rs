@@ -6,53 +6,22 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
+use super::build_config;
 use super::error::SettingsError;
 use super::field::Field;
-use super::types::{BuildConfig, DockerSettings, Requirements};
-use crate::oci::{Platform, Reference, ReferenceParts, is_tag};
+use super::table::{DOCKER, names};
+use super::types::{DockerSettings, Installer, LocalEnvironment, Requirements};
+use crate::oci::{Reference, ReferenceParts, is_tag};
 
-const FIELDS: [&str; 37] = [
-    "allow_download_from_artifact_store",
-    "allow_download_from_code_repository",
-    "allow_including_files_in_images",
-    "apt_packages",
-    "build_config",
-    "build_context_root",
-    "build_options",
-    "copy_files",
-    "copy_global_config",
-    "disable_automatic_requirements_detection",
-    "dockerfile",
-    "dockerignore",
-    "environment",
-    "image_tag",
-    "install_deployment_requirements",
-    "install_stack_requirements",
-    "local_project_install_command",
-    "parent_image",
-    "parent_image_build_config",
-    "pip_freeze",
-    "poetry_export",
-    "prevent_build_reuse",
-    "pyproject_export_command",
-    "pyproject_path",
-    "python_package_installer",
-    "python_package_installer_args",
-    "python_package_installer_cache_mount",
-    "replicate_local_python_environment",
-    "required_hub_plugins",
-    "required_integrations",
-    "requirements",
-    "runtime_environment",
-    "skip_build",
-    "source_files",
-    "target_repository",
-    "user",
-    "uv_freeze",
+/// Fields without a modern twin that change nothing, and what to do.
+const WITHOUT_EFFECT: [(&str, &str); 4] = [
+    ("copy_files", ""),
+    ("copy_global_config", ""),
+    ("required_hub_plugins", ""),
+    ("build_options", "; write them under `build_config.build_options`"),
 ];
-/// Fields without a modern twin that change nothing: accepted, each with one warning.
-const WITHOUT_EFFECT: [&str; 3] = ["copy_files", "copy_global_config", "required_hub_plugins"];
-const BUILD_CONFIG: [&str; 2] = ["dockerignore", "build_options"];
+/// Ways to list the local environment that read like fields.
+const FREEZES: [&str; 3] = ["pip_freeze", "uv_freeze", "poetry_export"];
 
 /// Reads the section.
 pub(super) fn read(section: &Field<'_>) -> Result<DockerSettings, SettingsError> {
@@ -66,73 +35,128 @@ pub(super) fn read(section: &Field<'_>) -> Result<DockerSettings, SettingsError>
         let path = PathBuf::from(old.filled_text()?);
         docker.build_config.dockerignore.get_or_insert(path);
     }
+    check(section, &fields, &docker)?;
+    Ok(docker)
+}
+
+/// What fields say together.
+fn check(section: &Field<'_>, fields: &[Field<'_>], docker: &DockerSettings) -> Result<(), SettingsError> {
     if docker.skip_build && docker.parent_image.is_none() {
         return Err(section.invalid("has `skip_build` without `parent_image`", Some("name the `parent_image`".into())));
     }
-    Ok(docker)
+    let field = |key: &str| fields.iter().find(|field| field.key() == key);
+    let command = field("local_project_install_command").filter(|_| docker.local_project_install_command.is_some());
+    if let (Some(command), false) = (command, docker.allow_including_files_in_images) {
+        return Err(command.invalid(
+            "installs files that `allow_including_files_in_images: false` keeps out of the image",
+            Some("allow the files, or take the command out".to_owned()),
+        ));
+    }
+    if let (Some(parent), true) = (field("parent_image"), docker.dockerfile.is_some() && docker.parent_image.is_some())
+    {
+        parent.warn("`parent_image` is passed over: the image of `dockerfile` is the parent");
+    }
+    Ok(())
 }
 
 fn read_field(docker: &mut DockerSettings, field: &Field<'_>) -> Result<(), SettingsError> {
     match field.key() {
         "parent_image" => docker.parent_image = Some(field.parsed(Reference::parse)?),
+        "dockerfile" => docker.dockerfile = Some(path(field)?),
+        "build_context_root" => docker.build_context_root = Some(path(field)?),
+        "parent_image_build_config" => docker.parent_image_build_config = build_config::read(field)?,
+        "build_config" => docker.build_config = build_config::read(field)?,
+        "target_repository" => docker.target_repository = Some(repository_path(field)?),
+        "image_tag" => docker.image_tag = Some(tag(field)?),
+        "python_package_installer" => docker.python_package_installer = installer(field)?,
+        "python_package_installer_args" => docker.python_package_installer_args = installer_args(field)?,
+        "python_package_installer_cache_mount" => {
+            docker.python_package_installer_cache_mount = Some(field.filled_text()?);
+        }
+        "replicate_local_python_environment" => docker.replicate_local_python_environment = local_environment(field)?,
+        "pyproject_path" => docker.pyproject_path = Some(path(field)?),
+        "pyproject_export_command" => {
+            docker.pyproject_export_command = Some(field.texts()?).filter(|words| !words.is_empty());
+        }
         "requirements" => docker.requirements = Some(requirements(field)?),
+        "required_integrations" => docker.required_integrations = field.filled_texts()?,
+        "local_project_install_command" => docker.local_project_install_command = Some(field.filled_text()?),
+        "apt_packages" => docker.apt_packages = field.filled_texts()?,
         "environment" => docker.environment = variables(field)?,
         "runtime_environment" => docker.runtime_environment = variables(field)?,
         "user" => docker.user = Some(field.filled_text()?),
-        "image_tag" => docker.image_tag = Some(tag(field)?),
-        "target_repository" => docker.target_repository = Some(repository_path(field)?),
-        "build_config" => docker.build_config = build_config(field)?,
-        "python_package_installer" => installer(field)?,
-        "python_package_installer_args" => docker.python_package_installer_args = installer_args(field)?,
-        "skip_build" => docker.skip_build = field.flag()?,
-        "disable_automatic_requirements_detection" => {
-            if !field.flag()? {
-                return Err(field.value_not_supported("false", Some("name the file under `requirements`")));
-            }
-        }
-        "install_stack_requirements" => docker.install_stack_requirements = field.flag()?,
-        "install_deployment_requirements" => docker.install_deployment_requirements = field.flag()?,
-        "allow_including_files_in_images" => docker.allow_including_files_in_images = field.flag()?,
-        "allow_download_from_code_repository" => docker.allow_download_from_code_repository = field.flag()?,
-        "allow_download_from_artifact_store" => docker.allow_download_from_artifact_store = field.flag()?,
-        "source_files" => source_files(docker, field)?,
-        "dockerignore" => {}
-        key if WITHOUT_EFFECT.contains(&key) => field.warn(&format!("`{key}` is deprecated and has no effect")),
-        key if FIELDS.contains(&key) => {
-            if !field.is_nothing() {
-                return Err(field.not_supported(instead_of(key)));
-            }
-        }
-        _ => return Err(field.unknown(&FIELDS)),
+        _ => return read_flag(docker, field),
     }
     Ok(())
 }
 
-fn instead_of(key: &str) -> Option<&'static str> {
-    Some(match key {
-        "apt_packages" => "use a parent image that has these packages",
-        "dockerfile" | "build_context_root" => "build that image first and name it as `parent_image`",
-        "parent_image_build_config" => "build the parent first and name it as `parent_image`",
-        "build_options" => "write `labels` and `platform` under `build_config.build_options`",
-        "pyproject_path" | "pyproject_export_command" | "poetry_export" => {
-            "export the project's requirements into a file and name it under `requirements`"
+fn read_flag(docker: &mut DockerSettings, field: &Field<'_>) -> Result<(), SettingsError> {
+    let flag = match field.key() {
+        "skip_build" => &mut docker.skip_build,
+        "prevent_build_reuse" => &mut docker.prevent_build_reuse,
+        "disable_automatic_requirements_detection" => &mut docker.disable_automatic_requirements_detection,
+        "install_stack_requirements" => &mut docker.install_stack_requirements,
+        "install_deployment_requirements" => &mut docker.install_deployment_requirements,
+        "allow_including_files_in_images" => &mut docker.allow_including_files_in_images,
+        "allow_download_from_code_repository" => &mut docker.allow_download_from_code_repository,
+        "allow_download_from_artifact_store" => &mut docker.allow_download_from_artifact_store,
+        _ => return read_deprecated(field),
+    };
+    *flag = field.flag()?;
+    Ok(())
+}
+
+fn read_deprecated(field: &Field<'_>) -> Result<(), SettingsError> {
+    let key = field.key();
+    match key {
+        "source_files" => {
+            field.choice(&["include", "download_or_include", "download", "ignore"])?;
+            field.warn(
+                "`source_files` is deprecated; use `allow_including_files_in_images` and `allow_download_from_code_repository`",
+            );
         }
-        "replicate_local_python_environment" | "pip_freeze" | "uv_freeze" => {
-            "write `uv pip freeze` into a file and name it under `requirements`"
+        "dockerignore" => {}
+        "copy_files" | "copy_global_config" => drop(field.flag()?),
+        "required_hub_plugins" => drop(field.texts()?),
+        "build_options" => drop(field.fields()?),
+        _ if FREEZES.contains(&key) => {
+            let cure = format!("write `replicate_local_python_environment: {key}`");
+            return Err(field.wrong_key("is no setting but a value of one", Some(cure)));
         }
-        "required_integrations" => "list the integrations' packages under `requirements`",
-        "local_project_install_command" => "build a wheel of the project and list it under `requirements`",
-        "python_package_installer_cache_mount" => "remove it; packages are kept in Lapstrake's own store",
-        "prevent_build_reuse" => "remove it; an image is reused only when all its inputs are equal",
-        _ => return None,
-    })
+        _ => field.unknown(names(DOCKER))?,
+    }
+    if let Some((_, cure)) = WITHOUT_EFFECT.iter().find(|(name, _)| *name == key) {
+        field.warn(&format!("`{key}` is deprecated and has no effect{cure}"));
+    }
+    Ok(())
+}
+
+fn path(field: &Field<'_>) -> Result<PathBuf, SettingsError> {
+    field.filled_text().map(PathBuf::from)
 }
 
 fn requirements(field: &Field<'_>) -> Result<Requirements, SettingsError> {
     if field.is_list() {
         return field.texts().map(Requirements::Lines);
     }
-    field.filled_text().map(|path| Requirements::File(PathBuf::from(path)))
+    path(field).map(Requirements::File)
+}
+
+/// How the local environment is listed: a truth value, or one of the ways that went before it.
+fn local_environment(field: &Field<'_>) -> Result<Option<LocalEnvironment>, SettingsError> {
+    let (way, instead) = if field.is_list() {
+        let words = field.texts()?;
+        (Some(LocalEnvironment::Command(words.clone())).filter(|_| !words.is_empty()), "`true`, or `pyproject_path`")
+    } else {
+        match field.text().as_deref() {
+            Ok("pip_freeze") => (Some(LocalEnvironment::PipFreeze), "`true`"),
+            Ok("uv_freeze") => (Some(LocalEnvironment::UvFreeze), "`true`"),
+            Ok("poetry_export") => (Some(LocalEnvironment::PoetryExport), "`pyproject_path`"),
+            _ => return Ok(field.flag()?.then_some(LocalEnvironment::Freeze)),
+        }
+    };
+    field.warn(&format!("a command under `replicate_local_python_environment` is deprecated; write {instead}"));
+    Ok(way)
 }
 
 /// Variables of an image; their names are put into upper case, as ZenML does for both kinds.
@@ -176,62 +200,13 @@ fn repository_path(field: &Field<'_>) -> Result<String, SettingsError> {
     }
 }
 
-fn build_config(section: &Field<'_>) -> Result<BuildConfig, SettingsError> {
-    let mut config = BuildConfig::default();
-    for field in section.fields()?.into_iter().filter(|field| !field.is_null()) {
-        match field.key() {
-            "dockerignore" => config.dockerignore = Some(PathBuf::from(field.filled_text()?)),
-            "build_options" => build_options(&mut config, &field)?,
-            _ => return Err(field.unknown(&BUILD_CONFIG)),
-        }
-    }
-    Ok(config)
-}
-
-fn build_options(config: &mut BuildConfig, section: &Field<'_>) -> Result<(), SettingsError> {
-    for field in section.fields()?.into_iter().filter(|field| !field.is_nothing()) {
-        match field.key() {
-            "labels" => config.labels = field.printed_map()?,
-            "platform" => {
-                config.platform = Some(field.text()?.parse::<Platform>().map_err(|error| {
-                    field.invalid(&format!("is not valid: {error}"), Some("write `linux/amd64`".to_owned()))
-                })?)
-            }
-            _ => return Err(field.not_supported(Some("remove it; no engine takes part in the build"))),
-        }
-    }
-    Ok(())
-}
-
-fn installer(field: &Field<'_>) -> Result<(), SettingsError> {
-    match field.text()?.as_str() {
-        "uv" => Ok(()),
-        "pip" => Err(field.value_not_supported("pip", Some("write `uv`, which reads the same requirements"))),
-        _ => Err(field.invalid("must be `uv` or `pip`", None)),
-    }
+fn installer(field: &Field<'_>) -> Result<Installer, SettingsError> {
+    Ok(match field.choice(&["uv", "pip"])? {
+        "pip" => Installer::Pip,
+        _ => Installer::Uv,
+    })
 }
 
 fn installer_args(section: &Field<'_>) -> Result<IndexMap<String, Option<String>>, SettingsError> {
-    let value = |field: &Field<'_>| if field.is_null() { Ok(None) } else { field.printed().map(Some) };
-    section.fields()?.iter().map(|field| Ok((field.key().to_owned(), value(field)?))).collect()
-}
-
-/// The deprecated `source_files`, turned into the three flags that took its place.
-fn source_files(docker: &mut DockerSettings, field: &Field<'_>) -> Result<(), SettingsError> {
-    let (include, download) = match field.text()?.as_str() {
-        "ignore" => (false, false),
-        "include" => (true, false),
-        "download" => (false, true),
-        "download_or_include" => (true, true),
-        _ => {
-            return Err(field.invalid("must be `include`, `download_or_include`, `download` or `ignore`", None));
-        }
-    };
-    field.warn(
-        "`source_files` is deprecated; use `allow_including_files_in_images` and `allow_download_from_code_repository`",
-    );
-    docker.allow_including_files_in_images = include;
-    docker.allow_download_from_code_repository = download;
-    docker.allow_download_from_artifact_store = false;
-    Ok(())
+    section.fields()?.iter().map(|field| Ok((field.key().to_owned(), field.printed_or_null()?))).collect()
 }

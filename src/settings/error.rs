@@ -6,7 +6,8 @@ use std::fmt;
 
 use crate::diagnostic::{Class, Diagnose};
 
-/// A position in a file; line and column count from one.
+/// A position in a file; line and column count from one. What stands in no file, such as a flag, has its name as the file,
+/// and line 0.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The file, as it was named by the caller.
@@ -19,7 +20,10 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        match self.line {
+            0 => f.write_str(&self.file),
+            _ => write!(f, "{}:{}:{}", self.file, self.line, self.column),
+        }
     }
 }
 

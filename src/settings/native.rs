@@ -7,26 +7,11 @@ use std::path::PathBuf;
 
 use super::error::SettingsError;
 use super::field::Field;
-use super::types::{LayerSettings, Native, PythonSettings};
-use crate::oci::{Platform, Reference, Repository};
-
-const KEYS: [&str; 13] = [
-    "cache_from",
-    "cmd",
-    "entrypoint",
-    "insecure_registries",
-    "labels",
-    "layers",
-    "output",
-    "platforms",
-    "python",
-    "registry",
-    "source_root",
-    "tags",
-    "working_dir",
-];
-/// Keys that the design knows and that nothing reads yet.
-const LATER: [&str; 4] = ["artifact_store", "resolution", "secrets", "stack"];
+use super::table::{COMPONENT, LAYERS, NATIVE, PYTHON, STACK, names};
+use super::types::{
+    CodeRepository, LayerSettings, Native, PythonSettings, Resolution, SecretSource, StackComponent, StackSettings,
+};
+use crate::oci::{Reference, Repository};
 
 /// Reads the section.
 pub(super) fn read(section: &Field<'_>) -> Result<Native, SettingsError> {
@@ -39,7 +24,7 @@ pub(super) fn read(section: &Field<'_>) -> Result<Native, SettingsError> {
             "working_dir" => native.working_dir = Some(absolute(&field)?),
             "tags" => native.tags = field.items()?.iter().map(image).collect::<Result<_, _>>()?,
             "registry" => native.registry = Some(registry(&field)?),
-            "platforms" => native.platforms = field.items()?.iter().map(platform).collect::<Result<_, _>>()?,
+            "platforms" => native.platforms = field.items()?.iter().map(Field::platform).collect::<Result<_, _>>()?,
             "cache_from" => native.cache_from = field.items()?.iter().map(image).collect::<Result<_, _>>()?,
             "output" => native.output = Some(field.filled_text()?),
             "insecure_registries" => {
@@ -48,8 +33,13 @@ pub(super) fn read(section: &Field<'_>) -> Result<Native, SettingsError> {
             "labels" => native.labels = labels(&field)?,
             "python" => native.python = python(&field)?,
             "layers" => native.layers = layers(&field)?,
-            key if LATER.contains(&key) => return Err(field.not_supported(Some("remove it"))),
-            _ => return Err(field.unknown(&KEYS)),
+            "stack" => native.stack = stack(&field)?,
+            "resolution" => native.resolution = resolution(&field)?,
+            "code_repository" => native.code_repository = code_repository(&field)?,
+            "artifact_store" => native.artifact_store = Some(artifact_store(&field)?),
+            "secrets" => native.secrets = secrets(&field)?,
+            "backend" => native.backend = Some(field.filled_text()?),
+            _ => field.unknown(names(NATIVE))?,
         }
     }
     Ok(native)
@@ -57,11 +47,6 @@ pub(super) fn read(section: &Field<'_>) -> Result<Native, SettingsError> {
 
 fn image(field: &Field<'_>) -> Result<Reference, SettingsError> {
     field.parsed(Reference::parse)
-}
-
-fn platform(field: &Field<'_>) -> Result<Platform, SettingsError> {
-    let parsed = field.text()?.parse::<Platform>();
-    parsed.map_err(|error| field.invalid(&format!("is not valid: {error}"), Some("write `linux/amd64`".to_owned())))
 }
 
 fn absolute(field: &Field<'_>) -> Result<String, SettingsError> {
@@ -99,7 +84,7 @@ fn python(section: &Field<'_>) -> Result<PythonSettings, SettingsError> {
         match field.key() {
             "version" => python.version = Some(version(&field)?),
             "prefix" => python.prefix = Some(absolute(&field)?),
-            _ => return Err(field.unknown(&["version", "prefix"])),
+            _ => field.unknown(names(PYTHON))?,
         }
     }
     Ok(python)
@@ -121,8 +106,98 @@ fn layers(section: &Field<'_>) -> Result<LayerSettings, SettingsError> {
                 budget => layers.budget = Some(budget),
             },
             "own_layer_above_bytes" => layers.own_layer_above_bytes = Some(field.count()?),
-            _ => return Err(field.unknown(&["budget", "own_layer_above_bytes"])),
+            _ => field.unknown(names(LAYERS))?,
         }
     }
     Ok(layers)
+}
+
+fn stack(section: &Field<'_>) -> Result<StackSettings, SettingsError> {
+    let mut stack = StackSettings::default();
+    for field in section.fields()?.into_iter().filter(|field| !field.is_null()) {
+        match field.key() {
+            "name" => stack.name = Some(field.filled_text()?),
+            "components" => {
+                let fields = field.fields()?.into_iter().filter(|field| !field.is_null());
+                let pair = |field: Field<'_>| Ok((field.key().to_owned(), component(&field)?));
+                stack.components = fields.map(pair).collect::<Result<_, SettingsError>>()?;
+            }
+            "requirements" => stack.requirements = field.filled_texts()?,
+            "apt_packages" => stack.apt_packages = field.filled_texts()?,
+            _ => field.unknown(names(STACK))?,
+        }
+    }
+    Ok(stack)
+}
+
+/// A flavor alone, or a mapping.
+fn component(section: &Field<'_>) -> Result<StackComponent, SettingsError> {
+    let mut component = StackComponent::default();
+    if !section.is_map() {
+        component.flavor = Some(section.filled_text()?);
+        return Ok(component);
+    }
+    for field in section.fields()?.into_iter().filter(|field| !field.is_null()) {
+        match field.key() {
+            "flavor" => component.flavor = Some(field.filled_text()?),
+            "requirements" => component.requirements = field.filled_texts()?,
+            "apt_packages" => component.apt_packages = field.filled_texts()?,
+            _ => field.unknown(names(COMPONENT))?,
+        }
+    }
+    Ok(component)
+}
+
+fn resolution(field: &Field<'_>) -> Result<Resolution, SettingsError> {
+    Ok(match field.choice(&["joint", "sequential"])? {
+        "sequential" => Resolution::Sequential,
+        _ => Resolution::Joint,
+    })
+}
+
+/// `true`, `false` or a URL.
+fn code_repository(field: &Field<'_>) -> Result<Option<CodeRepository>, SettingsError> {
+    match field.flag() {
+        Ok(is_on) => Ok(is_on.then_some(CodeRepository::Remote)),
+        Err(_) => Ok(Some(CodeRepository::Url(field.filled_text()?))),
+    }
+}
+
+/// A folder, or a place in one of the object stores that there are.
+fn artifact_store(field: &Field<'_>) -> Result<String, SettingsError> {
+    let place = field.filled_text()?;
+    match place.split_once("://") {
+        Some(("s3" | "gs" | "az", bucket)) if !bucket.is_empty() => Ok(place),
+        None => Ok(place),
+        _ => {
+            let hint = "write a folder, `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`";
+            Err(field.invalid("is not an artifact store", Some(hint.to_owned())))
+        }
+    }
+}
+
+fn secrets(section: &Field<'_>) -> Result<BTreeMap<String, SecretSource>, SettingsError> {
+    let pair = |field: &Field<'_>| Ok((field.key().to_owned(), secret(field)?));
+    section.fields()?.iter().map(pair).collect()
+}
+
+/// Where one secret comes from; a value of its own is refused without being repeated.
+fn secret(section: &Field<'_>) -> Result<SecretSource, SettingsError> {
+    let cure = || Some("write `{env: NAME}`, `{file: PATH}` or `{command: [PROGRAM, ARGUMENT]}`".to_owned());
+    if !section.is_map() {
+        return Err(section.invalid("does not say where the secret comes from", cure()));
+    }
+    let fields: Vec<Field<'_>> = section.fields()?.into_iter().filter(|field| !field.is_null()).collect();
+    let [field] = fields.as_slice() else {
+        return Err(section.invalid("must name one source of the secret", cure()));
+    };
+    match field.key() {
+        "env" => Ok(SecretSource::Environment(field.filled_text()?)),
+        "file" => Ok(SecretSource::File(PathBuf::from(field.filled_text()?))),
+        "command" => match field.filled_texts()? {
+            words if words.is_empty() => Err(field.invalid("is empty", None)),
+            words => Ok(SecretSource::Command(words)),
+        },
+        _ => Err(field.wrong_key("is no source of secrets", cure())),
+    }
 }

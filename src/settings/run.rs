@@ -3,112 +3,101 @@
 //! What belongs to ZenML alone is accepted and not looked at.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use super::error::{SettingsError, Warning};
 use super::field::{Field, Reader};
+use super::levels::Levels;
+use super::overrides::{Overrides, Source};
+use super::provenance::{self, Provenance};
 use super::substitution::Substitution;
 use super::types::Settings;
-use super::{docker, native, yaml};
+use super::yaml::{self, Node};
+use super::{docker, native, secret};
 
-const SECTIONS: [&str; 2] = ["settings", "lapstrake"];
-/// Keys of ZenML's run configuration that say nothing about images.
-const ZENML: [&str; 29] = [
-    "build",
-    "cache_policy",
-    "enable_artifact_metadata",
-    "enable_artifact_visualization",
-    "enable_cache",
-    "enable_heartbeat",
-    "enable_pipeline_logs",
-    "enable_step_logs",
-    "environment",
-    "execution_mode",
-    "extra",
-    "failure_hook_source",
-    "init_hook_kwargs",
-    "init_hook_source",
-    "cleanup_hook_source",
-    "model",
-    "name",
-    "parameters",
-    "retry",
-    "run_name",
-    "schedule",
-    "secrets",
-    "steps",
-    "step_configurations",
-    "substitutions",
-    "success_hook_source",
-    "tags",
-    "description",
-    "source",
-];
-/// The first words of the keys under `settings`; a flavor may follow after a dot.
-const KINDS: [&str; 17] = [
-    "docker",
-    "resources",
-    "deployment",
-    "orchestrator",
-    "step_operator",
-    "artifact_store",
-    "container_registry",
-    "image_builder",
-    "experiment_tracker",
-    "model_deployer",
-    "model_registry",
-    "data_validator",
-    "feature_store",
-    "annotator",
-    "alerter",
-    "deployer",
-    "log_store",
-];
+/// Everything that one file says, with what beats it: a pipeline and its steps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunSettings {
+    /// The pipeline's name.
+    pub name: Option<String>,
+    /// What counts for the pipeline, and for each step that says nothing else.
+    pub pipeline: Settings,
+    /// The steps that the file names, in its order; each has its own settings laid over the pipeline's.
+    pub steps: Vec<(String, Settings)>,
+    /// Where each value comes from.
+    pub provenance: Provenance,
+}
 
-impl Settings {
-    /// Parses the text of a run configuration; `file` names it in messages, `substitution` gives `${NAME}` its values.
+impl RunSettings {
+    /// Parses the text of a run configuration; `file` names it in messages, `overrides` beat it, `substitution` gives
+    /// `${NAME}` its values.
     ///
     /// # Errors
-    /// Fails at the first key that is unknown, not supported yet or has a wrong value, with its place and its path.
+    /// Fails at the first key that is unknown or has a wrong value, with its place and its path.
+    pub fn parse(
+        text: &str,
+        file: &str,
+        overrides: &Overrides,
+        substitution: &Substitution,
+    ) -> Result<(Self, Vec<Warning>), SettingsError> {
+        let file_source = Source::File(file.to_owned());
+        let reader = Reader {
+            sources: std::iter::once(&file_source).chain(overrides.sources()).cloned().collect(),
+            substitution,
+            is_lenient: overrides.is_lenient,
+            warnings: RefCell::new(Vec::new()),
+        };
+        let root = yaml::parse(text, file, 0)?;
+        let levels = Levels::read(&reader, &root, overrides)?;
+        let is_strict = overrides.is_strict;
+        let (pipeline, shown) = level(&reader, &levels.docker, &levels.native, "settings.docker", is_strict)?;
+        let mut run = Self { name: levels.name, pipeline, ..Self::default() };
+        run.provenance.pipeline = shown;
+        for (name, docker) in &levels.steps {
+            let path = format!("steps.{name}.settings.docker");
+            let (settings, shown) = level(&reader, docker, &levels.native, &path, is_strict)?;
+            run.steps.push((name.clone(), settings));
+            run.provenance.steps.push((name.clone(), shown));
+        }
+        Ok((run, once_each(reader.warnings.into_inner())))
+    }
+}
+
+impl Settings {
+    /// Parses the text of a run configuration and takes what it says of the pipeline.
+    ///
+    /// # Errors
+    /// As [`RunSettings::parse`].
     pub fn parse(text: &str, file: &str, substitution: &Substitution) -> Result<(Self, Vec<Warning>), SettingsError> {
-        let node = yaml::parse(text, file)?;
-        let reader = Reader { file, substitution, warnings: RefCell::new(Vec::new()) };
-        let mut settings = Self::default();
-        for field in Field::root(&reader, &node).fields()? {
-            match field.key() {
-                "settings" => read_settings(&field, &mut settings)?,
-                "lapstrake" => settings.lapstrake = native::read(&field)?,
-                "steps" | "step_configurations" => refuse_steps(&field)?,
-                key if ZENML.contains(&key) => {}
-                _ => return Err(field.unknown(&[&SECTIONS[..], &ZENML[..]].concat())),
-            }
-        }
-        let mut warnings = reader.warnings.into_inner();
-        warnings.sort_by(|a, b| a.at.cmp(&b.at));
-        Ok((settings, warnings))
+        let (run, warnings) = RunSettings::parse(text, file, &Overrides::default(), substitution)?;
+        Ok((run.pipeline, warnings))
     }
 }
 
-fn read_settings(section: &Field<'_>, settings: &mut Settings) -> Result<(), SettingsError> {
-    for field in section.fields()? {
-        let kind = field.key().split('.').next().unwrap_or_default();
-        match field.key() {
-            "docker" => settings.docker = docker::read(&field)?,
-            _ if kind != "docker" && KINDS.contains(&kind) => {}
-            _ => return Err(field.unknown(&KINDS)),
-        }
-    }
-    Ok(())
+/// Reads one level, and where its values come from.
+fn level(
+    reader: &Reader<'_>,
+    docker: &Node,
+    native: &Node,
+    path: &str,
+    is_strict: bool,
+) -> Result<(Settings, Vec<provenance::Effective>), SettingsError> {
+    let docker = Field::part(reader, docker, path);
+    let native = Field::part(reader, native, "lapstrake");
+    let settings = Settings { docker: docker::read(&docker)?, lapstrake: native::read(&native)? };
+    secret::check(&docker, &native, is_strict)?;
+    let shown = provenance::list(&docker, &native)?;
+    Ok((settings, shown))
 }
 
-fn refuse_steps(steps: &Field<'_>) -> Result<(), SettingsError> {
-    for step in steps.fields()? {
-        let settings = step.fields()?.into_iter().filter(|field| field.key() == "settings");
-        for settings in settings {
-            let docker = settings.fields()?.into_iter().find(|field| field.key() == "docker" && !field.is_nothing());
-            if let Some(docker) = docker {
-                return Err(docker.not_supported(Some("set `settings.docker` for the whole pipeline")));
-            }
-        }
-    }
-    Ok(())
+/// Warnings in the order of their places; what a step takes from the pipeline is said once.
+fn once_each(mut warnings: Vec<Warning>) -> Vec<Warning> {
+    let mut seen = BTreeSet::new();
+    warnings.retain(|warning| {
+        let text = warning.text.split_once('`').map_or(warning.text.as_str(), |(_, rest)| rest);
+        let tail = text.split_once("settings.docker").map_or(text, |(_, rest)| rest).to_owned();
+        seen.insert((warning.at.clone(), tail))
+    });
+    warnings.sort_by(|a, b| a.at.cmp(&b.at));
+    warnings
 }

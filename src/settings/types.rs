@@ -200,6 +200,8 @@ pub struct Native {
     pub stack: StackSettings,
     /// How the sources of requirements are resolved.
     pub resolution: Resolution,
+    /// The repository that containers may fetch code from.
+    pub code_repository: Option<CodeRepository>,
     /// Where code is uploaded to: a folder, `s3://`, `gs://` or `az://`.
     pub artifact_store: Option<String>,
     /// Secrets for indexes and backends, by name.
@@ -208,16 +210,36 @@ pub struct Native {
     pub backend: Option<String>,
 }
 
+/// `lapstrake.code_repository`: where containers fetch code that is clean and pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CodeRepository {
+    /// The checkout's own remote (`true`).
+    Remote,
+    /// This URL, which one of the checkout's remotes has to mean.
+    Url(String),
+}
+
 /// `lapstrake.stack`: what ZenML would know of the stack's components.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StackSettings {
     /// The stack's name.
     pub name: Option<String>,
-    /// Flavors by the component's type, such as `orchestrator: kubernetes`; their integrations' requirements are installed.
-    pub components: BTreeMap<String, String>,
+    /// The components by their type, such as `orchestrator: kubernetes`.
+    pub components: BTreeMap<String, StackComponent>,
     /// Requirement lines beside those of the flavors.
     pub requirements: Vec<String>,
     /// Packages of the parent's distribution beside those of the flavors.
+    pub apt_packages: Vec<String>,
+}
+
+/// A component of the stack: a flavor alone, or a mapping.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StackComponent {
+    /// Its flavor; the requirements of the flavor's integration are installed.
+    pub flavor: Option<String>,
+    /// Requirement lines of its own.
+    pub requirements: Vec<String>,
+    /// Packages of the parent's distribution of its own.
     pub apt_packages: Vec<String>,
 }
 

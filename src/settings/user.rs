@@ -2,7 +2,6 @@
 //!
 //! Says nothing about images; paths in it are taken as they are written, and no file that they name is opened here.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -55,13 +54,13 @@ impl UserConfig {
     /// # Errors
     /// Fails at the first key that is unknown or has a wrong value, with its place and its path.
     pub fn parse(text: &str, file: &str, substitution: &Substitution) -> Result<Self, SettingsError> {
-        let node = yaml::parse(text, file)?;
-        let reader = Reader { file, substitution, warnings: RefCell::new(Vec::new()) };
+        let node = yaml::parse(text, file, 0)?;
+        let reader = Reader::of(file, substitution);
         let mut config = Self::default();
         for field in Field::root(&reader, &node).fields()? {
             match field.key() {
                 "registries" => config.registries = registries(&field)?,
-                _ => return Err(field.unknown(&["registries"])),
+                _ => field.unknown(["registries"])?,
             }
         }
         Ok(config)
@@ -91,7 +90,7 @@ fn registry(section: &Field<'_>) -> Result<RegistrySettings, SettingsError> {
             "client_certificate" => registry.client_certificate = Some(file(&field)?),
             "client_key" => registry.client_key = Some(file(&field)?),
             "proxy" => registry.proxy = Some(field.placed(field.filled_text()?)),
-            _ => return Err(field.unknown(&KEYS)),
+            _ => field.unknown(KEYS)?,
         }
     }
     match section.fields()?.into_iter().find(|field| field.key() == "client_key") {

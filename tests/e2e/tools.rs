@@ -21,6 +21,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("dockerd", &["--version"]),
     ("docker", &["--version"]),
     ("runc", &["--version"]),
+    ("git", &["--version"]),
     ("uv", &["--version"]),
     ("python3", &["--version"]),
     ("htpasswd", &[]),

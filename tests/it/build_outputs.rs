@@ -216,7 +216,7 @@ async fn json_of_build_and_plan_has_just_the_documented_keys() {
     let ran = yard.run_build("store", &["--format", "json"]);
     let built: Value = serde_json::from_str(&ran.stdout).unwrap();
     for printed in [&planned, &built] {
-        assert_eq!(keys(printed), ["images", "schemaVersion"]);
+        assert_eq!(keys(printed), ["bytes", "images", "schemaVersion"]);
         assert_eq!(printed["schemaVersion"], 1);
         let image = &printed["images"][0];
         assert_eq!(keys(&image["parent"]), ["digest", "reference"]);
@@ -226,9 +226,10 @@ async fn json_of_build_and_plan_has_just_the_documented_keys() {
             assert!(["hit", "mount", "copy", "build"].contains(&layer["action"].as_str().unwrap()));
         }
     }
-    let keys_of_build = ["bytes", "digest", "key", "layers", "parent", "platforms", "reference", "reused", "seconds"];
+    let keys_of_build =
+        ["bytes", "digest", "key", "keys", "layers", "parent", "platforms", "reference", "reused", "seconds"];
     assert_eq!(keys(&built["images"][0]), keys_of_build);
-    let known_before = ["bytes", "key", "layers", "parent", "platforms", "reference", "reused"];
+    let known_before = ["bytes", "key", "keys", "layers", "parent", "platforms", "reference", "reused", "segments"];
     assert_eq!(keys(&planned["images"][0]), known_before);
 }
 

@@ -26,7 +26,7 @@ async fn a_key_that_is_not_supported_yet() {
     let yard = yard().await;
     let text = refused(&yard, "settings:\n  docker:\n    apt_packages: [git]\n", &[]).await;
     insta::assert_snapshot!(text, @"
-    error: lapstrake.yaml:3:5: `settings.docker.apt_packages` is not supported yet
+    error: lapstrake.yaml:3:19: `settings.docker.apt_packages` is not supported yet
       hint: use a parent image that has these packages
     ");
 }
@@ -112,7 +112,7 @@ async fn a_reference_that_is_none() {
     let yard = yard().await;
     let text = refused(&yard, "", &["--parent-image", "Not/A Reference"]).await;
     insta::assert_snapshot!(text, @"
-    error: repository of `Not/A Reference` is not in lower case
+    error: --parent-image: `settings.docker.parent_image` is not valid: repository of `Not/A Reference` is not in lower case
       hint: write `not/a reference`
     ");
 }

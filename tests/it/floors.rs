@@ -12,7 +12,7 @@ const MAIN_LINES: usize = 40;
 const FORBIDDEN: [&str; 6] = ["util", "utils", "helpers", "common", "manager", "core"];
 
 /// The floor of each top-level module; `cli` and `main` are the binary's.
-const FLOORS: [(&str, u8); 17] = [
+const FLOORS: [(&str, u8); 18] = [
     ("diagnostic", 1),
     ("event", 1),
     ("oci", 1),
@@ -22,6 +22,7 @@ const FLOORS: [(&str, u8); 17] = [
     ("layer", 2),
     ("plan", 2),
     ("python", 2),
+    ("artifacts", 3),
     ("backend", 3),
     ("inputs", 3),
     ("registry", 3),
@@ -33,7 +34,7 @@ const FLOORS: [(&str, u8); 17] = [
 ];
 
 /// Who may use whom on one floor, and why; everything else stays apart.
-const NEIGHBOURS: [(&str, &str, &str); 12] = [
+const NEIGHBOURS: [(&str, &str, &str); 17] = [
     ("oci", "diagnostic", "its errors have hints"),
     ("settings", "diagnostic", "its errors have hints"),
     ("settings", "oci", "references and platforms are types of settings"),
@@ -43,6 +44,11 @@ const NEIGHBOURS: [(&str, &str, &str); 12] = [
     ("plan", "image", "a plan stands on a parent image"),
     ("plan", "layer", "keys cover the layer format"),
     ("plan", "python", "wheels are put into layers"),
+    ("artifacts", "registry", "both use the clouds' identities and the same connections"),
+    ("inputs", "resolver", "its children list the local Python environment and ask git"),
+    ("backend", "inputs", "contexts are walked as sources are"),
+    ("backend", "registry", "backends are lent our logins"),
+    ("backend", "resolver", "children are started there alone"),
     ("resolver", "registry", "both trust the same certificates"),
     ("resolver", "store", "locks and wheels are kept there"),
     ("serve", "store", "its folder is written with the same care"),

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use lapstrake::diagnostic::{Class, Diagnose};
 use lapstrake::oci::{Platform, Reference};
-use lapstrake::settings::{Requirements, Settings, SettingsError, Substitution, Warning};
+use lapstrake::settings::{
+    BuildConfig, Installer, LocalEnvironment, Overrides, Requirements, Resolution, RunSettings, SecretSource, Settings,
+    SettingsError, Substitution, Warning, first_unbuilt,
+};
 
 fn parse(text: &str) -> Result<(Settings, Vec<Warning>), SettingsError> {
     let variables = [("TEAM", "vision"), ("TOKEN", "s3cret/")];
@@ -131,48 +134,110 @@ fn unknown_keys_are_refused_with_a_suggestion() {
     ");
 }
 
+/// The refusal of what no build does yet.
+fn unbuilt(text: &str) -> String {
+    let (run, _) = RunSettings::parse(text, "run.yaml", &Overrides::default(), &Substitution::default()).unwrap();
+    let error = first_unbuilt(&run).unwrap();
+    format!("{error}\nhint: {}", error.hint().unwrap_or_default())
+}
+
 #[test]
-fn what_is_not_supported_yet_says_so_and_what_to_do() {
-    insta::assert_snapshot!(refusal(docker("apt_packages: [git]")), @r"
-    run.yaml:3:5: `settings.docker.apt_packages` is not supported yet
+fn what_no_build_does_yet_says_so_and_what_to_do() {
+    insta::assert_snapshot!(unbuilt("settings:\n  docker:\n    apt_packages: [git]\n"), @r"
+    run.yaml:3:19: `settings.docker.apt_packages` is not supported yet
     hint: use a parent image that has these packages
     ");
-    insta::assert_snapshot!(refusal(docker("python_package_installer: pip")), @r"
-    run.yaml:3:31: `settings.docker.python_package_installer: pip` is not supported yet
-    hint: write `uv`, which reads the same requirements
-    ");
-    insta::assert_snapshot!(refusal(docker("disable_automatic_requirements_detection: false")), @r"
-    run.yaml:3:47: `settings.docker.disable_automatic_requirements_detection: false` is not supported yet
-    hint: name the file under `requirements`
-    ");
-    insta::assert_snapshot!(refusal(docker("build_config: {build_options: {build_args: {A: 1}}}")), @r"
-    run.yaml:3:36: `settings.docker.build_config.build_options.build_args` is not supported yet
-    hint: remove it; no engine takes part in the build
-    ");
-    insta::assert_snapshot!(refusal(parse("steps:\n  a:\n    settings:\n      docker: {user: b}\n")), @r"
-    run.yaml:4:7: `steps.a.settings.docker` is not supported yet
-    hint: set `settings.docker` for the whole pipeline
+    insta::assert_snapshot!(unbuilt("lapstrake: {resolution: sequential}"), @r"
+    run.yaml:1:25: `lapstrake.resolution` is not supported yet
+    hint: remove it
     ");
 }
 
 #[test]
-fn every_field_of_zenml_is_known() {
-    for field in [
-        "dockerfile: D",
-        "build_context_root: .",
-        "parent_image_build_config: {dockerignore: d}",
-        "prevent_build_reuse: true",
-        "python_package_installer_cache_mount: type=cache",
-        "replicate_local_python_environment: true",
-        "pyproject_path: p",
-        "pyproject_export_command: [a]",
-        "required_integrations: [mlflow]",
-        "local_project_install_command: make",
-        "build_options: {pull: true}",
+fn every_field_of_zenml_is_read() {
+    let docker = |text: &str| docker(text).unwrap().0.docker;
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(docker("dockerfile: D").dockerfile, Some(PathBuf::from("D")));
+    assert_eq!(docker("build_context_root: .").build_context_root, Some(PathBuf::from(".")));
+    let config = BuildConfig { dockerignore: Some(PathBuf::from("d")), ..BuildConfig::default() };
+    assert_eq!(docker("parent_image_build_config: {dockerignore: d}").parent_image_build_config, config);
+    assert!(docker("prevent_build_reuse: 'YES'").prevent_build_reuse);
+    assert_eq!(docker("python_package_installer: pip").python_package_installer, Installer::Pip);
+    let mount = docker("python_package_installer_cache_mount: type=cache").python_package_installer_cache_mount;
+    assert_eq!(mount.as_deref(), Some("type=cache"));
+    assert_eq!(docker("pyproject_path: p").pyproject_path, Some(PathBuf::from("p")));
+    assert_eq!(docker("pyproject_export_command: [uv, export]").pyproject_export_command, Some(words("uv export")));
+    assert_eq!(docker("required_integrations: [mlflow]").required_integrations, words("mlflow"));
+    assert_eq!(docker("apt_packages: [git, curl]").apt_packages, words("git curl"));
+    assert_eq!(docker("local_project_install_command: make").local_project_install_command.as_deref(), Some("make"));
+    assert!(!docker("disable_automatic_requirements_detection: false").disable_automatic_requirements_detection);
+    for (value, expected) in [
+        ("true", Some(LocalEnvironment::Freeze)),
+        ("'yes'", Some(LocalEnvironment::Freeze)),
+        ("false", None),
+        ("[]", None),
+        ("pip_freeze", Some(LocalEnvironment::PipFreeze)),
+        ("uv_freeze", Some(LocalEnvironment::UvFreeze)),
+        ("poetry_export", Some(LocalEnvironment::PoetryExport)),
+        ("[conda, list]", Some(LocalEnvironment::Command(words("conda list")))),
     ] {
-        let message = refusal(docker(field));
-        assert!(message.contains("is not supported yet"), "{field}: {message}");
+        let found = docker(&format!("replicate_local_python_environment: {value}"));
+        assert_eq!(found.replicate_local_python_environment, expected, "{value}");
     }
+}
+
+#[test]
+fn options_of_a_build_are_read_in_both_spellings() {
+    for text in [
+        "{no_cache: true, build_args: {B: 1, A: x, C: null}, cache_from: [r.test/a], shm_size: 64, pull: 'no', foo: [1, {a: b}]}",
+        "{nocache: true, buildargs: {B: 1, A: x, C: null}, cachefrom: [r.test/a], shmsize: 64, pull: false, foo: [1, {a: b}]}",
+    ] {
+        let config = docker(&format!("build_config: {{build_options: {text}}}")).unwrap().0.docker.build_config;
+        assert!(config.no_cache);
+        let args: Vec<_> = config.build_args.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        assert_eq!(args, [("B", Some("1")), ("A", Some("x")), ("C", None)]);
+        assert_eq!(config.cache_from, [Reference::parse("r.test/a").unwrap()]);
+        let options = serde_json::json!({"foo": [1, {"a": "b"}], "pull": false, "shm_size": 64});
+        assert_eq!(serde_json::to_value(&config.engine_options).unwrap(), options);
+    }
+    insta::assert_snapshot!(warnings(docker("build_config: {build_options: {no_cache: true, nocache: false}}")), @"run.yaml:3:52: `nocache` is passed over: `no_cache` is the same option, and stands beside it");
+}
+
+#[test]
+fn every_key_of_our_own_is_read() {
+    let text = "
+lapstrake:
+  stack:
+    name: prod
+    components: {orchestrator: kubernetes, artifact_store: s3}
+    requirements: [boto3]
+    apt_packages: [git]
+  resolution: sequential
+  artifact_store: s3://bucket/prefix
+  secrets: {index: {env: TOKEN}, key: {file: k.txt}, vault: {command: [vault, read]}}
+  backend: buildkit
+";
+    let native = parse(text).unwrap().0.lapstrake;
+    assert_eq!(native.stack.components["artifact_store"], "s3");
+    assert_eq!((native.stack.requirements.len(), native.stack.apt_packages.len()), (1, 1));
+    assert_eq!(native.resolution, Resolution::Sequential);
+    assert_eq!(native.artifact_store.as_deref(), Some("s3://bucket/prefix"));
+    assert_eq!(native.secrets["index"], SecretSource::Environment("TOKEN".to_owned()));
+    assert_eq!(native.secrets["key"], SecretSource::File(PathBuf::from("k.txt")));
+    assert_eq!(native.secrets["vault"], SecretSource::Command(vec!["vault".to_owned(), "read".to_owned()]));
+    assert_eq!(native.backend.as_deref(), Some("buildkit"));
+    insta::assert_snapshot!(refusal(parse("lapstrake: {secrets: {token: hunter2}}")), @r"
+    run.yaml:1:30: `lapstrake.secrets.token` does not say where the secret comes from
+    hint: write `{env: NAME}`, `{file: PATH}` or `{command: [PROGRAM, ARGUMENT]}`
+    ");
+    insta::assert_snapshot!(refusal(parse("lapstrake: {secrets: {token: {env: A, file: b}}}")), @r"
+    run.yaml:1:30: `lapstrake.secrets.token` must name one source of the secret
+    hint: write `{env: NAME}`, `{file: PATH}` or `{command: [PROGRAM, ARGUMENT]}`
+    ");
+    insta::assert_snapshot!(refusal(parse("lapstrake: {artifact_store: 'ftp://x'}")), @r"
+    run.yaml:1:29: `lapstrake.artifact_store` is not an artifact store
+    hint: write a folder, `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`
+    ");
 }
 
 #[test]
@@ -200,6 +265,18 @@ fn wrong_values_are_refused_with_their_place() {
     insta::assert_snapshot!(refusal(docker("environment: {MODE: 0755}")), @r"
     run.yaml:3:25: `settings.docker.environment.MODE` is written `0755`, a number that versions of YAML read differently
     hint: write it in quotes
+    ");
+    insta::assert_snapshot!(refusal(docker("environment: {MODE: on}")), @r"
+    run.yaml:3:25: `settings.docker.environment.MODE` is written `on`, which is no text for YAML 1.1, which ZenML reads
+    hint: write it in quotes
+    ");
+    insta::assert_snapshot!(refusal(docker("{allow_including_files_in_images: false, local_project_install_command: make}")), @r"
+    run.yaml:3:77: `settings.docker.local_project_install_command` installs files that `allow_including_files_in_images: false` keeps out of the image
+    hint: allow the files, or take the command out
+    ");
+    insta::assert_snapshot!(refusal(docker("pip_freeze: true")), @r"
+    run.yaml:3:5: `settings.docker.pip_freeze` is no setting but a value of one
+    hint: write `replicate_local_python_environment: pip_freeze`
     ");
     insta::assert_snapshot!(refusal(docker("python_package_installer: conda")), @r"
     run.yaml:3:31: `settings.docker.python_package_installer` must be `uv` or `pip`
@@ -294,15 +371,15 @@ fn deprecated_fields_warn_once_each() {
 
 #[test]
 fn scalars_become_the_texts_that_python_prints() {
-    let result = docker("environment: {I: 7, F: 1.10, G: 2.5, T: true, N: -1, V: 1e16}");
+    let result = docker("environment: {I: 7, F: 1.10, G: 2.5, T: true, N: -1, V: 1.0e+16, W: 1e16}");
     insta::assert_snapshot!(warnings(result), @r"
     run.yaml:3:25: `settings.docker.environment.F`: number `1.10` becomes `1.1`; quotes would keep it
     run.yaml:3:42: `settings.docker.environment.T`: a truth value becomes `True`, as in Python; write a text in quotes
-    run.yaml:3:58: `settings.docker.environment.V`: number `1e16` becomes `1e+16`; quotes would keep it
+    run.yaml:3:58: `settings.docker.environment.V`: number `1.0e+16` becomes `1e+16`; quotes would keep it
     ");
-    let settings = docker("environment: {I: 7, F: 1.10, G: 2.5, T: true, N: -1, V: 1e16}").unwrap().0;
+    let settings = docker("environment: {I: 7, F: 1.10, G: 2.5, T: true, N: -1, V: 1.0e+16, W: 1e16}").unwrap().0;
     let values: Vec<_> = settings.docker.environment.values().map(String::as_str).collect();
-    assert_eq!(values, ["7", "1.1", "2.5", "True", "-1", "1e+16"]);
+    assert_eq!(values, ["7", "1.1", "2.5", "True", "-1", "1e+16", "1e16"]);
 }
 
 #[test]

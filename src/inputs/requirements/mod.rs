@@ -6,8 +6,11 @@ mod error;
 mod line;
 mod read;
 mod set;
+mod sourced;
 mod text;
 
 pub use error::{Position, RequirementsError};
 pub use read::{RequirementSource, read};
 pub use set::{LineKind, RequirementFile, RequirementLine, RequirementOption, RequirementSet};
+pub use sourced::{RequirementOrigin, SourcedRequirements};
+pub(crate) use text::without_credentials;

@@ -18,16 +18,27 @@ const DEPTH_CAP: usize = 32;
 /// The largest file that is read, in bytes.
 const SIZE_CAP: u64 = 16 << 20;
 
-/// What lines that come from no file are called in errors.
-const LIST: &str = "requirements";
-
 /// Where requirements stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequirementSource {
     /// In a file, relative to the source root.
     File(PathBuf),
     /// In a list; each item is one line, and files that it includes are relative to the source root.
-    Lines(Vec<String>),
+    Lines {
+        /// What the list is called in errors.
+        name: String,
+        /// The items.
+        lines: Vec<String>,
+    },
+    /// In a text that lies in no file; what it includes is relative to the source root.
+    Text {
+        /// What the text is called in errors.
+        name: String,
+        /// The text.
+        text: String,
+    },
+    /// In lines that each have a name of their own.
+    Named(Vec<(String, String)>),
 }
 
 /// Reads `source` with all that it includes by `-r` and `-c`, relative to the including file.
@@ -46,11 +57,17 @@ pub fn read(
     let mut reader = Reader { root, environment, open: Vec::new(), done: Vec::new(), set: RequirementSet::default() };
     match source {
         RequirementSource::File(file) => reader.file(&root.join(file), Role::Requirements, None)?,
-        RequirementSource::Lines(items) => {
-            let items = items.iter().enumerate();
+        RequirementSource::Lines { name, lines } => {
+            let items = lines.iter().enumerate();
             let lines: Vec<_> =
                 items.flat_map(|(at, item)| numbered(item).into_iter().map(move |(_, line)| (at + 1, line))).collect();
-            reader.lines(LIST, root, &lines, Role::Requirements)?;
+            reader.lines(name, root, &lines, Role::Requirements)?;
+        }
+        RequirementSource::Text { name, text } => reader.lines(name, root, &numbered(text), Role::Requirements)?,
+        RequirementSource::Named(lines) => {
+            for (name, line) in lines {
+                reader.lines(name, root, &numbered(line), Role::Requirements)?;
+            }
         }
     }
     Ok(reader.set)
@@ -224,13 +241,13 @@ mod tests {
         let root = lay_out(&[("r/x.txt", "inner\n")]);
         let items = ["a", "-r r/x.txt", "", "${HOME_PAGE}/p", "!"].map(str::to_owned);
         let environment = BTreeMap::from([("HOME_PAGE".to_owned(), "https://u:secret@h".to_owned())]);
-        let source = |count| RequirementSource::Lines(items[..count].to_vec());
+        let source = |count| RequirementSource::Lines { name: "list".into(), lines: items[..count].to_vec() };
         let set = read(root.path(), &source(4), &environment).unwrap();
         assert_eq!(set.to_text(), "a\ninner\nhttps://u:secret@h/p\n");
         assert_eq!(set.requirements[2].kind, LineKind::Url);
         assert!(!format!("{set:?}{}", set.key_text()).contains("secret"));
         let error = read(root.path(), &source(5), &environment).unwrap_err();
-        assert_eq!(error.to_string(), "`requirements:5` is no requirement: `!`");
+        assert_eq!(error.to_string(), "`list:5` is no requirement: `!`");
     }
 
     #[test]

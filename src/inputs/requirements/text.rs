@@ -113,7 +113,7 @@ fn expand(line: &str, environment: &BTreeMap<String, String>) -> String {
 }
 
 /// `text` without the user and password of the URLs in it.
-pub(super) fn without_credentials(text: &str) -> String {
+pub(crate) fn without_credentials(text: &str) -> String {
     let mut kept = String::new();
     let mut rest = text;
     while let Some(at) = rest.find("://") {

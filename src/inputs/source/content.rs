@@ -29,6 +29,13 @@ pub(super) fn open(path: &Path) -> Result<File, WalkError> {
     if is_file { Ok(file) } else { Err(changed()) }
 }
 
+/// The first bytes of the regular file at `path`, `cap` at most.
+pub(in crate::inputs) fn head(path: &Path, cap: u64) -> Result<Vec<u8>, WalkError> {
+    let mut bytes = Vec::new();
+    open(path)?.take(cap).read_to_end(&mut bytes).map_err(|source| WalkError::at(path, source))?;
+    Ok(bytes)
+}
+
 /// The SHA-256 of the `size` bytes at `path`.
 pub(super) fn hash(path: &Path, size: u64, buffer: &mut [u8]) -> Result<Digest, WalkError> {
     let mut file = open(path)?;

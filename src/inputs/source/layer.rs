@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::content;
 use super::error::WalkError;
-use super::tree::{SourceKind, SourceTree};
+use super::tree::{SourceEntry, SourceKind, SourceTree};
 use super::walk::place;
 use crate::diagnostic::{Class, Diagnose};
 use crate::layer::{Entry, EntryKind, EntryPath, LayerError, LayerWriter, PLACED_MTIME};
@@ -93,20 +93,34 @@ pub fn write_layer<W: Write>(
             let source = io::Error::new(io::ErrorKind::InvalidData, error);
             WalkError::at(&place(root, &placement.destination), source)
         })?;
-        let (kind, mode) = match &source.kind {
-            SourceKind::Directory => (EntryKind::Directory, OPEN),
-            SourceKind::Symlink { target } => (EntryKind::Symlink { target: target.clone() }, OPEN),
-            SourceKind::File { size, executable, .. } => {
-                (EntryKind::File { size: *size }, if *executable { OPEN } else { OPEN_FILE })
-            }
+        let mode = match &source.kind {
+            SourceKind::Directory | SourceKind::Symlink { .. } | SourceKind::File { executable: true, .. } => OPEN,
+            SourceKind::File { .. } => OPEN_FILE,
         };
-        let entry = Entry { path, kind, mode, uid: placement.uid, gid: placement.gid, mtime: PLACED_MTIME };
-        match &source.kind {
-            SourceKind::File { digest, .. } => append_file(&entry, digest, &place(root, &source.path), writer)?,
-            SourceKind::Directory | SourceKind::Symlink { .. } => writer.append(&entry)?,
-        }
+        append_source(source, path, mode, (placement.uid, placement.gid), root, writer)?;
     }
     Ok(())
+}
+
+/// Appends one entry of a tree that was walked at `root`, as `path`.
+pub(super) fn append_source<W: Write>(
+    source: &SourceEntry,
+    path: EntryPath,
+    mode: u32,
+    (uid, gid): (u64, u64),
+    root: &Path,
+    writer: &mut LayerWriter<W>,
+) -> Result<(), SourceLayerError> {
+    let kind = match &source.kind {
+        SourceKind::Directory => EntryKind::Directory,
+        SourceKind::Symlink { target } => EntryKind::Symlink { target: target.clone() },
+        SourceKind::File { size, .. } => EntryKind::File { size: *size },
+    };
+    let entry = Entry { path, kind, mode, uid, gid, mtime: PLACED_MTIME };
+    match &source.kind {
+        SourceKind::File { digest, .. } => append_file(&entry, digest, &place(root, &source.path), writer),
+        SourceKind::Directory | SourceKind::Symlink { .. } => Ok(writer.append(&entry)?),
+    }
 }
 
 /// The directories from the top down to the destination.

@@ -1,14 +1,22 @@
-//! The source tree: listed, hashed, and written as a layer.
+//! The source tree: listed, hashed, and written as a layer or an archive.
 //!
-//! What belongs to the tree is decided by the ignore rules that the caller gives; nothing is known of git here.
+//! What belongs to the tree is decided by the ignore rules or the list of files that the caller gives; nothing is
+//! known of git here.
 
+mod archive;
 mod content;
 mod error;
 mod layer;
+mod listed;
+mod root;
 mod tree;
 mod walk;
 
+pub use archive::write_archive;
+pub(in crate::inputs) use content::head;
 pub use error::WalkError;
 pub use layer::{ParentDirectory, Placement, SourceLayerError, write_layer};
+pub use listed::read_listed;
+pub use root::zenml_root;
 pub use tree::{LeftOut, Omission, SourceEntry, SourceKind, SourceTree};
 pub use walk::{WalkOptions, walk};

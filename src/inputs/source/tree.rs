@@ -12,6 +12,7 @@ use crate::oci::{Digest, Digester};
 pub struct SourceTree {
     entries: Vec<SourceEntry>,
     left_out: Vec<LeftOut>,
+    ignored: Vec<EntryPath>,
 }
 
 /// One file, directory or link.
@@ -81,7 +82,23 @@ impl SourceTree {
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         entries.dedup_by(|a, b| a.path == b.path);
         left_out.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Self { entries, left_out }
+        Self { entries, left_out, ignored: Vec::new() }
+    }
+
+    /// The same tree, which says of these paths that they are ignored.
+    #[must_use]
+    pub fn with_ignored(mut self, mut ignored: Vec<EntryPath>) -> Self {
+        ignored.sort_unstable();
+        ignored.dedup();
+        self.ignored = ignored;
+        self
+    }
+
+    /// The tree without the entries that `is_out` names.
+    #[must_use]
+    pub fn without(mut self, is_out: impl Fn(&SourceEntry) -> bool) -> Self {
+        self.entries.retain(|entry| !is_out(entry));
+        self
     }
 
     /// The entries, sorted by the bytes of their paths: a directory stands before what it holds.
@@ -92,6 +109,11 @@ impl SourceTree {
     /// What was left out though no rule ignores it, sorted; each is worth a warning.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
+    }
+
+    /// What the rules ignore, sorted; of a directory that is ignored whole, the directory alone.
+    pub fn ignored(&self) -> &[EntryPath] {
+        &self.ignored
     }
 
     /// The sum of the files' sizes in bytes.

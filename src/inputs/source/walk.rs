@@ -50,17 +50,24 @@ pub fn walk(root: &Path, rules: &IgnoreRules, options: &WalkOptions) -> Result<S
         WalkError::Unreadable { path, source } if path == listing.root => unusable(source),
         other => other,
     })?;
+    listing.entries.extend(hashed(&listing.root, listing.files, options)?);
+    let brought_back = listing.brought_back;
+    listing.ignored.retain(|path| !brought_back.contains(path));
+    Ok(SourceTree::new(listing.entries, listing.left_out).with_ignored(listing.ignored))
+}
+
+/// Hashes `files` on as many threads as `options` say.
+pub(super) fn hashed(root: &Path, files: Vec<Unhashed>, options: &WalkOptions) -> Result<Vec<SourceEntry>, WalkError> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .build()
         .map_err(|source| WalkError::Threads { source })?;
-    let digests = pool.install(|| hash_all(&listing.root, &listing.files))?;
-    let files = listing.files.into_iter().zip(digests).map(|(file, digest)| SourceEntry {
+    let digests = pool.install(|| hash_all(root, &files))?;
+    let entry = |(file, digest): (Unhashed, Digest)| SourceEntry {
         path: file.path,
         kind: SourceKind::File { size: file.size, executable: file.executable, digest },
-    });
-    listing.entries.extend(files);
-    Ok(SourceTree::new(listing.entries, listing.left_out))
+    };
+    Ok(files.into_iter().zip(digests).map(entry).collect())
 }
 
 fn hash_all(root: &Path, files: &[Unhashed]) -> Result<Vec<Digest>, WalkError> {
@@ -75,7 +82,7 @@ pub(super) fn place(root: &Path, path: &EntryPath) -> PathBuf {
 }
 
 /// The paths to leave out, relative to the root.
-fn excluded(root: &Path, options: &WalkOptions) -> Result<BTreeSet<Vec<u8>>, WalkError> {
+pub(super) fn excluded(root: &Path, options: &WalkOptions) -> Result<BTreeSet<Vec<u8>>, WalkError> {
     let mut found = BTreeSet::new();
     for path in options.without.iter().filter_map(|path| fs::canonicalize(path).ok()) {
         match path.strip_prefix(root) {
@@ -87,10 +94,18 @@ fn excluded(root: &Path, options: &WalkOptions) -> Result<BTreeSet<Vec<u8>>, Wal
     Ok(found)
 }
 
-struct Unhashed {
+/// A file that was met and is still to be hashed.
+pub(super) struct Unhashed {
     path: EntryPath,
     size: u64,
     executable: bool,
+}
+
+impl Unhashed {
+    /// The file at `path`, by what its directory entry says.
+    pub(super) fn new(path: EntryPath, metadata: &Metadata) -> Self {
+        Self { path, size: metadata.len(), executable: metadata.mode() & OWNER_EXECUTES != 0 }
+    }
 }
 
 /// A directory that is still to be listed.
@@ -111,6 +126,7 @@ struct Listing<'a> {
     entries: Vec<SourceEntry>,
     files: Vec<Unhashed>,
     left_out: Vec<LeftOut>,
+    ignored: Vec<EntryPath>,
 }
 
 impl<'a> Listing<'a> {
@@ -125,6 +141,7 @@ impl<'a> Listing<'a> {
             entries: Vec::new(),
             files: Vec::new(),
             left_out: Vec::new(),
+            ignored: Vec::new(),
         }
     }
 
@@ -168,6 +185,10 @@ impl<'a> Listing<'a> {
             self.pending.push(Pending { path: Some(path.clone()), matched, is_ignored });
         }
         if judgement.is_ignored {
+            // What lies below an ignored directory is not named again.
+            if !directory.is_ignored {
+                self.ignored.push(path);
+            }
             return Ok(false);
         }
         self.keep(path, entry, kind)
@@ -183,7 +204,7 @@ impl<'a> Listing<'a> {
             self.entries.push(SourceEntry { path, kind: SourceKind::Symlink { target } });
         } else if kind.is_file() {
             let metadata = entry.metadata().map_err(|source| WalkError::at(&entry.path(), source))?;
-            self.files.push(Unhashed { path, size: metadata.len(), executable: is_executable(&metadata) });
+            self.files.push(Unhashed::new(path, &metadata));
         } else {
             self.left_out.push(LeftOut { path, what: omission(kind) });
             return Ok(false);
@@ -204,11 +225,8 @@ impl<'a> Listing<'a> {
     }
 }
 
-fn is_executable(metadata: &Metadata) -> bool {
-    metadata.mode() & OWNER_EXECUTES != 0
-}
-
-fn omission(kind: FileType) -> Omission {
+/// What a file is that is neither file, directory nor link.
+pub(super) fn omission(kind: FileType) -> Omission {
     if kind.is_socket() {
         Omission::Socket
     } else if kind.is_fifo() {

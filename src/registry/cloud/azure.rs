@@ -18,7 +18,7 @@ use super::facts::{Facts, token};
 use super::keychain::{broken, ending};
 use super::web::{Web, address, any_address, get, post_form};
 
-const RESOURCE: &str = "https://containerregistry.azure.net";
+const REGISTRIES: &str = "https://containerregistry.azure.net";
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const METADATA: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,14 +42,90 @@ pub(crate) async fn identity(
     domain: &str,
     authority: &str,
 ) -> Result<Option<Identity>, KeychainError> {
-    let source = source(facts);
-    let found = match source {
-        "AZURE_CLIENT_SECRET" | "AZURE_FEDERATED_TOKEN_FILE" => of_principal(facts, web, authority).await.map(Some),
-        "IDENTITY_ENDPOINT" => of_app(facts, web).await.map(Some),
-        _ => of_machine(facts, web).await,
-    };
+    let (source, found) = Asked { facts, web, resource: REGISTRIES }.token(authority).await;
     let Some(access) = found.map_err(broken(source))? else { return Ok(None) };
     exchange(facts, web, domain, &access, source).await.map(Some).map_err(broken(source))
+}
+
+/// A question for an access token of Entra ID.
+pub(crate) struct Asked<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) web: &'a Web,
+    /// What it is for.
+    pub(crate) resource: &'a str,
+}
+
+impl Asked<'_> {
+    /// The name of the source that there is, and its token; `None` when nothing says who we are.
+    pub(crate) async fn token(&self, authority: &str) -> (&'static str, Result<Option<String>, CloudError>) {
+        let source = source(self.facts);
+        let found = match source {
+            "AZURE_CLIENT_SECRET" | "AZURE_FEDERATED_TOKEN_FILE" => self.of_principal(authority).await.map(Some),
+            "IDENTITY_ENDPOINT" => self.of_app().await.map(Some),
+            _ => self.of_machine().await,
+        };
+        (source, found)
+    }
+
+    /// A service principal, by its secret or by another provider's token.
+    async fn of_principal(&self, authority: &str) -> Result<String, CloudError> {
+        let base = match self.facts.var("AZURE_AUTHORITY_HOST") {
+            Some(text) if !text.contains("://") => format!("https://{text}"),
+            Some(text) => text.to_owned(),
+            None => authority.to_owned(),
+        };
+        let tenant = self.facts.var("AZURE_TENANT_ID").unwrap_or_default();
+        let path = format!("{}/{tenant}/oauth2/v2.0/token", base.trim_end_matches('/'));
+        let url = address(&path, "AZURE_AUTHORITY_HOST")?;
+        let scope = format!("{}/.default", self.resource);
+        let mut fields = vec![("grant_type", "client_credentials"), ("scope", &scope)];
+        fields.push(("client_id", self.facts.var("AZURE_CLIENT_ID").unwrap_or_default()));
+        let assertion = match self.facts.var("AZURE_FEDERATED_TOKEN_FILE") {
+            Some(file) if self.facts.var("AZURE_CLIENT_SECRET").is_none() => Some(token(Path::new(file))?),
+            _ => None,
+        };
+        match &assertion {
+            Some(assertion) => fields.extend([("client_assertion_type", ASSERTION), ("client_assertion", assertion)]),
+            None => fields.push(("client_secret", self.facts.var("AZURE_CLIENT_SECRET").unwrap_or_default())),
+        }
+        let access: Access = self.web.ask(post_form(url, &fields)).await?.json()?;
+        Ok(access.access_token)
+    }
+
+    /// The managed identity of an app in App Service or Container Apps.
+    async fn of_app(&self) -> Result<String, CloudError> {
+        let mut url = any_address(self.facts.var("IDENTITY_ENDPOINT").unwrap_or_default(), "IDENTITY_ENDPOINT")?;
+        self.add_query(&mut url, "2019-08-01");
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let request = get(url, &[("x-identity-header", self.facts.var("IDENTITY_HEADER").unwrap_or_default())]);
+        let answer = self.web.ask_near(request, PATIENCE).await?.ok_or(CloudError::Junk { host })?;
+        let access: Access = answer.json()?;
+        Ok(access.access_token)
+    }
+
+    /// The managed identity of a virtual machine; `None` when this is none, or it has no identity.
+    async fn of_machine(&self) -> Result<Option<String>, CloudError> {
+        let base = self.facts.var(METADATA).unwrap_or("http://169.254.169.254").trim_end_matches('/');
+        let mut url = any_address(&format!("{base}/metadata/identity/oauth2/token"), METADATA)?;
+        self.add_query(&mut url, "2018-02-01");
+        let Some(answer) = self.web.ask_near(get(url, &[("metadata", "true")]), PATIENCE).await? else {
+            return Ok(None);
+        };
+        // Other clouds have a service of their own at that address, and a machine need not have an identity.
+        let is_nobody = answer.status.is_client_error() && self.facts.var("AZURE_CLIENT_ID").is_none();
+        let is_elsewhere = answer.status == reqwest::StatusCode::NOT_FOUND;
+        if is_nobody || is_elsewhere {
+            return Ok(None);
+        }
+        let access: Access = answer.json()?;
+        Ok(Some(access.access_token))
+    }
+
+    fn add_query(&self, url: &mut Url, version: &str) {
+        let mut query = url.query_pairs_mut();
+        query.append_pair("api-version", version).append_pair("resource", self.resource);
+        query.extend_pairs(self.facts.var("AZURE_CLIENT_ID").map(|id| ("client_id", id)));
+    }
 }
 
 /// The source that there is, by the name of the variable that says so.
@@ -61,64 +137,6 @@ fn source(facts: &Facts) -> &'static str {
     };
     let names = ["AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE", "IDENTITY_ENDPOINT"];
     names.iter().find(stands).copied().unwrap_or("Azure's instance metadata")
-}
-
-/// A service principal, by its secret or by another provider's token.
-async fn of_principal(facts: &Facts, web: &Web, authority: &str) -> Result<String, CloudError> {
-    let base = match facts.var("AZURE_AUTHORITY_HOST") {
-        Some(text) if !text.contains("://") => format!("https://{text}"),
-        Some(text) => text.to_owned(),
-        None => authority.to_owned(),
-    };
-    let tenant = facts.var("AZURE_TENANT_ID").unwrap_or_default();
-    let path = format!("{}/{tenant}/oauth2/v2.0/token", base.trim_end_matches('/'));
-    let url = address(&path, "AZURE_AUTHORITY_HOST")?;
-    let scope = format!("{RESOURCE}/.default");
-    let mut fields = vec![("grant_type", "client_credentials"), ("scope", &scope)];
-    fields.push(("client_id", facts.var("AZURE_CLIENT_ID").unwrap_or_default()));
-    let assertion = match facts.var("AZURE_FEDERATED_TOKEN_FILE") {
-        Some(file) if facts.var("AZURE_CLIENT_SECRET").is_none() => Some(token(Path::new(file))?),
-        _ => None,
-    };
-    match &assertion {
-        Some(assertion) => fields.extend([("client_assertion_type", ASSERTION), ("client_assertion", assertion)]),
-        None => fields.push(("client_secret", facts.var("AZURE_CLIENT_SECRET").unwrap_or_default())),
-    }
-    let access: Access = web.ask(post_form(url, &fields)).await?.json()?;
-    Ok(access.access_token)
-}
-
-/// The managed identity of an app in App Service or Container Apps.
-async fn of_app(facts: &Facts, web: &Web) -> Result<String, CloudError> {
-    let mut url = any_address(facts.var("IDENTITY_ENDPOINT").unwrap_or_default(), "IDENTITY_ENDPOINT")?;
-    add_query(facts, &mut url, "2019-08-01");
-    let host = url.host_str().unwrap_or_default().to_owned();
-    let request = get(url, &[("x-identity-header", facts.var("IDENTITY_HEADER").unwrap_or_default())]);
-    let answer = web.ask_near(request, PATIENCE).await?.ok_or(CloudError::Junk { host })?;
-    let access: Access = answer.json()?;
-    Ok(access.access_token)
-}
-
-/// The managed identity of a virtual machine; `None` when this is none, or it has no identity.
-async fn of_machine(facts: &Facts, web: &Web) -> Result<Option<String>, CloudError> {
-    let base = facts.var(METADATA).unwrap_or("http://169.254.169.254").trim_end_matches('/');
-    let mut url = any_address(&format!("{base}/metadata/identity/oauth2/token"), METADATA)?;
-    add_query(facts, &mut url, "2018-02-01");
-    let Some(answer) = web.ask_near(get(url, &[("metadata", "true")]), PATIENCE).await? else { return Ok(None) };
-    // Other clouds have a service of their own at that address, and a machine need not have an identity.
-    let is_nobody = answer.status.is_client_error() && facts.var("AZURE_CLIENT_ID").is_none();
-    let is_elsewhere = answer.status == reqwest::StatusCode::NOT_FOUND;
-    if is_nobody || is_elsewhere {
-        return Ok(None);
-    }
-    let access: Access = answer.json()?;
-    Ok(Some(access.access_token))
-}
-
-fn add_query(facts: &Facts, url: &mut Url, version: &str) {
-    let mut query = url.query_pairs_mut();
-    query.append_pair("api-version", version).append_pair("resource", RESOURCE);
-    query.extend_pairs(facts.var("AZURE_CLIENT_ID").map(|id| ("client_id", id)));
 }
 
 /// Exchanges an access token for the registry's own refresh token.

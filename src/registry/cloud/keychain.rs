@@ -21,8 +21,8 @@ const MARGIN: Duration = Duration::from_secs(300);
 
 /// The clouds' own credentials.
 pub struct Clouds {
-    facts: Facts,
-    web: Web,
+    pub(super) facts: Facts,
+    pub(super) web: Web,
     known: Mutex<BTreeMap<String, Option<Identity>>>,
 }
 

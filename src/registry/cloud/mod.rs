@@ -12,6 +12,7 @@ mod facts;
 mod google;
 mod hosts;
 mod keychain;
+mod storage;
 mod web;
 
 pub use error::{CloudError, WebError};

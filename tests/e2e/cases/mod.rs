@@ -1,6 +1,7 @@
 //! The cases, in the order in which they run: what many need comes first.
 
 mod build;
+mod code;
 mod copies;
 mod copy;
 mod ecr;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<Case> {
         registry_faults::CASES,
         login::CASES,
         ecr::CASES,
+        code::CASES,
     ]
     .concat()
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod cloud;
+pub(crate) mod fake_git;
 pub(crate) mod fake_uv;
 pub(crate) mod fault;
 pub(crate) mod harbour;

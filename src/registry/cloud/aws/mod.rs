@@ -12,3 +12,6 @@ mod source;
 mod sso;
 
 pub(crate) use ecr::{create_repository, identity};
+pub(crate) use role::Sts;
+pub(crate) use sign::Keys;
+pub(crate) use source::find;

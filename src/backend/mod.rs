@@ -1,0 +1,26 @@
+//! Backends: sources of images for what only a Dockerfile can say.
+//!
+//! A backend gets a [`Segment`] and leaves an image in a registry. Nothing here decides what needs one, and nothing
+//! downstream can tell which one it was.
+
+mod apt;
+mod backends;
+mod context;
+mod contract;
+mod error;
+mod external;
+mod key;
+mod logins;
+mod secret;
+mod segment;
+mod watch;
+mod workbench;
+
+pub use apt::apt_segment;
+pub use backends::{Backends, Chosen};
+pub use context::Context;
+pub use contract::{Absence, Availability, Backend, Building, Order};
+pub use error::{BackendError, Tried};
+pub use logins::{Door, Logins};
+pub use secret::{Secret, SecretError, resolve_secrets};
+pub use segment::Segment;

@@ -1,0 +1,129 @@
+//! What a backend says, turned into our events and, when it fails, into an error.
+//!
+//! Bounded: of each step the last lines are kept while it runs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::contract::Order;
+use super::error::BackendError;
+use super::secret::Redaction;
+use crate::event::{Event, Reporter, Task, Work};
+
+/// How many lines of a step are kept, and how many characters of a line.
+const LINES: usize = 20;
+const CHARACTERS: usize = 400;
+
+/// The steps of one build.
+pub(super) struct Watch {
+    reporter: Arc<dyn Reporter>,
+    redaction: Redaction,
+    steps: BTreeMap<String, Step>,
+    failed: Option<(String, String, Vec<String>)>,
+    said: Tail,
+}
+
+#[derive(Default)]
+struct Step {
+    name: String,
+    task: Option<Task>,
+    tail: Tail,
+}
+
+/// The last lines of a text that comes in pieces.
+#[derive(Default)]
+struct Tail {
+    lines: VecDeque<String>,
+    open: String,
+}
+
+impl Tail {
+    fn add(&mut self, text: &str) {
+        let mut pieces = text.split('\n').peekable();
+        while let Some(piece) = pieces.next() {
+            // What a carriage return overwrites was progress.
+            let piece = piece.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
+            let room = CHARACTERS.saturating_sub(self.open.chars().count());
+            self.open.extend(piece.chars().take(room));
+            if pieces.peek().is_some() {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.open);
+        if !line.trim().is_empty() {
+            self.lines.push_back(line);
+        }
+        if self.lines.len() > LINES {
+            self.lines.pop_front();
+        }
+    }
+
+    fn finish(&mut self, redaction: &Redaction) -> Vec<String> {
+        self.end_line();
+        self.lines.drain(..).map(|line| redaction.apply(line.trim_end())).collect()
+    }
+}
+
+impl Watch {
+    /// Watches the build of `order`.
+    pub(super) fn new(order: &Order<'_>) -> Self {
+        Self {
+            reporter: Arc::clone(order.reporter),
+            redaction: Redaction::of(order.segment.secrets.values()),
+            steps: BTreeMap::new(),
+            failed: None,
+            said: Tail::default(),
+        }
+    }
+
+    /// A step began, perhaps once more.
+    pub(super) fn began(&mut self, id: &str, name: &str) {
+        let name = self.redaction.apply(name);
+        let step = self.steps.entry(id.to_owned()).or_default();
+        step.name.clone_from(&name);
+        if step.task.is_none() {
+            step.task = Some(Task::start(&self.reporter, Work::Backend, &name, None));
+        }
+    }
+
+    /// A step said something.
+    pub(super) fn log(&mut self, id: &str, text: &str) {
+        self.steps.entry(id.to_owned()).or_default().tail.add(text);
+    }
+
+    /// A step ended; of several that failed the first counts.
+    pub(super) fn ended(&mut self, id: &str, name: &str, error: Option<&str>) {
+        let mut step = self.steps.remove(id).unwrap_or_default();
+        if let Some(error) = error.filter(|_| self.failed.is_none()) {
+            let name = if step.name.is_empty() { self.redaction.apply(name) } else { step.name };
+            let lines = step.tail.finish(&self.redaction);
+            self.failed = Some((name, self.redaction.apply(error), lines));
+        }
+    }
+
+    /// The backend said something outside any step.
+    pub(super) fn said(&mut self, line: &str) {
+        self.said.add(line);
+        self.said.end_line();
+    }
+
+    /// Something that the user should know.
+    pub(super) fn warning(&self, text: &str) {
+        self.reporter.report(Event::Warning { text: self.redaction.apply(text) });
+    }
+
+    /// The error of a build that failed: of the step that failed, else of what was said last.
+    pub(super) fn failure(mut self, backend: &str) -> BackendError {
+        let backend = backend.to_owned();
+        if let Some((instruction, reason, lines)) = self.failed {
+            return BackendError::Instruction { backend, instruction, reason, lines };
+        }
+        let mut lines = self.said.finish(&self.redaction);
+        let last = lines.pop().unwrap_or_else(|| "it says nothing".to_owned());
+        let reason = last.strip_prefix("error: ").or(last.strip_prefix("Error: ")).unwrap_or(&last).to_owned();
+        BackendError::Failed { backend, reason, lines }
+    }
+}

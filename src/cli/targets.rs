@@ -1,0 +1,73 @@
+//! The names that images are published under.
+//!
+//! Nothing is asked here; whether a name is free is the registry's business.
+
+use lapstrake::diagnostic::Diagnose;
+use lapstrake::oci::Reference;
+use lapstrake::plan::{ORCHESTRATOR, WantedImage};
+use lapstrake::settings::Settings;
+
+use super::args::BuildArgs;
+use super::config::reference;
+
+type Failure = Box<dyn Diagnose + Send>;
+
+/// ZenML's repository for images of which nothing else is said.
+const REPOSITORY: &str = "zenml";
+
+/// The names of each of `images`. No two images of one run share a name: a step's image whose name is taken has the step's
+/// name behind the tag.
+pub(super) fn of_images(
+    args: &BuildArgs,
+    pipeline: Option<&str>,
+    images: &[WantedImage<'_>],
+) -> Result<Vec<Vec<Reference>>, Failure> {
+    let mut all: Vec<Vec<Reference>> = Vec::new();
+    for image in images {
+        let mut names = of_image(args, pipeline, image)?;
+        if let Some(step) = image.step {
+            for name in &mut names {
+                if all.iter().flatten().any(|taken| taken == name) {
+                    let tag = format!("{}-{step}", name.tag().unwrap_or("latest"));
+                    *name = name.with_tag(&tag_of(&tag)).map_err(super::exit::fail)?;
+                }
+            }
+        }
+        all.push(names);
+    }
+    Ok(all)
+}
+
+/// The names of one image: flags, else `lapstrake.tags`, else registry, repository and tag put together.
+fn of_image(args: &BuildArgs, pipeline: Option<&str>, image: &WantedImage<'_>) -> Result<Vec<Reference>, Failure> {
+    if !args.tags.is_empty() {
+        return args.tags.iter().map(|text| reference(text)).collect();
+    }
+    let Settings { docker, lapstrake: native } = image.settings;
+    if !native.tags.is_empty() {
+        return Ok(native.tags.clone());
+    }
+    // A build that is skipped needs no name; it has one when somebody wants a copy.
+    let Some(registry) = args.registry.as_deref().or(native.registry.as_deref()).filter(|_| !docker.skip_build) else {
+        return Ok(Vec::new());
+    };
+    let repository = docker.target_repository.as_deref().unwrap_or(REPOSITORY);
+    let tag = match (&docker.image_tag, pipeline, image.step) {
+        (Some(tag), _, _) => tag.clone(),
+        (None, None, None) => "latest".to_owned(),
+        (None, pipeline, step) => {
+            tag_of(&pipeline.into_iter().chain(step).chain([ORCHESTRATOR]).collect::<Vec<_>>().join("-"))
+        }
+    };
+    Ok(vec![reference(&format!("{}/{repository}:{tag}", registry.trim_end_matches('/')))?])
+}
+
+/// `text` as a tag: without what a tag cannot have, 128 characters at most (as ZenML cleans them).
+fn tag_of(text: &str) -> String {
+    let mut tag: String =
+        text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')).take(128).collect();
+    if tag.starts_with(['-', '.']) {
+        tag.replace_range(..1, "_");
+    }
+    tag
+}

@@ -1,0 +1,280 @@
+//! What native layers stand on: the parent, or the image that a backend's segments make of it.
+//!
+//! Decides which settings only a backend can honour. How a segment is found or built is the business of `segment`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use crate::backend::{Context, Segment, apt_segment, resolve_secrets};
+use crate::event::Event;
+use crate::oci::{Descriptor, Digest, Document, Index, Platform, Raw, Reference, Repository};
+use crate::plan::SegmentKey;
+use crate::settings::BuildConfig;
+
+use super::earlier::target_repository;
+use super::error::OpsError;
+use super::means::Means;
+use super::parent::{self, PinnedParent};
+use super::request::BuildRequest;
+use super::requirements::apt_packages;
+use super::segment::{self, PlannedSegment, SegmentRequest};
+
+/// What is done about a segment of the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentStep {
+    /// What it is, as the settings say it.
+    pub title: String,
+    /// The backend that builds it; `None` when its image is there.
+    pub backend: Option<String>,
+    /// Its key; of several platforms the first one's.
+    pub key: SegmentKey,
+    /// The tag under which the target repository keeps its image.
+    pub at: Reference,
+    /// Its image, once it is there.
+    pub image: Option<Reference>,
+}
+
+/// What native layers stand on.
+pub(super) struct Ground {
+    /// The request with the segments' image in the place of the parent.
+    pub(super) request: BuildRequest,
+    /// The segments, in order.
+    pub(super) steps: Vec<SegmentStep>,
+    /// Whether the image to stand on is there; else a plan shows what stands on the parent as it is now.
+    pub(super) is_there: bool,
+}
+
+/// How far to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Say what would be done.
+    Look,
+    /// Do it.
+    Build,
+}
+
+/// Finds what the layers of `request` stand on; a segment that is not there is built, or in a plan named.
+///
+/// # Errors
+/// Fails when there is no parent, no backend for what needs one, or the backend fails.
+pub(super) async fn ground(means: &Means, request: &BuildRequest, mode: Mode) -> Result<Ground, OpsError> {
+    let mut ground = Ground { request: request.clone(), steps: Vec::new(), is_there: true };
+    if request.settings.docker.skip_build {
+        return Ok(ground);
+    }
+    if request.settings.docker.dockerfile.is_some() {
+        dockerfile(means, &mut ground, mode).await?;
+    }
+    let packages = apt_packages(request);
+    // What a Dockerfile has yet to make has no digest that the next segment could begin with.
+    if !packages.is_empty() && ground.is_there {
+        apt(means, &mut ground, &packages, mode).await?;
+    }
+    Ok(ground)
+}
+
+fn backend_of(request: &BuildRequest) -> Option<&str> {
+    request.backend.as_deref().or(request.settings.lapstrake.backend.as_deref())
+}
+
+/// The image of the user's own Dockerfile.
+async fn dockerfile(means: &Means, ground: &mut Ground, mode: Mode) -> Result<(), OpsError> {
+    let request = ground.request.clone();
+    let docker = &request.settings.docker;
+    let Some(file) = &docker.dockerfile else { return Ok(()) };
+    if docker.parent_image.is_some() {
+        let text = "`dockerfile` is set: its image is the parent, and `parent_image` is passed over".to_owned();
+        means.reporter.report(Event::Warning { text });
+    }
+    let path = request.folder.join(file);
+    let text = std::fs::read_to_string(&path).map_err(|source| OpsError::ReadFile { path: path.clone(), source })?;
+    let config = &docker.parent_image_build_config;
+    let environment = means.backends.environment();
+    let secrets = resolve_secrets(&request.settings.lapstrake.secrets, &request.folder, environment).await?;
+    let context = context(&request, &path)?;
+    let segment = |platform| Segment {
+        context: context.clone(),
+        build_args: build_args(config, &request.variables),
+        secrets: secrets.clone(),
+        no_cache: config.no_cache || request.no_cache,
+        engine_options: config.engine_options.clone(),
+        ..Segment::new(text.clone(), platform)
+    };
+    let title = format!("Dockerfile `{}`", file.display());
+    let mut segments = Vec::new();
+    for platform in platforms(means, &request, config) {
+        segments.push(segment::pin(means, &segment(platform)).await?);
+    }
+    let reason = "its instructions run programs";
+    stand_on(means, ground, Step { title, instruction: &text_of(file), reason, segments: &segments }, mode).await
+}
+
+fn text_of(file: &Path) -> String {
+    format!("dockerfile: {}", file.display())
+}
+
+fn platforms(means: &Means, request: &BuildRequest, config: &BuildConfig) -> Vec<Platform> {
+    match (request.platforms.as_slice(), &config.platform) {
+        ([], Some(platform)) => vec![platform.clone()],
+        ([], None) => vec![means.host_platform.clone()],
+        (several, _) => several.to_vec(),
+    }
+}
+
+/// The context of the Dockerfile at `path`, with the ignore file that Docker would take: the one of the settings, the
+/// Dockerfile's own, that of the folder.
+fn context(request: &BuildRequest, path: &Path) -> Result<Option<Context>, OpsError> {
+    let docker = &request.settings.docker;
+    let Some(root) = &docker.build_context_root else { return Ok(None) };
+    let root = request.folder.join(root);
+    let named = docker.parent_image_build_config.dockerignore.as_ref().map(|file| request.folder.join(file));
+    let mut own = path.as_os_str().to_owned();
+    own.push(".dockerignore");
+    let usual: [PathBuf; 2] = [own.into(), root.join(".dockerignore")];
+    let file = named.or_else(|| usual.into_iter().find(|file: &PathBuf| file.is_file()));
+    let ignore = match file {
+        Some(file) => std::fs::read_to_string(&file).map_err(|source| OpsError::ReadFile { path: file, source })?,
+        None => String::new(),
+    };
+    Ok(Some(Context { root, ignore }))
+}
+
+/// Build arguments; one without a value has that of the environment, and is left out where there is none.
+fn build_args(config: &BuildConfig, variables: &BTreeMap<String, String>) -> IndexMap<String, String> {
+    let value = |(name, value): (&String, &Option<String>)| {
+        let value = value.clone().or_else(|| variables.get(name).cloned())?;
+        Some((name.clone(), value))
+    };
+    config.build_args.iter().filter_map(value).collect()
+}
+
+fn apt_title(packages: &[String]) -> String {
+    format!("apt packages {}", packages.join(", "))
+}
+
+/// The parent with packages of its distribution.
+async fn apt(means: &Means, ground: &mut Ground, packages: &[String], mode: Mode) -> Result<(), OpsError> {
+    let request = ground.request.clone();
+    let named = request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
+    let pinned = parent::pin(means, &named).await?.read(means).await?;
+    let mut segments = Vec::new();
+    for wanted in wanted_platforms(means, &request, &pinned) {
+        let image = pinned.image(means, wanted.as_ref()).await?;
+        let at = Reference::pinned(&pinned.reference.repository(), &image.descriptor.digest);
+        let user = image.config.user().unwrap_or_default();
+        let config = &request.settings.docker.build_config;
+        segments.extend(apt_segment(&at, user, packages, image.config.platform()).map(|segment| Segment {
+            no_cache: config.no_cache || request.no_cache,
+            engine_options: config.engine_options.clone(),
+            ..segment
+        }));
+    }
+    let reason = "it runs the distribution's package manager";
+    let step = Step { title: apt_title(packages), instruction: "apt_packages", reason, segments: &segments };
+    stand_on(means, ground, step, mode).await
+}
+
+/// The platforms that images are made for; `None` is the only one of a parent that has one.
+fn wanted_platforms(means: &Means, request: &BuildRequest, pinned: &PinnedParent) -> Vec<Option<Platform>> {
+    match request.platforms.as_slice() {
+        [] if pinned.platforms().len() > 1 => vec![Some(means.host_platform.clone())],
+        [] => vec![None],
+        several => several.iter().cloned().map(Some).collect(),
+    }
+}
+
+/// One thing that the settings ask for, as a segment a platform.
+struct Step<'a> {
+    title: String,
+    instruction: &'a str,
+    reason: &'a str,
+    segments: &'a [Segment],
+}
+
+/// Puts the images of the segments into the place of the parent.
+async fn stand_on(means: &Means, ground: &mut Ground, step: Step<'_>, mode: Mode) -> Result<(), OpsError> {
+    let request = &ground.request;
+    let Some(target) = target_repository(request) else {
+        return Err(OpsError::SegmentNeedsRegistry { instruction: step.instruction.to_owned() });
+    };
+    let asked = SegmentRequest {
+        target: &target,
+        backend: backend_of(request),
+        refresh: request.refresh_backend,
+        instruction: step.instruction,
+        reason: step.reason,
+    };
+    let Some(first) = step.segments.first() else { return Ok(()) };
+    let key = segment::key_of(first).await?;
+    let at = Reference::tagged(&target, &key.tag())?;
+    let mut images = Vec::new();
+    let mut made_by = None;
+    for segment in step.segments {
+        let image = match mode {
+            Mode::Build => Some(build_once(means, asked, segment).await?),
+            Mode::Look => match segment::find(means, asked, segment).await? {
+                PlannedSegment::Reused(image) => Some(image),
+                PlannedSegment::Build { backend, .. } => {
+                    made_by = Some(backend);
+                    None
+                }
+            },
+        };
+        let Some(image) = image else { continue };
+        made_by = made_by.or(image.made_by);
+        let platform = Some(segment.platform.clone());
+        images.push(Descriptor { platform, ..image.descriptor });
+    }
+    let image = match images.len() == step.segments.len() {
+        true => Some(joined(means, &target, images).await?),
+        false => None,
+    };
+    ground.is_there = image.is_some();
+    if let Some(image) = &image {
+        ground.request.settings.docker.parent_image = Some(image.clone());
+    }
+    ground.steps.push(SegmentStep { title: step.title, backend: made_by, key, at, image });
+    Ok(())
+}
+
+async fn build_once(
+    means: &Means,
+    asked: SegmentRequest<'_>,
+    segment: &Segment,
+) -> Result<segment::SegmentImage, OpsError> {
+    let key = format!("{} {}", asked.target, segment::key_of(segment).await?);
+    means.memory.segments.get(key, || segment::find_or_build(means, asked, segment)).await
+}
+
+/// The only image, or an index over those of several platforms.
+async fn joined(means: &Means, target: &Repository, images: Vec<Descriptor>) -> Result<Reference, OpsError> {
+    if let [only] = images.as_slice() {
+        return Ok(Reference::pinned(target, &only.digest));
+    }
+    let index = Raw::of(Index::new(images))
+        .map_err(|source| OpsError::ParentDocument { reference: target.to_string(), source })?;
+    let document = Document::Index(index);
+    let at: Digest = document.digest().clone();
+    let reference = Reference::pinned(target, &at);
+    if means.registry.resolve(&reference).await?.is_none() {
+        means.registry.push_manifest(&reference, &document.media_type(), document.bytes()).await?;
+    }
+    Ok(reference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_argument_without_a_value_has_that_of_the_environment() {
+        let args = [("A", Some("1")), ("B", None), ("C", None)];
+        let args = args.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+        let config = BuildConfig { build_args: args.into(), ..BuildConfig::default() };
+        let variables = [("B".to_owned(), "2".to_owned())].into();
+        let found: Vec<_> = build_args(&config, &variables).into_iter().collect();
+        assert_eq!(found, [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "2".to_owned())]);
+    }
+}
