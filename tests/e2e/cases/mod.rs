@@ -1,11 +1,13 @@
 //! The cases, in the order in which they run: what many need comes first.
 
+mod backend;
 mod build;
 mod code;
 mod copies;
 mod copy;
 mod ecr;
 mod login;
+mod made;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -30,6 +32,7 @@ pub(crate) fn all() -> Vec<Case> {
         runtime::CASES,
         truth::CASES,
         replaced::CASES,
+        made::CASES,
         platforms::CASES,
         same::CASES,
         outputs::CASES,
@@ -46,6 +49,7 @@ pub(crate) fn all() -> Vec<Case> {
         ecr::CASES,
         runs::CASES,
         code::CASES,
+        backend::CASES,
     ]
     .concat()
 }
