@@ -147,7 +147,12 @@ async fn a_url_has_to_be_a_remote_and_is_recorded_as_it_is_given() {
     assert!(reason(&yard, &git).contains("no remote of the checkout is `https://git.example/other`"));
     configure(&yard, "code_repository: true", "local_project_install_command: make install");
     let ran = run(&yard, &git, "plan", &[]);
-    assert!(ran.stderr.contains("make install") || ran.stdout.contains("needs the files"), "{} {}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stderr.contains("make install") || ran.stdout.contains("needs the files"),
+        "{} {}",
+        ran.stdout,
+        ran.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
