@@ -75,9 +75,9 @@ pub(crate) enum ColorMode {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Assemble and publish the image; stdout holds one `repository@digest` line an image
-    Build(BuildArgs),
+    Build(BuildCommand),
     /// Say what `build` would do, why, and how many bytes it would move; writes nothing
-    Plan(BuildArgs),
+    Plan(PlanArgs),
     /// Show what counts for the pipeline and each step, and where every value comes from
     Settings(SettingsArgs),
     /// Show the files of requirements in the order of installation, and the versions that they come to
@@ -191,6 +191,39 @@ pub(crate) struct BuildArgs {
     pub(crate) changes: Changes,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+/// What `build` takes beside what `plan` does.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct BuildCommand {
+    /// Take the images of this build of the ledger instead of making any; its first digits suffice
+    #[arg(long = "build", value_name = "ID", conflicts_with_all = ["checksum", "no_reuse", "no_cache"])]
+    pub(crate) build_id: Option<String>,
+    /// Also take a build of the ledger that has this checksum, as `zenml pipeline run` does
+    #[arg(long, value_enum, value_name = "WHOSE")]
+    pub(crate) checksum: Option<Checksum>,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+}
+
+/// Whose checksum decides whether a build is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Checksum {
+    /// ZenML's, which covers settings and requirement files, and neither sources nor versions
+    Zenml,
+}
+
+/// What `plan` takes.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PlanArgs {
+    /// Print the Dockerfile that ZenML would write instead, and ask nobody
+    #[arg(long)]
+    pub(crate) dockerfile: bool,
+    /// With `--dockerfile`: quote what ZenML does not, and leave out what looks like a secret
+    #[arg(long, requires = "dockerfile")]
+    pub(crate) corrected: bool,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
 }
 
 /// What `--refresh` forgets.

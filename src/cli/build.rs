@@ -9,15 +9,19 @@ use lapstrake::oci::Reference;
 use lapstrake::ops::{self, BuildRequest, Built, Moved, Output};
 use serde_json::{Value, json};
 
-use super::args::{BuildArgs, Format, Shown};
+use super::args::{BuildCommand, Format, Shown};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{config, ledger, output, setup};
+use super::{config, ledger, output, reuse, setup};
 
 /// Builds, and prints what came of it.
-pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Outcome {
+pub(crate) async fn run(command: &BuildCommand, shown: &Shown, environment: &Environment) -> Outcome {
     let started = Instant::now();
+    let args = &command.build;
     let prepared = config::prepare(args, shown, environment)?;
+    if let Some(record) = reuse::earlier(command, &prepared, environment).await? {
+        return output::to_stdout(&reuse::shown(&record, &prepared, shown.format)).map_err(exit::fail);
+    }
     if args.create_repository && prepared.pipeline().output == Output::Registry {
         let targets: Vec<Reference> = prepared.requests.iter().flat_map(|request| request.targets.clone()).collect();
         setup::create_repositories(&args.reach, &prepared.insecure, environment, &targets, &prepared.means).await?;

@@ -27,6 +27,8 @@ pub(crate) struct Prepared {
     /// The pipeline's image, then those of steps.
     pub(crate) requests: Vec<BuildRequest>,
     pub(crate) means: Means,
+    /// The keys of all images, in the order of the steps.
+    pub(crate) keys: Vec<String>,
     /// The registries that the settings allow plain http with.
     pub(crate) insecure: Vec<String>,
 }
@@ -64,17 +66,30 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
     }
     let no_reuse = args.no_reuse || prevents_reuse(&run);
     let setting = Setting { args, environment, here, folder, output, store: means.store.root(), no_reuse };
-    let requests =
-        images.iter().zip(targets).map(|(image, targets)| setting.request(run.name.as_deref(), image, targets));
+    let requests = images.iter().zip(targets).map(|(image, targets)| setting.request(&run, image, targets));
     let requests = requests.collect::<Result<_, _>>()?;
     let insecure = native.insecure_registries.clone();
-    Ok(Prepared { requests, means, insecure })
+    Ok(Prepared { requests, means, keys: keys(&run, &images), insecure })
 }
 
 /// Whether any step asks that no earlier build stands in; the whole pipeline is then built (as ZenML has it).
 fn prevents_reuse(run: &RunSettings) -> bool {
     let prevents = |settings: &Settings| settings.docker.prevent_build_reuse;
     prevents(&run.pipeline) || run.steps.iter().any(|(_, settings)| prevents(settings))
+}
+
+/// The keys of `images`: the pipeline's first, then the steps' in their order.
+fn keys(run: &RunSettings, images: &[WantedImage<'_>]) -> Vec<String> {
+    let mut keys: Vec<String> = images.iter().flat_map(|image| image.keys.clone()).collect();
+    let place = |key: &String| run.steps.iter().position(|(step, _)| key.strip_suffix(".orchestrator") == Some(step));
+    keys.sort_by_key(place);
+    keys
+}
+
+/// What ZenML takes the checksum of.
+fn document_of<'r>(run: &'r RunSettings, image: &WantedImage<'_>) -> &'r str {
+    let at = image.step.and_then(|step| run.steps.iter().position(|(name, _)| name == step));
+    at.and_then(|at| run.documents.steps.get(at)).unwrap_or(&run.documents.pipeline)
 }
 
 /// What the requests of one run share.
@@ -91,7 +106,7 @@ struct Setting<'a> {
 impl Setting<'_> {
     fn request(
         &self,
-        pipeline: Option<&str>,
+        run: &RunSettings,
         image: &WantedImage<'_>,
         targets: Vec<Reference>,
     ) -> Result<BuildRequest, Failure> {
@@ -116,7 +131,8 @@ impl Setting<'_> {
             Output::Registry => None,
         });
         Ok(BuildRequest {
-            pipeline: pipeline.map(str::to_owned),
+            pipeline: run.name.clone(),
+            document: document_of(run, image).to_owned(),
             keys: image.keys.clone(),
             platforms: self.platforms(image.settings),
             python: PythonHints { version: native.python.version, prefix: native.python.prefix.clone() },

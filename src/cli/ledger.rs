@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Reporter};
-use lapstrake::ops::{self, Built, NewImage, Output};
+use lapstrake::ops::{self, Built, NewImage, Output, ZenmlImage};
 use lapstrake::store::ledger::{BuildId, BuildRecord, ImageRecord, Ledger, Moment, Versions};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::config::Prepared;
 use super::environment::Environment;
 use super::exit::{self, UsageError};
-use super::setup;
+use super::{reuse, setup};
 
 /// The files that a ledger may consist of; they are nobody's sources.
 pub(crate) fn files(environment: &Environment) -> Vec<PathBuf> {
@@ -68,7 +68,21 @@ pub(crate) async fn record(
 ) -> Option<BuildId> {
     environment.ledger()?;
     let ledger = for_build(environment, &*prepared.means.reporter);
+    let zenml = match reuse::zenml_images(prepared).await {
+        Ok(images) => images,
+        Err(error) => {
+            let text = format!("ZenML's checksum of the build is not recorded: {error}");
+            prepared.means.reporter.report(Event::Warning { text });
+            Vec::new()
+        }
+    };
     let images = || prepared.requests.iter().zip(built);
+    let said = |at: usize| zenml.get(at).cloned().unwrap_or_default();
+    let records = images().enumerate().flat_map(|(at, (request, image))| {
+        let said = said(at);
+        request.keys.iter().map(move |key| of_key(key, image, &said)).collect::<Vec<_>>()
+    });
+    let records = records.collect();
     let pipeline = prepared.pipeline();
     let record = BuildRecord {
         id: fresh_id()?,
@@ -77,10 +91,10 @@ pub(crate) async fn record(
         stack: pipeline.settings.lapstrake.stack.name.clone(),
         stack_checksum: None,
         versions: Versions { lapstrake: Some(env!("CARGO_PKG_VERSION").to_owned()), ..Versions::default() },
-        checksum: None,
+        checksum: (!zenml.is_empty()).then(|| reuse::checksum(prepared, &zenml)),
         is_local: pipeline.output != Output::Registry,
         contains_code: built.iter().any(|image| image.contains_code),
-        images: images().flat_map(|(request, image)| request.keys.iter().map(move |key| of_key(key, image))).collect(),
+        images: records,
         duration_seconds: Some((seconds * 1000.0).round() / 1000.0),
     };
     let new = images().filter(|(request, image)| request.output == Output::Registry && !image.reused);
@@ -92,7 +106,7 @@ pub(crate) async fn record(
     Some(ops::record_build(&prepared.means, ledger.as_ref(), record, &new).await.id)
 }
 
-fn of_key(key: &str, built: &Built) -> (String, ImageRecord) {
+fn of_key(key: &str, built: &Built, zenml: &ZenmlImage) -> (String, ImageRecord) {
     let image = ImageRecord {
         image: built.reference.clone(),
         plan_key: Some(built.plan_key.to_string()),
@@ -100,6 +114,9 @@ fn of_key(key: &str, built: &Built) -> (String, ImageRecord) {
         contains_code: built.contains_code,
         requires_code_download: built.requires_code_download,
         reused: built.reused,
+        settings_checksum: Some(zenml.settings_checksum.clone()).filter(|checksum| !checksum.is_empty()),
+        dockerfile: zenml.dockerfile.clone(),
+        requirements: zenml.requirements.clone(),
         ..ImageRecord::default()
     };
     (key.to_owned(), image)

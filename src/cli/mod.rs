@@ -26,6 +26,7 @@ mod plan;
 mod progress;
 mod registry;
 mod requirements;
+mod reuse;
 mod run;
 mod settings;
 mod setup;

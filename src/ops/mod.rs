@@ -45,6 +45,7 @@ mod sequence;
 mod traffic;
 mod transfer;
 mod wheels;
+mod zenml;
 
 pub use build::{Built, BuiltLayer, build};
 pub use builds::{Synced, find_reusable_build, still_there, sync_builds};
@@ -71,3 +72,4 @@ pub use repositories::create_repositories;
 pub use request::{BuildRequest, Output};
 pub use requirements::{RequirementFile, apt_packages, gather as gather_requirements, requirement_files};
 pub use traffic::{Moved, Traffic};
+pub use zenml::{ZenmlImage, equivalent_dockerfile, zenml_image};

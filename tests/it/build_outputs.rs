@@ -230,7 +230,8 @@ async fn json_of_build_and_plan_has_just_the_documented_keys() {
     let keys_of_build =
         ["bytes", "digest", "key", "keys", "layers", "parent", "platforms", "reference", "reused", "seconds"];
     assert_eq!(keys(&built["images"][0]), keys_of_build);
-    let known_before = ["bytes", "key", "keys", "layers", "parent", "platforms", "reference", "reused", "segments"];
+    let known_before =
+        ["bytes", "key", "keys", "layers", "parent", "platforms", "reference", "reused", "segments", "sources"];
     assert_eq!(keys(&planned["images"][0]), known_before);
 }
 
