@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::args::{BuildArgs, Format, Shown};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{config, output, setup};
+use super::{config, ledger, output, setup};
 
 /// Builds, and prints what came of it.
 pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Outcome {
@@ -26,12 +26,13 @@ pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environme
     let seconds = started.elapsed().as_secs_f64();
     let moved = prepared.means.traffic.moved();
     prepared.means.reporter.report(Event::Note { text: summary(&built, moved, seconds) });
+    let recorded = ledger::record(&prepared, &built, seconds, environment).await;
     let text = match shown.format {
         Format::Text => built.iter().map(|image| image.reference.as_str()).collect::<Vec<_>>().join("\n"),
         Format::Json => {
             let images = prepared.requests.iter().zip(&built);
             let images: Vec<Value> = images.map(|(request, image)| as_json(request, image, seconds)).collect();
-            json!({"schemaVersion": 1, "images": images, "bytes": moved}).to_string()
+            json!({"schemaVersion": 1, "build": recorded, "images": images, "bytes": moved}).to_string()
         }
     };
     output::to_stdout(&text).map_err(exit::fail)

@@ -2,13 +2,15 @@
 //!
 //! The files of requirements in the order of installation, and what they come to. Credentials in URLs are not shown.
 
+use std::path::Path;
+
 use lapstrake::ops::{self, BuildRequest, ImageLock};
 use lapstrake::python::lock::LockedWheel;
 use serde_json::{Value, json};
 
 use super::args::{Format, RequirementsArgs, Shown};
 use super::environment::Environment;
-use super::exit::{self, Outcome};
+use super::exit::{self, Outcome, UsageError};
 use super::{config, output};
 
 /// One image's requirements.
@@ -32,6 +34,9 @@ pub(crate) async fn run(args: &RequirementsArgs, shown: &Shown, environment: &En
         };
         answers.push(Answer { request, files, apt_packages: ops::apt_packages(request), locks });
     }
+    if args.write_lock {
+        write_lock(&answers)?;
+    }
     let text = match shown.format {
         Format::Text => answers.iter().map(|answer| text(answer, answers.len() > 1)).collect::<Vec<_>>().join("\n\n"),
         Format::Json => {
@@ -40,6 +45,31 @@ pub(crate) async fn run(args: &RequirementsArgs, shown: &Shown, environment: &En
         }
     };
     output::to_stdout(&text).map_err(exit::fail)
+}
+
+/// Writes the only lock into its image's source root; the file there is replaced whole.
+fn write_lock(answers: &[Answer<'_>]) -> Outcome {
+    let of_answer = |answer| {
+        let Answer { request, locks, .. }: &Answer<'_> = answer;
+        locks.iter().map(move |lock| (request.source_root.as_path(), lock))
+    };
+    let locks: Vec<(&Path, &ImageLock)> = answers.iter().flat_map(of_answer).collect();
+    let [(root, lock)] = locks.as_slice() else {
+        let what = format!("`--write-lock` writes one lock, and there are {}", locks.len());
+        return Err(exit::fail(UsageError::new(
+            what,
+            "choose a platform with `--platform`, and settings that install something",
+        )));
+    };
+    let path = root.join("pylock.toml");
+    let failed = |error: std::io::Error| {
+        let what = format!("cannot write `{}`: {error}", path.display());
+        exit::fail(UsageError::new(what, "see that the source root is there and that you may write"))
+    };
+    let new = root.join(".pylock.toml.new");
+    let folder = std::path::absolute(root).map_err(failed)?;
+    std::fs::write(&new, lock.to_pylock(&folder)).map_err(failed)?;
+    std::fs::rename(&new, &path).map_err(failed)
 }
 
 fn text(answer: &Answer<'_>, has_title: bool) -> String {

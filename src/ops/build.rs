@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::image::{AddedLayer, Image, assemble};
 use crate::inputs::source::SourceTree;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
-use crate::plan::{Action, ImagePlan, LayerKind, Place, PlannedLayer, annotate};
+use crate::plan::{Action, ImagePlan, LayerKind, Place, PlanKey, PlannedLayer, annotate};
 use crate::resolver::WheelFetcher;
 
 use super::chosen::{self, NewChoice};
@@ -37,6 +37,8 @@ pub struct Built {
     pub platforms: Vec<Platform>,
     /// Whether it was there already.
     pub reused: bool,
+    /// The key over all that shapes it.
+    pub plan_key: PlanKey,
     /// The parent as it was named.
     pub parent: Reference,
     /// The parent's digest.
@@ -111,6 +113,7 @@ pub(super) async fn carry_out(means: &Means, request: &BuildRequest, planned: Pl
         reference,
         platforms: done.platforms,
         reused: done.reused,
+        plan_key: planned.key,
         parent: parent.0,
         parent_descriptor: parent.1,
         layers: done.layers,

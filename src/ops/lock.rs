@@ -2,15 +2,17 @@
 //!
 //! The answer is the one that a build installs: what the parent has is not in it, and nothing is published.
 
+use std::path::Path;
+
 use crate::oci::{Platform, Reference};
-use crate::python::lock::Lock;
+use crate::python::lock::{Lock, PylockHead};
 
 use super::error::OpsError;
 use super::ground::{Ground, Mode, ground};
 use super::means::Means;
 use super::plan::Planning;
 use super::request::BuildRequest;
-use super::{earlier, facts, parent, plan, python};
+use super::{earlier, facts, parent, plan, project, python, resolution};
 
 /// What is installed into the image of one platform.
 #[derive(Clone, Debug)]
@@ -25,6 +27,18 @@ pub struct ImageLock {
     pub lock: Lock,
 }
 
+impl ImageLock {
+    /// The text of a `pylock.toml` (PEP 751) that is to lie in `folder`.
+    pub fn to_pylock(&self, folder: &Path) -> String {
+        self.lock.to_pylock(&PylockHead {
+            python: self.python,
+            machine: resolution::machine(&self.platform).to_owned(),
+            parent: self.parent.to_string(),
+            folder: folder.to_owned(),
+        })
+    }
+}
+
 /// The locks of an image, one a platform; none when nothing is installed, and when a backend has yet to make the parent.
 ///
 /// # Errors
@@ -36,7 +50,7 @@ pub async fn image_locks(means: &Means, request: &BuildRequest) -> Result<Vec<Im
     }
     let named = request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
     let local = facts::gather(means, &request).await?;
-    if local.wanted.is_none() {
+    if local.wanted.is_none() && !project::is_asked(&request) {
         return Ok(Vec::new());
     }
     let pinned = parent::pin(means, &named).await?.read(means).await?;

@@ -163,7 +163,7 @@ async fn plan_on(means: &Means, request: &BuildRequest) -> Result<Planned, OpsEr
         code: local.code.clone(),
         reasons: Vec::new(),
     };
-    let is_local = local.wanted.as_ref().is_some_and(|wanted| python::is_local(means, request, wanted));
+    let is_local = python::is_local(means, request, &local);
     if !request.no_cache
         && !request.no_reuse
         && !request.upgrade
@@ -296,6 +296,7 @@ fn plan_key(request: &BuildRequest, local: &LocalFacts, parent: &PinnedParent, h
         key.add("platform", platform.to_string());
     }
     local.add_to(&mut key);
+    python::add_how(&mut key, request);
     let mut change = config_change(&request.settings, request.created.clone());
     local.add_code(&mut change);
     add_change(&mut key, &change);

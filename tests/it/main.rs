@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says aloud what it counted or skipped"
 )]
 
+mod backend;
 mod build;
 mod build_choice;
 mod build_moves;
@@ -15,6 +16,9 @@ mod build_outputs;
 mod build_pipeline;
 mod build_reuse;
 mod build_runs;
+mod builds;
+mod builds_ledger;
+mod builds_recorded;
 mod canary;
 mod clouds_aws;
 mod clouds_broken;
@@ -56,6 +60,12 @@ mod serve_login;
 mod serve_manifests;
 mod serve_prune;
 mod settings;
+mod settings_command;
+mod settings_levels;
+mod settings_properties;
+mod settings_schema;
+mod settings_secrets;
+mod settings_zenml;
 mod store;
 mod support;
 mod tls;
@@ -66,3 +76,4 @@ mod vectors_registry;
 mod vectors_sources;
 mod vectors_wheels;
 mod wheels_against_uv;
+mod wheels_made;
