@@ -62,7 +62,7 @@ impl Location {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let refused = || ArtifactError::Form(text.to_owned());
         let is_whole = |part: &str| part.is_empty() || part.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        let (bucket, prefix) = (bucket.to_owned(), prefix.trim_matches('/').to_owned());
+        let (bucket, prefix) = (bucket.to_owned(), prefix.trim_end_matches('/').to_owned());
         let place = match scheme {
             "file" if rest.starts_with('/') => return Ok(local(Path::new(rest))),
             _ if bucket.is_empty() || bucket.contains(':') || !is_whole(&prefix) => return Err(refused()),

@@ -2,13 +2,11 @@
 //!
 //! A ledger that cannot be had is a warning here and an error in `builds`, whose business it is.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Reporter};
-use lapstrake::ops::{self, BuildRequest, Built, NewImage, Output};
-use lapstrake::plan::LayerKind;
+use lapstrake::ops::{self, Built, NewImage, Output};
 use lapstrake::store::ledger::{BuildId, BuildRecord, ImageRecord, Ledger, Moment, Versions};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -70,51 +68,39 @@ pub(crate) async fn record(
 ) -> Option<BuildId> {
     environment.ledger()?;
     let ledger = for_build(environment, &*prepared.means.reporter);
-    let (id, is_local) = (fresh_id()?, prepared.pipeline().output != Output::Registry);
-    let pairs: Vec<(&BuildRequest, &Built)> = prepared.requests.iter().zip(built).collect();
-    let images = pairs.iter().flat_map(|(request, built)| {
-        let image = image(request, built);
-        request.keys.iter().map(move |key| {
-            let step_name = key.strip_suffix(".orchestrator").map(str::to_owned);
-            (key.clone(), ImageRecord { step_name, ..image.clone() })
-        })
-    });
-    let images: BTreeMap<String, ImageRecord> = images.collect();
+    let images = || prepared.requests.iter().zip(built);
+    let pipeline = prepared.pipeline();
     let record = BuildRecord {
-        id,
+        id: fresh_id()?,
         created: now(),
-        pipeline: prepared.pipeline().pipeline.clone(),
-        stack: prepared.pipeline().settings.lapstrake.stack.name.clone(),
+        pipeline: pipeline.pipeline.clone(),
+        stack: pipeline.settings.lapstrake.stack.name.clone(),
         stack_checksum: None,
         versions: Versions { lapstrake: Some(env!("CARGO_PKG_VERSION").to_owned()), ..Versions::default() },
         checksum: None,
-        is_local,
-        contains_code: images.values().any(|image| image.contains_code),
-        images,
+        is_local: pipeline.output != Output::Registry,
+        contains_code: built.iter().any(|image| image.contains_code),
+        images: images().flat_map(|(request, image)| request.keys.iter().map(move |key| of_key(key, image))).collect(),
         duration_seconds: Some((seconds * 1000.0).round() / 1000.0),
     };
-    let made = pairs.iter().filter(|(_, built)| !is_local && !built.reused);
-    let new: Vec<NewImage> = made
-        .filter_map(|(request, built)| {
-            let repository = request.targets.first()?.repository();
-            Some(NewImage { repository, descriptor: built.descriptor.clone() })
-        })
-        .collect();
+    let new = images().filter(|(request, image)| request.output == Output::Registry && !image.reused);
+    let new = new.filter_map(|(request, image)| {
+        let repository = request.targets.first()?.repository();
+        Some(NewImage { repository, descriptor: image.descriptor.clone() })
+    });
+    let new: Vec<NewImage> = new.collect();
     Some(ops::record_build(&prepared.means, ledger.as_ref(), record, &new).await.id)
 }
 
-fn image(request: &BuildRequest, built: &Built) -> ImageRecord {
-    let docker = &request.settings.docker;
-    // Of an image that was there already no layers were made: what was asked for says what is in it.
-    let contains_code = match built.reused {
-        true => docker.allow_including_files_in_images && !docker.skip_build,
-        false => built.layers.iter().any(|layer| layer.kind == LayerKind::Sources),
-    };
-    ImageRecord {
+fn of_key(key: &str, built: &Built) -> (String, ImageRecord) {
+    let image = ImageRecord {
         image: built.reference.clone(),
         plan_key: Some(built.plan_key.to_string()),
-        contains_code,
+        step_name: key.rsplit_once('.').map(|(step, _)| step.to_owned()),
+        contains_code: built.contains_code,
+        requires_code_download: built.requires_code_download,
         reused: built.reused,
         ..ImageRecord::default()
-    }
+    };
+    (key.to_owned(), image)
 }

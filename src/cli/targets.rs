@@ -51,10 +51,11 @@ fn of_image(args: &BuildArgs, pipeline: Option<&str>, image: &WantedImage<'_>) -
     };
     let tag = match &docker.image_tag {
         Some(tag) => tag.clone(),
-        None => match pipeline.filter(|_| is_deployer(image)) {
-            Some(pipeline) => cleaned_tag(&format!("{pipeline}-{DEPLOYER}")).map_err(exit::fail)?,
-            None => image_tag(pipeline, image.step).map_err(exit::fail)?,
-        },
+        None if is_deployer(image) => {
+            let words: Vec<&str> = pipeline.into_iter().chain([DEPLOYER]).collect();
+            cleaned_tag(&words.join("-")).map_err(exit::fail)?
+        }
+        None => image_tag(pipeline, image.step).map_err(exit::fail)?,
     };
     Ok(vec![reference(&image_name(Some(registry), docker.target_repository.as_deref(), &tag))?])
 }

@@ -194,14 +194,54 @@ mod tests {
 
     #[test]
     fn the_exact_text_is_zenmls() {
-        insta::assert_snapshot!(written(&rich(), Exactness::Zenml), @r#""#);
+        insta::assert_snapshot!(written(&rich(), Exactness::Zenml), @r#"
+        FROM python:3.12-slim
+        WORKDIR /app
+        ARG A
+        ENV Q='x'y "z" $HOME \'
+        ENV API_KEY='s3cret'
+        ENV LINES='a
+        b'
+        RUN apt-get update && apt-get install -y --no-install-recommends 'libgl1=1.2' 'a'b'
+        RUN pip install uv
+        COPY .zenml_user_requirements .
+        RUN uv pip install --no-cache-dir --index-url=https://me:tok@h.test/simple?a=b&c -r .zenml_user_requirements
+        ENV ZENML_ENABLE_REPO_INIT_WARNINGS=False
+        ENV ZENML_CONFIG_PATH=/app/.zenconfig
+        COPY . .
+        RUN chmod -R a+rw .
+        RUN make install
+        RUN chown -R 1000:1000 .
+        USER 1000:1000
+        ENV INDEX='https://u:p@h.test/simple'
+        ENTRYPOINT python -m app
+        "#);
     }
 
     #[test]
     fn the_corrected_text_quotes_and_holds_no_secret() {
         let text = written(&rich(), Exactness::Corrected);
         assert!(!text.contains("s3cret") && !text.contains("tok@") && !text.contains("u:p"));
-        insta::assert_snapshot!(text, @r#""#);
+        insta::assert_snapshot!(text, @r#"
+        FROM python:3.12-slim
+        WORKDIR /app
+        ARG A
+        ENV Q="x'y \"z\" \$HOME \\"
+        # ENV API_KEY is left out: it looks like a secret.
+        # ENV LINES is left out: a Dockerfile holds no line break in a value.
+        RUN apt-get update && apt-get install -y --no-install-recommends 'libgl1=1.2' 'a'\''b'
+        RUN pip install uv
+        COPY .zenml_user_requirements .
+        RUN uv pip install --no-cache-dir '--index-url=https://h.test/simple?a=b&c' -r .zenml_user_requirements
+        ENV ZENML_ENABLE_REPO_INIT_WARNINGS=False
+        ENV ZENML_CONFIG_PATH=/app/.zenconfig
+        RUN chmod -R a+rw .
+        RUN make install
+        RUN chown -R 1000:1000 .
+        USER 1000:1000
+        ENV INDEX="https://h.test/simple"
+        ENTRYPOINT python -m app
+        "#);
     }
 
     #[test]

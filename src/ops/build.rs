@@ -8,7 +8,7 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::task::JoinSet;
 
 use crate::event::Event;
-use crate::image::{AddedLayer, Image, assemble};
+use crate::image::{AddedLayer, Image, annotation, assemble};
 use crate::inputs::source::SourceTree;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
 use crate::plan::{Action, ImagePlan, LayerKind, Place, PlanKey, PlannedLayer, annotate};
@@ -24,7 +24,7 @@ use super::plan::{Course, Planned, manifest_annotations, plan_as};
 use super::publish;
 use super::request::{BuildRequest, Output};
 use super::traffic::Moved;
-use super::{code_archive, earlier, resolution, transfer};
+use super::{code_archive, earlier, ledger, resolution, transfer};
 
 /// What a build left.
 #[derive(Clone, Debug)]
@@ -45,6 +45,10 @@ pub struct Built {
     pub parent_descriptor: Descriptor,
     /// All layers of all platforms.
     pub layers: Vec<BuiltLayer>,
+    /// Whether the project's files are in it.
+    pub contains_code: bool,
+    /// Whether its containers fetch them.
+    pub requires_code_download: bool,
     /// Bytes moved.
     pub moved: Moved,
 }
@@ -116,6 +120,8 @@ pub(super) async fn carry_out(means: &Means, request: &BuildRequest, planned: Pl
         plan_key: planned.key,
         parent: parent.0,
         parent_descriptor: parent.1,
+        contains_code: ledger::contains_code(request, &done.document, &done.layers),
+        requires_code_download: done.document.annotations().contains_key(annotation::CODE_DELIVERY),
         layers: done.layers,
         moved: means.traffic.moved(),
     })

@@ -207,7 +207,7 @@ async fn stand_on(means: &Means, ground: &mut Ground, step: Step<'_>, mode: Mode
         let image = match mode {
             Mode::Build => Some(build_once(means, asked, segment).await?),
             Mode::Look => match segment::find(means, asked, segment).await? {
-                PlannedSegment::Reused(image) => Some(image),
+                PlannedSegment::Reused(image) => Some(*image),
                 PlannedSegment::Build { backend, .. } => {
                     made_by = Some(backend);
                     None

@@ -10,12 +10,15 @@ use futures_util::future::join_all;
 
 use crate::event::Event;
 use crate::image::annotation;
-use crate::oci::{Descriptor, DocumentError, Manifest, MediaType, Raw, Reference, Repository, media_type};
+use crate::oci::{Descriptor, Document, DocumentError, Manifest, MediaType, Raw, Reference, Repository, media_type};
+use crate::plan::LayerKind;
 use crate::registry::BlobBody;
 use crate::store::ledger::{BuildRecord, Ledger, LedgerError};
 
+use super::build::BuiltLayer;
 use super::error::OpsError;
 use super::means::Means;
+use super::request::BuildRequest;
 
 /// The artifact type of a record that was pushed, and the media type of its one blob.
 pub(super) const ARTIFACT: &str = "application/vnd.lapstrake.build.v1+json";
@@ -55,6 +58,22 @@ pub async fn record_build(
     });
     join_all(pushes).await;
     record
+}
+
+/// Whether the project's files are in a finished image. Of one that was there already no layers were made; its manifest
+/// says what its layers are, and of an index what was asked for has to do.
+pub(super) fn contains_code(request: &BuildRequest, document: &Document, made: &[BuiltLayer]) -> bool {
+    if document.annotations().contains_key(annotation::CODE_DELIVERY) {
+        return false;
+    }
+    let is_sources = |layer: &Descriptor| {
+        layer.annotations.get(annotation::LAYER_KIND).is_some_and(|kind| kind == LayerKind::Sources.word())
+    };
+    match document {
+        Document::Manifest(manifest) => manifest.value().layers.iter().any(is_sources),
+        Document::Index(_) if made.is_empty() => request.settings.docker.allow_including_files_in_images,
+        Document::Index(_) => made.iter().any(|layer| layer.kind == LayerKind::Sources),
+    }
 }
 
 async fn put(ledger: &Ledger, mut record: BuildRecord) -> Result<BuildRecord, Box<dyn Error + Send + Sync>> {

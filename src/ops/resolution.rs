@@ -12,6 +12,7 @@ use crate::oci::{Digest, Platform};
 use crate::python::environment::{Libc, PythonEnvironment};
 use crate::python::lock::Lock;
 use crate::python::tags::CompatibleTags;
+use crate::resolver::child::ChildEnvironment;
 use crate::resolver::request::{ParentDistribution, PythonTarget, RequirementText, ResolveRequest};
 use crate::resolver::{self, Chosen, WheelFetcher};
 
@@ -161,10 +162,19 @@ pub(super) fn question(
         arguments: request.settings.docker.python_package_installer_args.clone().into_iter().collect(),
         folder: request.folder.clone(),
         scratch: means.store.root().join("tmp"),
-        environment: means.resolver.environment().clone(),
+        environment: installers_environment(means, request),
         offline: means.resolver.is_offline(),
         upgrade: request.upgrade,
     }
+}
+
+/// The client's environment with the indexes that the image's variables name, as `ENV` before an installation does.
+///
+/// What else they tell an installer, such as where its cache is, holds inside the image and not here.
+fn installers_environment(means: &Means, request: &BuildRequest) -> ChildEnvironment {
+    let names_index = |name: &str| (name.starts_with("PIP_") || name.starts_with("UV_")) && name.contains("INDEX");
+    let named = request.settings.docker.environment.iter().filter(|(name, _)| names_index(name));
+    named.fold(means.resolver.environment().clone(), |environment, (name, value)| environment.with(name, value))
 }
 
 /// `lines` as files, one for each run of lines from one place, so that messages name that place; `options` stand in the

@@ -52,7 +52,7 @@ impl SegmentImage {
 #[derive(Clone, Debug)]
 pub enum PlannedSegment {
     /// Nothing: the target repository has its image.
-    Reused(SegmentImage),
+    Reused(Box<SegmentImage>),
     /// A backend builds it.
     Build {
         /// The segment's key.
@@ -126,7 +126,7 @@ pub async fn find(means: &Means, request: SegmentRequest<'_>, segment: &Segment)
     if !request.refresh
         && let Some(image) = remembered(means, request.target, &key, &segment.platform).await?
     {
-        return Ok(PlannedSegment::Reused(image));
+        return Ok(PlannedSegment::Reused(Box::new(image)));
     }
     let backend = means.backends.choose(request.backend).await.map_err(|source| no_backend(request, source))?;
     Ok(PlannedSegment::Build { key, backend: backend.name().to_owned() })
@@ -142,7 +142,7 @@ pub async fn find_or_build(
     segment: &Segment,
 ) -> Result<SegmentImage, OpsError> {
     if let PlannedSegment::Reused(image) = find(means, request, segment).await? {
-        return Ok(image);
+        return Ok(*image);
     }
     let key = key_of(segment).await?;
     let (store, name) = (means.store.clone(), key.to_string());

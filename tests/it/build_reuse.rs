@@ -71,7 +71,7 @@ async fn source_edit_makes_one_layer_and_moves_nothing_else() {
     assert_ne!(after.layer_digests()[3], before.layer_digests()[3]);
     assert_eq!(after.file("app/steps/train.py").unwrap().text(), "RATE = 0.5\n");
     let uploads = requests.iter().filter(|line| line.starts_with("POST")).count();
-    assert_eq!(uploads, 2, "the layer and the config: {requests:?}");
+    assert_eq!(uploads, 3, "the layer, the config, and the record of the build: {requests:?}");
     println!("source edit: {} requests, {} bytes up", requests.len(), edited["bytes"]["uploaded"]);
 }
 

@@ -23,7 +23,7 @@ fn file(yard: &Yard, digits: &str, created: &str, pipeline: &str, more: &str) ->
 
 /// A yard whose ledger has three builds.
 async fn with_builds() -> Yard {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     let files = [
         file(
             &yard,
@@ -66,7 +66,7 @@ async fn builds_are_a_table_with_the_newest_first() {
     ---
     no build in the ledger is like that
     ");
-    let fresh = Yard::new().await;
+    let fresh = Yard::with_ledger().await;
     insta::assert_snapshot!(transcript(&fresh.run(&["builds", "list"])), @"
     ---
     no build is in the ledger
@@ -196,7 +196,7 @@ async fn a_build_is_found_by_the_beginning_of_its_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_in_filters_are_named_with_a_cure() {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     let mut said = String::new();
     for arguments in [
         ["--pipeline", "contians:train"],
@@ -225,7 +225,7 @@ async fn mistakes_in_filters_are_named_with_a_cure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_of_zenmls_goes_in_and_comes_out_as_it_was() {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     let ran = yard.run(&["builds", "import", ZENML]);
     assert_eq!(ran.stdout, "imported 8d4d3b7e1c2f4a579a510c1d2e3f4a5b\n", "{}", ran.stderr);
     assert_eq!(yard.run(&["builds", "import", ZENML]).stdout, "known 8d4d3b7e1c2f4a579a510c1d2e3f4a5b\n");
@@ -260,7 +260,7 @@ async fn a_build_of_zenmls_goes_in_and_comes_out_as_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_no_builds_are_refused_whole() {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     let good = file(&yard, "abc1", "2026-01-01", "train", "");
     let mut said = String::new();
     for (name, text) in [
@@ -309,7 +309,7 @@ async fn deleting_takes_builds_out_of_the_ledger_alone_and_all_or_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_wrote_does_not_speak_to_the_terminal() {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     let file = file(&yard, "abc1", "2026-01-01", "\"a\\e[2Jb\"", "");
     assert_eq!(yard.run(&["builds", "import", &file]).code, 0);
     for arguments in [vec!["list"], vec!["show", "abc1"]] {

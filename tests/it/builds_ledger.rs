@@ -64,7 +64,7 @@ fn importing(yard: &Yard, ledger: &Path, files: &[PathBuf]) -> Child {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_processes_write_one_ledger_that_none_of_them_found() {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     let ledger = yard.path("data/deep/ledger.db");
     let children: Vec<Child> =
         (0..8).map(|at| importing(&yard, &ledger, &files(&yard.path(""), at * 20, 20))).collect();
@@ -98,7 +98,7 @@ fn eight_threads_write_one_ledger_each_through_its_own_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_that_are_killed_leave_whole_records() {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     let ledger = yard.path("ledger.db");
     let files = files(&yard.path(""), 0, 300);
     let mut before = 0;

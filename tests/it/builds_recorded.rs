@@ -5,6 +5,8 @@ use lapstrake::oci::{Descriptor, MediaType, Reference};
 use lapstrake::registry::{BlobBody, Registry as _};
 use serde_json::{Value, json};
 
+use crate::support::fault::{FaultServer, Reply, Seen};
+use crate::support::tiny_registry::TinyRegistry;
 use crate::support::yard::Yard;
 
 const ARTIFACT: &str = "application/vnd.lapstrake.build.v1+json";
@@ -26,7 +28,7 @@ fn build(yard: &Yard) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_is_recorded_and_one_that_reuses_says_what() {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     let first = build(&yard);
     let second = build(&yard);
     let found = builds(&yard);
@@ -49,8 +51,8 @@ async fn a_build_is_recorded_and_one_that_reuses_says_what() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_image_costs_three_requests_more_and_an_unchanged_one_none() {
-    let yard = Yard::new().await;
+async fn a_new_image_costs_two_requests_more_and_an_unchanged_one_none() {
+    let yard = Yard::with_ledger().await;
     let count = |ledger: &str| {
         yard.requests();
         let ran = yard.build_command("store", &[]).env("LAPSTRAKE_LEDGER", ledger).output().unwrap();
@@ -65,12 +67,12 @@ async fn a_new_image_costs_three_requests_more_and_an_unchanged_one_none() {
     assert!(!yard.path("home/.local").exists(), "`off` makes no ledger");
     assert_eq!(count(&ledger), unchanged);
     yard.write("pipeline.py", "two = 2\n");
-    assert_eq!(count(&ledger), edited + 3);
+    assert_eq!(count(&ledger), edited + 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_image_says_nothing_of_its_build() {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     let digest = |store: &str, ledger: &str, tag: &str| {
         let mut command = yard.build_command(store, &["--no-cache", "--tag", &yard.at(tag)]);
         let ran = command.env("LAPSTRAKE_LEDGER", ledger).output().unwrap();
@@ -85,7 +87,7 @@ async fn the_image_says_nothing_of_its_build() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_is_among_the_sources_is_none_of_them() {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     let run = || {
         let mut command = yard.build_command("store", &["--format", "json"]);
         let ran = command.env("LAPSTRAKE_LEDGER", "ledger.db").output().unwrap();
@@ -99,7 +101,7 @@ async fn a_ledger_that_is_among_the_sources_is_none_of_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_cannot_be_written_costs_a_warning() {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     yard.write("file", "");
     let newer = yard.path("newer.db");
     rusqlite::Connection::open(&newer)
@@ -139,7 +141,7 @@ async fn a_ledger_that_cannot_be_written_costs_a_warning() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_ledger_comes_back_from_the_registry() {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     build(&yard);
     yard.write("pipeline.py", "changed = True\n");
     build(&yard);
@@ -163,7 +165,7 @@ async fn a_lost_ledger_comes_back_from_the_registry() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_are_none_are_passed_over() {
-    let yard = Yard::new().await;
+    let yard = Yard::with_ledger().await;
     build(&yard);
     let subject = yard.client().resolve(&yard.reference("demo/app:latest")).await.unwrap().unwrap();
     let whole = builds(&yard)[0].clone();
@@ -186,6 +188,43 @@ async fn records_that_are_none_are_passed_over() {
     assert!(reasons[0].starts_with("it has version 2") && reasons[1].starts_with("it is not the record of a build"));
     assert!(reasons[2].starts_with("it is of other images than"));
     assert_eq!(builds(&yard), [whole]);
+}
+
+/// Whether a request puts the manifest of a record: it has no tag.
+fn is_record(seen: &Seen) -> bool {
+    let target = seen.target.as_str();
+    seen.method == "PUT" && target.contains("/manifests/sha256") && !target.contains("/manifests/sha256-")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_without_a_list_of_referrers_keeps_records_too_and_after_the_tag() {
+    let yard = Yard::with_ledger().await;
+    let registry = TinyRegistry::default();
+    let server = FaultServer::start(move |seen, _| registry.reply(seen)).await;
+    let target = format!("{}/demo/app:latest", server.domain());
+    let ran = yard.run_build("store", &["--tag", &target]);
+    assert_eq!((ran.code, ran.stderr.contains("warning")), (0, false), "{}", ran.stderr);
+    let seen = server.seen();
+    let at = |wanted: &dyn Fn(&Seen) -> bool| seen.iter().position(wanted).unwrap();
+    let tagged = at(&|seen| seen.method == "PUT" && seen.target.ends_with("/manifests/latest"));
+    assert!(tagged < at(&is_record), "what the image does not need comes after its tag");
+    let before = builds(&yard);
+    forget(&yard);
+    let synced = yard.json(&["builds", "sync", &format!("{}/demo/app", server.domain())]);
+    assert_eq!(synced["repositories"][0]["added"], json!([before[0]["id"]]));
+    assert_eq!(builds(&yard), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_takes_no_records_costs_a_warning() {
+    let yard = Yard::with_ledger().await;
+    let registry = TinyRegistry::default();
+    let refusing = move |seen: &Seen| if is_record(seen) { Reply::status(400) } else { registry.reply(seen) };
+    let server = FaultServer::start(move |seen, _| refusing(seen)).await;
+    let ran = yard.run_build("store", &["--tag", &format!("{}/demo/app:latest", server.domain())]);
+    let warning = format!("warning: the build's record cannot be kept in `{}/demo/app`: ", server.domain());
+    assert!(ran.code == 0 && ran.stderr.contains(&warning), "{}", ran.stderr);
+    assert_eq!(builds(&yard).len(), 1);
 }
 
 /// Pushes `text` as the record of a build of `subject`.

@@ -169,9 +169,14 @@ async fn a_host_without_a_repository_is_a_usage_error_and_no_image_of_docker_hub
         yard.run(&["copy", &parent, &host]),
         yard.run(&["copy", &host, "oci:there"]),
         yard.run(&["build", "--parent-image", &parent, "--tag", &host]),
-        yard.run(&["build", "--parent-image", &host]),
         yard.run(&["inspect", &host]),
     ];
+    let parent = yard.run(&["build", "--parent-image", &host]);
+    assert!(
+        parent.code == 2 && parent.stderr.contains("`HOST` is a registry without a repository"),
+        "{}",
+        parent.stderr
+    );
     for ran in runs {
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
         insta::allow_duplicates! {

@@ -18,6 +18,7 @@ mod registry_proxy;
 mod registry_refusals;
 mod registry_tls;
 mod replaced;
+mod runs;
 mod runtime;
 mod same;
 mod truth;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> Vec<Case> {
         registry_faults::CASES,
         login::CASES,
         ecr::CASES,
+        runs::CASES,
         code::CASES,
         backend::CASES,
     ]
