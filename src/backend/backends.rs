@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
+use super::buildah::Buildah;
+use super::buildkit::BuildKit;
 use super::contract::{Absence, Backend};
+use super::docker::{Builder, Docker};
 use super::error::{BackendError, Tried};
 use super::external::External;
 use super::logins::Logins;
@@ -44,7 +47,17 @@ impl Backends {
 
     /// All backends, in the order in which they are tried.
     pub fn all(&self) -> Vec<Chosen> {
-        External::all(&self.environment).into_iter().map(|external| -> Chosen { Arc::new(external) }).collect()
+        // Of our own login a backend gets no more than it needs, in a file.
+        let environment = &self.environment.clone().without("LAPSTRAKE_PASSWORD");
+        let mut all: Vec<Chosen> = vec![
+            Arc::new(BuildKit::new(environment)),
+            Arc::new(Buildah::new("buildah", environment)),
+            Arc::new(Buildah::new("podman", environment)),
+            Arc::new(Docker::new(Builder::Buildx, environment)),
+            Arc::new(Docker::new(Builder::Classic, environment)),
+        ];
+        all.extend(External::all(environment).into_iter().map(|external| -> Chosen { Arc::new(external) }));
+        all
     }
 
     /// The backend named `wanted`, or the first that can be used.

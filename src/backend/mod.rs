@@ -5,14 +5,21 @@
 
 mod apt;
 mod backends;
+mod buildah;
+mod buildkit;
 mod context;
 mod contract;
+mod daemon;
+mod docker;
+mod engine;
 mod error;
 mod external;
 mod key;
 mod logins;
+mod rawjson;
 mod secret;
 mod segment;
+mod steps;
 mod watch;
 mod workbench;
 

@@ -10,7 +10,7 @@ use lapstrake::oci::{Platform, Reference};
 use lapstrake::ops::{BuildRequest, Means, Output};
 use lapstrake::plan::{WantedImage, wanted_images};
 use lapstrake::python::environment::PythonHints;
-use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning, first_unbuilt};
+use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning};
 
 use super::args::{BuildArgs, Refresh, Shown};
 use super::environment::Environment;
@@ -19,7 +19,8 @@ use super::{ledger, setup, targets};
 
 type Failure = Box<dyn Diagnose + Send>;
 
-const DEFAULT: &str = "lapstrake.yaml";
+/// The configuration where none is named.
+pub(crate) const DEFAULT: &str = "lapstrake.yaml";
 
 /// Requests, and what they are carried out with.
 pub(crate) struct Prepared {
@@ -39,10 +40,9 @@ impl Prepared {
 
 /// Reads the configuration and joins it with the flags.
 pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Result<Prepared, Failure> {
-    let named = args.config.as_ref().or(args.config_flag.as_ref());
-    let file = named.cloned().or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()));
+    let file = file(args.config.as_deref().or(args.config_flag.as_deref()));
     let here = working_folder()?;
-    let (run, warnings) = settings(file.as_deref(), &overrides(args, &here)?, environment)?;
+    let (run, warnings) = settings(file.as_deref(), &args.changes.overrides(&here)?, environment)?;
     let folder = match &file {
         Some(file) => absolute(&here, file.parent().unwrap_or(Path::new(""))),
         None => here.clone(),
@@ -133,7 +133,7 @@ impl Setting<'_> {
             no_cache: args.no_cache,
             upgrade: args.upgrade,
             locked: args.locked,
-            strict: args.strict,
+            strict: args.changes.strict,
             created,
             variables: self.environment.variables().clone(),
         })
@@ -164,7 +164,7 @@ pub(crate) struct Project {
 
 /// Reads the settings that are named, or those of the working folder, if there are any.
 pub(crate) fn project(named: Option<&Path>, environment: &Environment) -> Result<Project, Failure> {
-    let file = named.map(Path::to_path_buf).or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()));
+    let file = file(named);
     let (run, _) = settings(file.as_deref(), &Overrides::default(), environment)?;
     let images = wanted_images(&run.pipeline, &run.steps);
     let targets = targets::of_images(&BuildArgs::default(), run.name.as_deref(), &images)?.concat();
@@ -179,18 +179,20 @@ fn settings(
     environment: &Environment,
 ) -> Result<(RunSettings, Vec<Warning>), Failure> {
     let (text, name) = match file {
-        Some(file) => (read(file)?, file.display().to_string()),
+        Some(file) => (text(file)?, file.display().to_string()),
         None => (String::new(), DEFAULT.to_owned()),
     };
     let substitution = Substitution::new(environment.variables().clone());
-    let (run, warnings) = RunSettings::parse(&text, &name, overrides, &substitution).map_err(exit::fail)?;
-    match first_unbuilt(&run) {
-        Some(error) => Err(exit::fail(error)),
-        None => Ok((run, warnings)),
-    }
+    RunSettings::parse(&text, &name, overrides, &substitution).map_err(exit::fail)
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+/// The configuration that is named, or that of the working folder, if there is one.
+pub(crate) fn file(named: Option<&Path>) -> Option<PathBuf> {
+    named.map(Path::to_path_buf).or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()))
+}
+
+/// The text of a configuration.
+pub(crate) fn text(file: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(file).map_err(|error| {
         let what = format!("cannot read the configuration `{}`: {error}", file.display());
         let cure = match error.kind() {
@@ -215,37 +217,8 @@ fn absolute(from: &Path, path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { from.to_path_buf() } else { from.join(path) }
 }
 
-/// What flags say instead of the file, for the whole pipeline; a step's own settings stand.
-fn overrides(args: &BuildArgs, here: &Path) -> Result<Overrides, Failure> {
-    let mut overrides = Overrides::default();
-    overrides.is_lenient = args.lenient;
-    overrides.is_strict = args.strict;
-    let docker = |key| ["settings", "docker", key];
-    if let Some(parent) = &args.parent_image {
-        overrides.flag(&docker("parent_image"), parent, "--parent-image");
-    }
-    if let Some(file) = &args.requirements {
-        overrides.flag(&docker("requirements"), &here.join(file).display().to_string(), "--requirements");
-    }
-    if let Some(user) = &args.user {
-        overrides.flag(&docker("user"), user, "--user");
-    }
-    for variable in &args.environment {
-        let (name, value) = variable.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
-            let name = variable.split('=').next().unwrap_or_default();
-            let what = format!("`--env {name}` is not of the form NAME=VALUE");
-            exit::fail(UsageError::new(what, "write `--env NAME=VALUE`"))
-        })?;
-        overrides.flag(&["settings", "docker", "environment", name], value, "--env");
-    }
-    for assignment in &args.set {
-        overrides.set(assignment).map_err(exit::fail)?;
-    }
-    Ok(overrides)
-}
-
 pub(crate) fn reference(text: &str) -> Result<Reference, Failure> {
-    Reference::parse(text).map_err(exit::fail)
+    Reference::written(text).map_err(exit::fail)
 }
 
 fn output(asked: Option<(&str, &PathBuf)>) -> Result<Output, Failure> {

@@ -10,7 +10,10 @@ use clap::{CommandFactory, Parser};
 use super::args::{Cli, Command, RegistryCommand};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{build, builds, cache, copy, delete, demo, doctor, inspect, list, login, logout, output, plan, registry};
+use super::{
+    build, builds, cache, copy, delete, demo, doctor, inspect, list, login, logout, output, plan, registry,
+    requirements, settings,
+};
 
 /// How long threads that write may go on after the end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -60,6 +63,8 @@ async fn command(cli: &Cli, environment: &Environment) -> Outcome {
     match &cli.command {
         Command::Build(args) => build::run(args, &cli.shown, environment).await,
         Command::Plan(args) => plan::run(args, &cli.shown, environment).await,
+        Command::Settings(args) => settings::run(args, &cli.shown, environment),
+        Command::Requirements(args) => requirements::run(args, &cli.shown, environment).await,
         Command::Inspect(args) => inspect::run(args, &cli.shown, environment).await,
         Command::Doctor(args) => doctor::run(args, &cli.shown, environment).await,
         Command::Login(args) => login::run(args, &cli.shown, environment).await,

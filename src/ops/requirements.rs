@@ -9,13 +9,16 @@ use serde::Deserialize;
 
 use crate::event::Event;
 use crate::inputs::python::{Listed, Pyproject};
-use crate::inputs::requirements::{self, RequirementLine, RequirementOrigin, RequirementSource, SourcedRequirements};
+use crate::inputs::requirements::{
+    self, RequirementLine, RequirementOrigin, RequirementSource, SourcedRequirements, without_credentials,
+};
 use crate::python::integrations::{self, Integration, IntegrationError};
 use crate::python::lock::{lexically_absolute, percent_decoded};
 use crate::python::normalize_name;
 use crate::settings::{Requirements, StackSettings};
 
 use super::error::OpsError;
+use super::facts::{self, Wanted};
 use super::listing;
 use super::means::Means;
 use super::request::BuildRequest;
@@ -64,6 +67,49 @@ pub(super) async fn tell_once(means: &Means, event: Event) {
         Ok::<(), std::convert::Infallible>(())
     };
     let Ok(()) = means.memory.told.get(key, tell).await;
+}
+
+/// A file of requirements, fit to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequirementFile {
+    /// The word for the source.
+    pub origin: &'static str,
+    /// The name of ZenML's file, or that of the lock.
+    pub name: String,
+    /// Where its lines stand.
+    pub place: String,
+    /// Its text, without credentials.
+    pub text: String,
+    /// Its requirement lines with all that they include, without credentials.
+    pub requirements: Vec<String>,
+}
+
+/// The files of requirements in the order of installation; the lock alone where a lock says what is installed.
+///
+/// # Errors
+/// Fails as [`gather`] does, and when a lock that is asked for is not there.
+pub async fn requirement_files(means: &Means, request: &BuildRequest) -> Result<Vec<RequirementFile>, OpsError> {
+    if request.settings.docker.skip_build {
+        return Ok(Vec::new());
+    }
+    Ok(match facts::wanted(means, request).await? {
+        None => Vec::new(),
+        Some(Wanted::Lock { path, .. }) => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let place = path.display().to_string();
+            vec![RequirementFile { origin: "lock", name, place, text: String::new(), requirements: Vec::new() }]
+        }
+        Some(Wanted::Lines(sources)) => sources
+            .into_iter()
+            .map(|source| RequirementFile {
+                origin: source.origin.word(),
+                name: source.name,
+                place: source.place,
+                text: without_credentials(&source.text),
+                requirements: source.set.requirements.iter().map(|line| without_credentials(&line.text)).collect(),
+            })
+            .collect(),
+    })
 }
 
 /// Packages of the parent's distribution: the user's, the stack's, then those of the required integrations.

@@ -95,22 +95,27 @@ struct Leash {
 }
 
 /// Runs `"$@"` until it ends or standard input does, which is a pipe from us: it ends with this process, however that
-/// ends. What is left of the group is ended too, and the folder removed.
+/// ends. What is left of its group is then ended too and the folder removed, in which dying processes may still write.
 const LEASH: &str = r#"exec 3<&0 </dev/null
 signal=$1 folder=$2
 shift 2
 "$@" 3<&- &
 child=$!
-{ read -r _ <&3; kill -"$signal" "$child"; sleep 10; kill -KILL "$child"; } >/dev/null 2>&1 &
+PATH="$PATH:/usr/bin:/bin"
+{ read -r _ <&3; : >"$folder/.alone"; kill -"$signal" "$child"; sleep 10; kill -KILL "$child"; } >/dev/null 2>&1 &
 wait "$child"
 code=$?
 trap '' TERM
 kill -TERM 0
-[ -z "$folder" ] || rm -rf --one-file-system -- "$folder" 2>/dev/null
+tries=0
+[ ! -e "$folder/.alone" ] || while [ -e "$folder" ] && [ "$tries" -lt 100 ]; do
+  rm -rf --one-file-system -- "$folder" 2>/dev/null || sleep 0.1
+  tries=$((tries + 1))
+done
 exit "$code""#;
 
 /// The longest line that is told whole.
-const LINE_CAP: usize = 4 << 20;
+const LINE_CAP: usize = 1 << 20;
 
 /// One of the two streams that a child writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,7 +244,7 @@ impl Child {
             self.command().spawn().map_err(|source| ChildError::Start { program: program.clone(), source })?;
         let group = Group(child.id());
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (sender, mut receiver) = tokio::sync::mpsc::channel(64);
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(16);
         let pipe = |source| ChildError::Pipe { program: program.clone(), source };
         let listen = async {
             let of_stdout = lines(stdout, Stream::Output, sender.clone());
@@ -490,15 +495,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_leash_passes_arguments_and_exit_codes_and_removes_its_folder() {
+    async fn a_leash_passes_arguments_and_exit_codes_and_leaves_the_folder_to_us() {
         let folder = tempfile::tempdir().unwrap();
-        let gone = folder.path().join("gone");
-        std::fs::create_dir(&gone).unwrap();
-        let mut child = shell("echo \"$1\"; read -r x && echo read; exit 5").on_leash(&gone);
+        let mut child = shell("echo \"$1\"; read -r x && echo read; exit 5").on_leash(folder.path());
         child.arguments.extend(["sh".into(), "a b$(c)".into()]);
         let outcome = child.run().await.unwrap();
         assert_eq!((outcome.status.code(), outcome.stdout.as_slice()), (Some(5), b"a b$(c)\n".as_slice()));
-        assert!(!gone.exists());
+        assert!(folder.path().exists());
     }
 
     #[tokio::test]

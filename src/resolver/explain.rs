@@ -25,7 +25,7 @@ pub(super) fn explain(text: &str, direct: &[Direct]) -> ResolveError {
 }
 
 /// The direct requirements whose name stands in `text`, each with its file.
-fn mentioned(text: &str, direct: &[Direct]) -> Vec<String> {
+pub(super) fn mentioned(text: &str, direct: &[Direct]) -> Vec<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let words: Vec<&str> = text.split(|c| !is_part(c)).map(|word| word.trim_matches('.')).collect();
     let is_mentioned = |requirement: &&Direct| {

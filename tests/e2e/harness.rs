@@ -76,6 +76,7 @@ pub(crate) fn run(cases: &[Case]) -> ExitCode {
             count.failed += 1;
         }
     }
+    let _ = std::fs::remove_dir(crate::segments::temporary());
     println!();
     println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
     if count.failed > 0 || count.passed + count.skipped == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -21,11 +21,12 @@ mod process;
 mod project;
 mod registries;
 mod rootfs;
+mod segments;
 mod servers;
 mod tokens;
 mod tools;
 mod world;
 
 fn main() -> std::process::ExitCode {
-    harness::run(&cases::all())
+    segments::child().unwrap_or_else(|| harness::run(&cases::all()))
 }

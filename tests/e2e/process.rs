@@ -86,6 +86,14 @@ impl Running {
         }
     }
 
+    /// Sends a signal to it.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<(), Halt> {
+        let id = self.child.as_ref().and_then(|child| i32::try_from(child.id()).ok());
+        let id = id.and_then(rustix::process::Pid::from_raw);
+        let sent = id.is_some_and(|id| rustix::process::kill_process(id, signal).is_ok());
+        if sent { Ok(()) } else { Err(Halt::Failed(format!("`{}` took no signal", self.line))) }
+    }
+
     /// Waits for its end, and gives how many seconds it ran.
     pub(crate) fn end(mut self) -> Result<(Ran, f64), Halt> {
         while let Some(None) = self.child.as_mut().map(Child::try_wait).transpose()? {

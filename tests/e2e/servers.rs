@@ -175,6 +175,38 @@ impl Moto {
     }
 }
 
+/// A buildkitd that serves several builds.
+pub(crate) struct Buildkitd {
+    _serving: Serving,
+    /// As `BUILDKIT_HOST` has it.
+    pub(crate) address: String,
+    // Sockets have short paths only.
+    _sockets: tempfile::TempDir,
+}
+
+impl Buildkitd {
+    /// Starts it with everything below `folder`; `registry` speaks plain http.
+    pub(crate) fn start(folder: &Path, registry: &str) -> Result<Self, Halt> {
+        tools::need(&["buildkitd", "buildctl", "runc"])?;
+        tools::need_root()?;
+        std::fs::create_dir_all(folder)?;
+        let sockets = tempfile::Builder::new().prefix("lapstrake-e2e-").tempdir()?;
+        let address = format!("unix://{}/buildkitd.sock", sockets.path().display());
+        let below = |name: &str| folder.join(name).display().to_string();
+        let config = format!("[worker.containerd]\nenabled = false\n[registry.\"{registry}\"]\nhttp = true\n");
+        std::fs::write(below("buildkitd.toml"), config)?;
+        let (config, root) = (below("buildkitd.toml"), below("root"));
+        let arguments = ["--config", &config, "--root", &root, "--addr", &address, "--oci-worker-net=host"];
+        let mut serving = Serving::start("buildkitd", &arguments, &folder.join("log"), Stdio::null())?;
+        let asks = ["--addr", &address, "debug", "workers"];
+        let ready = || run(&mut command("buildctl", asks)).is_ok_and(|ran| ran.code == Some(0));
+        serving.wait(ready).map_err(|log| {
+            Halt::Skipped(format!("buildkitd does not start here: {}", log.lines().last().unwrap_or("no word")))
+        })?;
+        Ok(Self { _serving: serving, address, _sockets: sockets })
+    }
+}
+
 /// Debian's dockerd on a socket of its own.
 pub(crate) struct Dockerd {
     _serving: Serving,
@@ -205,6 +237,11 @@ impl Dockerd {
             Halt::Skipped(format!("dockerd does not start here: {}", log.lines().last().unwrap_or("no word")))
         })?;
         Ok(Self { _serving: serving, socket, _sockets: sockets })
+    }
+
+    /// Where it listens, as `DOCKER_HOST` has it.
+    pub(crate) fn address(&self) -> &str {
+        &self.socket
     }
 
     /// Runs `docker` against it, and gives stdout.

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use lapstrake::oci::{Descriptor, MediaType, Platform, Reference, media_type};
-use lapstrake::ops::{self, Means, Traffic};
-use lapstrake::registry::{Memory, Registry as _};
-use lapstrake::store::Store;
+use lapstrake::oci::{Descriptor, MediaType, Reference, media_type};
+use lapstrake::ops::{self, Means};
+use lapstrake::registry::{Chain, Memory, Registry as _};
+use lapstrake::resolver::child::ChildEnvironment;
 use lapstrake::store::ledger::{
     BuildId, BuildRecord, ImageRecord, Ledger, LedgerError, Moment, Query, Versions, Wanted,
 };
 
+use crate::support::means::Parts;
 use crate::support::yard::{Ran, Yard};
 
 fn record(number: usize) -> BuildRecord {
@@ -254,23 +255,13 @@ async fn a_build_is_used_again_only_where_all_its_images_are_still_there() {
 }
 
 fn means(memory: &Memory, folder: &Path) -> Means {
-    use lapstrake::resolver::child::ChildEnvironment;
-    use lapstrake::resolver::{HttpClient, Resolver};
-    let children = ChildEnvironment::new(std::collections::BTreeMap::new());
-    Means {
-        registry: std::sync::Arc::new(memory.clone()),
-        store: Store::open(&folder.join("store")).unwrap(),
-        resolver: std::sync::Arc::new(Resolver::new(
-            children,
-            HttpClient::new("test", Duration::from_secs(1), true),
-            None,
-        )),
-        netrc: None,
+    let parts = Parts {
+        registry: Some(std::sync::Arc::new(memory.clone())),
+        environment: ChildEnvironment::default(),
+        keychain: std::sync::Arc::new(Chain(Vec::new())),
         reporter: std::sync::Arc::new(lapstrake::event::Silent),
-        traffic: std::sync::Arc::new(Traffic::default()),
-        host_platform: Platform::new("linux", "amd64"),
-        threads: 1,
-    }
+    };
+    crate::support::means::means(parts, &folder.join("store"))
 }
 
 #[test]

@@ -188,3 +188,30 @@ async fn the_nearest_folder_with_zen_is_the_source_root() {
     assert_eq!(sources["root"], yard.project().canonicalize().unwrap().display().to_string());
     assert!(sources["out"].as_array().unwrap().contains(&json!(".dockerignore")), "{sources}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_user_is_an_error_before_anything_is_made() {
+    let yard = Yard::new().await;
+    configure(&yard, "artifact_store: ../artifacts", "user: sailor");
+    let ran = yard.run_build("store", &[]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the image has no user `sailor`"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the image has the users root, "), "{}", ran.stderr);
+    assert!(!yard.requests().iter().any(|line| !line.starts_with("GET ") && !line.starts_with("HEAD ")));
+    assert!(!yard.path("artifacts").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_groups_of_the_parent_own_the_folder_of_code_that_is_fetched() {
+    let yard = Yard::new().await;
+    let passwd = yard.pull("demo/parent:1").await.file("etc/passwd").map(|file| file.text().to_owned());
+    assert!(passwd.is_some_and(|text| text.contains("zen:")), "the demo's parent knows zen");
+    for (user, owner) in [("zen", (1000, 0)), ("4242", (4242, 0)), ("4242:77", (4242, 77))] {
+        configure(&yard, "artifact_store: ../artifacts", &format!("user: '{user}'"));
+        yard.build("store", &[]);
+        let image = yard.pull("demo/app:latest").await;
+        let folder = &image.of_kind("sources")[0].files["app"];
+        assert_eq!((folder.mode, folder.uid, folder.gid), (0o777, owner.0, owner.1), "{user}");
+        assert_eq!(image.config["config"]["User"], user);
+    }
+}

@@ -172,4 +172,7 @@ async fn files_that_look_like_secrets_are_named_in_plan_and_build() {
     for warning in ["`.env` looks like an environment file", "`keys/deploy` looks like a private key"] {
         assert!(ran.stderr.contains(warning), "{warning}: {}", ran.stderr);
     }
+    let strict = yard.run_build("store", &["--strict"]);
+    assert_eq!(strict.code, 2, "{}", strict.stderr);
+    assert!(strict.stderr.contains("delivered with the code: `.env`, `keys/deploy`"), "{}", strict.stderr);
 }

@@ -22,16 +22,6 @@ async fn a_misspelt_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_not_supported_yet() {
-    let yard = yard().await;
-    let text = refused(&yard, "settings:\n  docker:\n    apt_packages: [git]\n", &[]).await;
-    insta::assert_snapshot!(text, @"
-    error: lapstrake.yaml:3:19: `settings.docker.apt_packages` is not supported yet
-      hint: use a parent image that has these packages
-    ");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_variable_that_is_not_set() {
     let yard = yard().await;
     let text = refused(&yard, "settings:\n  docker:\n    environment:\n      KEY: ${NOWHERE}\n", &[]).await;

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says aloud what it counted or skipped"
 )]
 
+mod backend;
 mod build;
 mod build_choice;
 mod build_moves;
@@ -47,6 +48,8 @@ mod proxies;
 mod registry_client;
 mod registry_commands;
 mod registry_conformance;
+mod requirements;
+mod requirements_built;
 mod resolver;
 mod serve;
 mod serve_blobs;
@@ -57,6 +60,12 @@ mod serve_login;
 mod serve_manifests;
 mod serve_prune;
 mod settings;
+mod settings_command;
+mod settings_levels;
+mod settings_properties;
+mod settings_schema;
+mod settings_secrets;
+mod settings_zenml;
 mod store;
 mod support;
 mod tls;
@@ -67,3 +76,4 @@ mod vectors_registry;
 mod vectors_sources;
 mod vectors_wheels;
 mod wheels_against_uv;
+mod wheels_made;

@@ -1,11 +1,13 @@
 //! The cases, in the order in which they run: what many need comes first.
 
+mod backend;
 mod build;
 mod code;
 mod copies;
 mod copy;
 mod ecr;
 mod login;
+mod made;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -29,6 +31,7 @@ pub(crate) fn all() -> Vec<Case> {
         runtime::CASES,
         truth::CASES,
         replaced::CASES,
+        made::CASES,
         platforms::CASES,
         same::CASES,
         outputs::CASES,
@@ -44,6 +47,7 @@ pub(crate) fn all() -> Vec<Case> {
         login::CASES,
         ecr::CASES,
         code::CASES,
+        backend::CASES,
     ]
     .concat()
 }
