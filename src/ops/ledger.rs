@@ -32,7 +32,7 @@ pub struct NewImage {
     pub descriptor: Descriptor,
 }
 
-/// Writes a record into the ledger, and a copy beside each of `images` as a referrer of it: three requests for an
+/// Writes a record into the ledger, and a copy beside each of `images` as a referrer of it: three requests at most for an
 /// image, none for one that was reused. What goes wrong is reported. Gives the record as it was written.
 pub async fn record_build(
     means: &Means,
