@@ -3,14 +3,14 @@
 //! Told and recorded; no image is made from it.
 
 use crate::dockerfile::{EquivalentImage, Exactness, equivalent, exec_form};
-use crate::inputs::requirements::SourcedRequirements;
 use crate::plan::SettingsChecksum;
 
 use super::error::OpsError;
+use super::facts::{self, Wanted};
 use super::means::Means;
 use super::parent;
 use super::request::{BuildRequest, Output};
-use super::requirements::{apt_packages, gather};
+use super::requirements::apt_packages;
 
 /// ZenML's own image, of which its version and that of Python are parts.
 const DEFAULT_PARENT: &str = "zenmldocker/zenml:0.98.0-py";
@@ -37,7 +37,7 @@ pub async fn equivalent_dockerfile(
     request: &BuildRequest,
     exactness: Exactness,
 ) -> Result<Option<String>, OpsError> {
-    let sources = gather(means, request).await?;
+    let sources = files(means, request).await?;
     Ok((!request.settings.docker.skip_build).then(|| dockerfile(request, &sources, exactness)))
 }
 
@@ -47,8 +47,8 @@ pub async fn equivalent_dockerfile(
 /// Fails when requirements cannot be gathered, the Dockerfile cannot be read, or the parent's registry does not answer.
 pub async fn zenml_image(means: &Means, request: &BuildRequest) -> Result<ZenmlImage, OpsError> {
     let docker = &request.settings.docker;
-    let sources = gather(means, request).await?;
-    let texts: Vec<&str> = sources.iter().map(|source| source.text.as_str()).collect();
+    let sources = files(means, request).await?;
+    let texts: Vec<&str> = sources.iter().map(|file| file.text.as_str()).collect();
     let custom = match &docker.dockerfile {
         Some(file) => {
             let path = request.folder.join(file);
@@ -78,8 +78,29 @@ pub async fn zenml_image(means: &Means, request: &BuildRequest) -> Result<ZenmlI
     })
 }
 
-fn dockerfile(request: &BuildRequest, sources: &[SourcedRequirements], exactness: Exactness) -> String {
-    let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+/// One requirement file: the name that the Dockerfile has for it, and its text.
+struct File {
+    name: String,
+    text: String,
+}
+
+/// The requirement files in the order of installation; uv installs a lock as it does any of them.
+async fn files(means: &Means, request: &BuildRequest) -> Result<Vec<File>, OpsError> {
+    Ok(match facts::wanted(means, request).await? {
+        None => Vec::new(),
+        Some(Wanted::Lines(sources)) => {
+            sources.into_iter().map(|source| File { name: source.name, text: source.text }).collect()
+        }
+        Some(Wanted::Lock { path, .. }) => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).map_err(|source| OpsError::ReadFile { path, source })?;
+            vec![File { name, text }]
+        }
+    })
+}
+
+fn dockerfile(request: &BuildRequest, files: &[File], exactness: Exactness) -> String {
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     let docker = &request.settings.docker;
     let (parent, packages, entrypoint) = (parent_name(request), apt_packages(request), entrypoint(request));
     let image = EquivalentImage {

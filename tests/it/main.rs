@@ -77,3 +77,4 @@ mod vectors_sources;
 mod vectors_wheels;
 mod wheels_against_uv;
 mod wheels_made;
+mod zenml_commands;
