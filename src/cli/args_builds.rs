@@ -12,7 +12,7 @@ use super::args::Reach;
 #[derive(Debug, Subcommand)]
 pub(crate) enum BuildsCommand {
     /// List builds, the newest first
-    List(BuildsListArgs),
+    List(Box<BuildsListArgs>),
     /// Show all that is known of a build
     Show(BuildsShowArgs),
     /// Take builds out of the ledger; their images stay

@@ -98,5 +98,5 @@ pub(super) async fn deliver(means: &Means, code: &Code) -> Result<(), OpsError> 
         means.reporter.report(Event::Note { text });
         Ok(())
     };
-    archived.uploaded.get_or_try_init(upload).await.map(|()| ())
+    archived.uploaded.get_or_try_init(upload).await.copied()
 }

@@ -237,7 +237,7 @@ async fn a_deployers_image_has_what_the_server_needs() {
     let ran = run(&yard, settings, &["--format", "json"]);
     let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
     let user = (".zenml_user_requirements".to_owned(), "numpy".to_owned());
-    assert_eq!(files(&printed["images"][0]), [user.clone()]);
+    assert_eq!(files(&printed["images"][0]), std::slice::from_ref(&user));
     let server = "Jinja2\nasgiref~=3.10.0\nfastapi\nsecure~=1.0.1\nuvicorn";
     assert_eq!(printed["images"][1]["keys"], json!(["deployer"]));
     let deployment = (".zenml_deployment_requirements".to_owned(), server.to_owned());

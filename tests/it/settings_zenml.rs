@@ -142,7 +142,7 @@ fn dockerfiles_are_those_of_zenml() {
 
 /// ZenML's outputs; `None`, with a line that says so, when no folder is named.
 #[expect(clippy::disallowed_methods, reason = "the folder of ZenML's outputs is named by the environment")]
-fn golden() -> Option<String> {
+pub(crate) fn golden() -> Option<String> {
     let Ok(folder) = std::env::var("LAPSTRAKE_ZENML") else {
         eprintln!("skipped: LAPSTRAKE_ZENML is not set");
         return None;

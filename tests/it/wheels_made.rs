@@ -145,7 +145,7 @@ async fn the_project_is_installed_as_a_wheel_with_what_it_requires() {
     let metadata = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nRequires-Dist: cleat>=1\nRequires-Dist: davit; extra == 'x'\n";
     let made = wheel("demo", "1.0");
     let named = format!("{}/METADATA", made.dist_info());
-    uv.builds_named(&made.filename(), &made.with_metadata(&named, metadata).build());
+    uv.builds_named(&made.filename(), &made.file(&named, metadata).build());
     uv.answers(&[&wheel("cleat", "1.0")], "");
     let settings = "settings:\n  docker:\n    local_project_install_command: pip install .\n";
     let ran = run(&yard, &uv, settings, &[]);

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::settings_zenml::golden;
 use crate::support::yard::{Ran, Yard};
 
 /// The binary with a ledger of its own and nothing of ours but the parent.
@@ -102,11 +103,7 @@ fn compare(yard: &Yard, case: &Golden) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dockerfiles_are_those_of_zenml_byte_for_byte() {
-    let Some(folder) = std::env::var_os("LAPSTRAKE_ZENML") else {
-        println!("skipped: LAPSTRAKE_ZENML is not set");
-        return;
-    };
-    let golden = std::fs::read_to_string(std::path::Path::new(&folder).join("golden.json")).unwrap();
+    let Some(golden) = golden() else { return };
     let golden: AllGolden = serde_json::from_str(&golden).unwrap();
     let yard = Yard::new().await;
     let compared = golden.dockerfiles.iter().filter(|case| compare(&yard, case)).count();

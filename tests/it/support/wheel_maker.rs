@@ -99,11 +99,6 @@ impl WheelMaker {
         self
     }
 
-    /// Replaces the METADATA, which is the member `name`.
-    pub(crate) fn with_metadata(self, name: &str, text: &str) -> Self {
-        self.file(name, text)
-    }
-
     /// The file name.
     pub(crate) fn filename(&self) -> String {
         format!("{}-{}-py3-none-any.whl", self.name, self.version)
