@@ -29,6 +29,8 @@ fn wheels(count: usize) -> Vec<LockedWheel> {
             version: format!("1.{at}.0"),
             size: Some(size),
             direct_url: None,
+            index: None,
+            origin: None,
             name,
         }
     };

@@ -21,6 +21,8 @@ pub enum Work {
     Resolve,
     /// Fetching a wheel.
     Download,
+    /// Building a wheel from its source.
+    Wheel,
     /// Making a layer.
     Layer,
     /// Uploading a blob.

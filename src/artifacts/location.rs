@@ -3,7 +3,7 @@
 //! Whether it is there is not asked.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::error::ArtifactError;
 
@@ -50,7 +50,7 @@ impl Location {
     /// Fails for other schemes, without a bucket, and for a URI that holds what may be a secret.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, ArtifactError> {
         let local = |path: &Path| {
-            let path = folder.join(path);
+            let path = plain(&folder.join(path));
             Self { text: path.display().to_string().trim_end_matches('/').to_owned(), place: Place::Folder(path) }
         };
         let Some((scheme, rest)) = text.split_once("://") else {
@@ -62,7 +62,7 @@ impl Location {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let refused = || ArtifactError::Form(text.to_owned());
         let is_whole = |part: &str| part.is_empty() || part.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        let (bucket, prefix) = (bucket.to_owned(), prefix.trim_matches('/').to_owned());
+        let (bucket, prefix) = (bucket.to_owned(), prefix.trim_end_matches('/').to_owned());
         let place = match scheme {
             "file" if rest.starts_with('/') => return Ok(local(Path::new(rest))),
             _ if bucket.is_empty() || bucket.contains(':') || !is_whole(&prefix) => return Err(refused()),
@@ -85,6 +85,21 @@ impl Location {
     }
 }
 
+/// The path without `.` and `..`, by its text alone: it is recorded, and read on other machines.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -100,6 +115,7 @@ mod tests {
         let parse = |text: &str| Location::parse(text, Path::new("/here"));
         for (text, uri) in [
             ("artifacts/", "/here/artifacts/x"),
+            ("../a/./b", "/a/b/x"),
             ("/srv/artifacts", "/srv/artifacts/x"),
             ("file:///srv/a", "/srv/a/x"),
             ("s3://bucket", "s3://bucket/x"),

@@ -8,6 +8,9 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lapstrake::oci::Platform;
 
+use super::args_builds::BuildsCommand;
+use super::settings::{Changes, SettingsArgs};
+
 /// Assembles OCI images without a daemon: the cost of a build is the size of the change.
 #[derive(Debug, Parser)]
 #[command(name = "lapstrake", version, propagate_version = true, max_term_width = 100)]
@@ -72,9 +75,13 @@ pub(crate) enum ColorMode {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Assemble and publish the image; stdout holds one `repository@digest` line an image
-    Build(BuildArgs),
+    Build(BuildCommand),
     /// Say what `build` would do, why, and how many bytes it would move; writes nothing
-    Plan(BuildArgs),
+    Plan(PlanArgs),
+    /// Show what counts for the pipeline and each step, and where every value comes from
+    Settings(SettingsArgs),
+    /// Show the files of requirements in the order of installation, and the versions that they come to
+    Requirements(RequirementsArgs),
     /// Show what an image holds: layers, packages, files, sizes
     Inspect(InspectArgs),
     /// Try how registries are reached and what they allow, and look at this machine; changes nothing
@@ -91,6 +98,9 @@ pub(crate) enum Command {
     Referrers(ReferrersArgs),
     /// Remove tags or manifests from a registry
     Delete(DeleteArgs),
+    /// The ledger of builds: what was built, when, and where it is
+    #[command(subcommand)]
+    Builds(BuildsCommand),
     /// The embedded registry
     #[command(subcommand)]
     Registry(RegistryCommand),
@@ -177,29 +187,43 @@ pub(crate) struct BuildArgs {
     /// Make the targets' repositories first where they are in Amazon ECR; other registries need no such thing
     #[arg(long)]
     pub(crate) create_repository: bool,
-    /// Instead of the setting `parent_image`
-    #[arg(long, value_name = "REF", help_heading = "Settings")]
-    pub(crate) parent_image: Option<String>,
-    /// Instead of the setting `requirements`: a file
-    #[arg(short, long, value_name = "FILE", help_heading = "Settings")]
-    pub(crate) requirements: Option<PathBuf>,
-    /// Beside the setting `environment`; repeatable
-    #[arg(short, long = "env", value_name = "NAME=VALUE", help_heading = "Settings")]
-    pub(crate) environment: Vec<String>,
-    /// Instead of the setting at PATH, such as `docker.image_tag`; VALUE is YAML; repeatable
-    #[arg(long, value_name = "PATH=VALUE", help_heading = "Settings")]
-    pub(crate) set: Vec<String>,
-    /// Take settings that nobody knows with a warning
-    #[arg(long, help_heading = "Settings")]
-    pub(crate) lenient: bool,
-    /// Refuse what looks like a secret in the settings or among the sources
-    #[arg(long, help_heading = "Settings")]
-    pub(crate) strict: bool,
-    /// Instead of the setting `user`
-    #[arg(short, long, value_name = "USER", help_heading = "Settings")]
-    pub(crate) user: Option<String>,
+    #[command(flatten)]
+    pub(crate) changes: Changes,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+/// What `build` takes beside what `plan` does.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct BuildCommand {
+    /// Take the images of this build of the ledger instead of making any; its first digits suffice
+    #[arg(long = "build", value_name = "ID", conflicts_with_all = ["checksum", "no_reuse", "no_cache"])]
+    pub(crate) build_id: Option<String>,
+    /// Also take a build of the ledger that has this checksum, as `zenml pipeline run` does
+    #[arg(long, value_enum, value_name = "WHOSE")]
+    pub(crate) checksum: Option<Checksum>,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+}
+
+/// Whose checksum decides whether a build is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Checksum {
+    /// ZenML's, which covers settings and requirement files, and neither sources nor versions
+    Zenml,
+}
+
+/// What `plan` takes.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PlanArgs {
+    /// Print the Dockerfile that ZenML would write instead, and ask nobody
+    #[arg(long)]
+    pub(crate) dockerfile: bool,
+    /// With `--dockerfile`: quote what ZenML does not, and leave out what looks like a secret
+    #[arg(long, requires = "dockerfile")]
+    pub(crate) corrected: bool,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
 }
 
 /// What `--refresh` forgets.
@@ -207,6 +231,22 @@ pub(crate) struct BuildArgs {
 pub(crate) enum Refresh {
     /// The segments that backends made
     Backend,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  lapstrake requirements
+  lapstrake requirements --files-only run.yaml
+  lapstrake requirements --format json --platform linux/arm64")]
+pub(crate) struct RequirementsArgs {
+    /// Show the files alone; nothing is resolved, and no registry is asked
+    #[arg(long)]
+    pub(crate) files_only: bool,
+    /// Also write the lock into the source root, as `pylock.toml`; `build --locked` then installs just that
+    #[arg(long, conflicts_with = "files_only")]
+    pub(crate) write_lock: bool,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
 }
 
 #[derive(Debug, Args)]

@@ -9,15 +9,19 @@ use lapstrake::oci::Reference;
 use lapstrake::ops::{self, BuildRequest, Built, Moved, Output};
 use serde_json::{Value, json};
 
-use super::args::{BuildArgs, Format, Shown};
+use super::args::{BuildCommand, Format, Shown};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{config, output, setup};
+use super::{config, ledger, output, reuse, setup};
 
 /// Builds, and prints what came of it.
-pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Outcome {
+pub(crate) async fn run(command: &BuildCommand, shown: &Shown, environment: &Environment) -> Outcome {
     let started = Instant::now();
+    let args = &command.build;
     let prepared = config::prepare(args, shown, environment)?;
+    if let Some(record) = reuse::earlier(command, &prepared, environment).await? {
+        return output::to_stdout(&reuse::shown(&record, &prepared, shown.format)).map_err(exit::fail);
+    }
     if args.create_repository && prepared.pipeline().output == Output::Registry {
         let targets: Vec<Reference> = prepared.requests.iter().flat_map(|request| request.targets.clone()).collect();
         setup::create_repositories(&args.reach, &prepared.insecure, environment, &targets, &prepared.means).await?;
@@ -26,12 +30,13 @@ pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environme
     let seconds = started.elapsed().as_secs_f64();
     let moved = prepared.means.traffic.moved();
     prepared.means.reporter.report(Event::Note { text: summary(&built, moved, seconds) });
+    let recorded = ledger::record(&prepared, &built, seconds, environment).await;
     let text = match shown.format {
         Format::Text => built.iter().map(|image| image.reference.as_str()).collect::<Vec<_>>().join("\n"),
         Format::Json => {
             let images = prepared.requests.iter().zip(&built);
             let images: Vec<Value> = images.map(|(request, image)| as_json(request, image, seconds)).collect();
-            json!({"schemaVersion": 1, "images": images, "bytes": moved}).to_string()
+            json!({"schemaVersion": 1, "build": recorded, "images": images, "bytes": moved}).to_string()
         }
     };
     output::to_stdout(&text).map_err(exit::fail)

@@ -10,22 +10,25 @@ use lapstrake::oci::{Platform, Reference};
 use lapstrake::ops::{BuildRequest, Means, Output};
 use lapstrake::plan::{WantedImage, wanted_images};
 use lapstrake::python::environment::PythonHints;
-use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning, first_unbuilt};
+use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning};
 
 use super::args::{BuildArgs, Refresh, Shown};
 use super::environment::Environment;
 use super::exit::{self, UsageError};
-use super::{setup, targets};
+use super::{ledger, setup, targets};
 
 type Failure = Box<dyn Diagnose + Send>;
 
-const DEFAULT: &str = "lapstrake.yaml";
+/// The configuration where none is named.
+pub(crate) const DEFAULT: &str = "lapstrake.yaml";
 
 /// Requests, and what they are carried out with.
 pub(crate) struct Prepared {
     /// The pipeline's image, then those of steps.
     pub(crate) requests: Vec<BuildRequest>,
     pub(crate) means: Means,
+    /// The keys of all images, in the order of the steps.
+    pub(crate) keys: Vec<String>,
     /// The registries that the settings allow plain http with.
     pub(crate) insecure: Vec<String>,
 }
@@ -39,10 +42,9 @@ impl Prepared {
 
 /// Reads the configuration and joins it with the flags.
 pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Result<Prepared, Failure> {
-    let named = args.config.as_ref().or(args.config_flag.as_ref());
-    let file = named.cloned().or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()));
+    let file = file(args.config.as_deref().or(args.config_flag.as_deref()));
     let here = working_folder()?;
-    let (run, warnings) = settings(file.as_deref(), &overrides(args, &here)?, environment)?;
+    let (run, warnings) = settings(file.as_deref(), &args.changes.overrides(&here)?, environment)?;
     let folder = match &file {
         Some(file) => absolute(&here, file.parent().unwrap_or(Path::new(""))),
         None => here.clone(),
@@ -64,17 +66,30 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
     }
     let no_reuse = args.no_reuse || prevents_reuse(&run);
     let setting = Setting { args, environment, here, folder, output, store: means.store.root(), no_reuse };
-    let requests =
-        images.iter().zip(targets).map(|(image, targets)| setting.request(run.name.as_deref(), image, targets));
+    let requests = images.iter().zip(targets).map(|(image, targets)| setting.request(&run, image, targets));
     let requests = requests.collect::<Result<_, _>>()?;
     let insecure = native.insecure_registries.clone();
-    Ok(Prepared { requests, means, insecure })
+    Ok(Prepared { requests, means, keys: keys(&run, &images), insecure })
 }
 
 /// Whether any step asks that no earlier build stands in; the whole pipeline is then built (as ZenML has it).
 fn prevents_reuse(run: &RunSettings) -> bool {
     let prevents = |settings: &Settings| settings.docker.prevent_build_reuse;
     prevents(&run.pipeline) || run.steps.iter().any(|(_, settings)| prevents(settings))
+}
+
+/// The keys of `images`: the pipeline's first, then the steps' in their order.
+fn keys(run: &RunSettings, images: &[WantedImage<'_>]) -> Vec<String> {
+    let mut keys: Vec<String> = images.iter().flat_map(|image| image.keys.clone()).collect();
+    let place = |key: &String| run.steps.iter().position(|(step, _)| key.strip_suffix(".orchestrator") == Some(step));
+    keys.sort_by_key(place);
+    keys
+}
+
+/// What ZenML takes the checksum of.
+fn document_of<'r>(run: &'r RunSettings, image: &WantedImage<'_>) -> &'r str {
+    let at = image.step.and_then(|step| run.steps.iter().position(|(name, _)| name == step));
+    at.and_then(|at| run.documents.steps.get(at)).unwrap_or(&run.documents.pipeline)
 }
 
 /// What the requests of one run share.
@@ -91,7 +106,7 @@ struct Setting<'a> {
 impl Setting<'_> {
     fn request(
         &self,
-        pipeline: Option<&str>,
+        run: &RunSettings,
         image: &WantedImage<'_>,
         targets: Vec<Reference>,
     ) -> Result<BuildRequest, Failure> {
@@ -110,12 +125,14 @@ impl Setting<'_> {
             exit::fail(UsageError::new(what, "set it to seconds since 1970, or unset it"))
         })?;
         let mut not_sources = vec![self.store.to_path_buf()];
+        not_sources.extend(ledger::files(self.environment));
         not_sources.extend(match &self.output {
             Output::OciLayout(path) | Output::DockerArchive(path) => Some(path.clone()),
             Output::Registry => None,
         });
         Ok(BuildRequest {
-            pipeline: pipeline.map(str::to_owned),
+            pipeline: run.name.clone(),
+            document: document_of(run, image).to_owned(),
             keys: image.keys.clone(),
             platforms: self.platforms(image.settings),
             python: PythonHints { version: native.python.version, prefix: native.python.prefix.clone() },
@@ -132,7 +149,7 @@ impl Setting<'_> {
             no_cache: args.no_cache,
             upgrade: args.upgrade,
             locked: args.locked,
-            strict: args.strict,
+            strict: args.changes.strict,
             created,
             variables: self.environment.variables().clone(),
         })
@@ -163,7 +180,7 @@ pub(crate) struct Project {
 
 /// Reads the settings that are named, or those of the working folder, if there are any.
 pub(crate) fn project(named: Option<&Path>, environment: &Environment) -> Result<Project, Failure> {
-    let file = named.map(Path::to_path_buf).or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()));
+    let file = file(named);
     let (run, _) = settings(file.as_deref(), &Overrides::default(), environment)?;
     let images = wanted_images(&run.pipeline, &run.steps);
     let targets = targets::of_images(&BuildArgs::default(), run.name.as_deref(), &images)?.concat();
@@ -178,18 +195,20 @@ fn settings(
     environment: &Environment,
 ) -> Result<(RunSettings, Vec<Warning>), Failure> {
     let (text, name) = match file {
-        Some(file) => (read(file)?, file.display().to_string()),
+        Some(file) => (text(file)?, file.display().to_string()),
         None => (String::new(), DEFAULT.to_owned()),
     };
     let substitution = Substitution::new(environment.variables().clone());
-    let (run, warnings) = RunSettings::parse(&text, &name, overrides, &substitution).map_err(exit::fail)?;
-    match first_unbuilt(&run) {
-        Some(error) => Err(exit::fail(error)),
-        None => Ok((run, warnings)),
-    }
+    RunSettings::parse(&text, &name, overrides, &substitution).map_err(exit::fail)
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+/// The configuration that is named, or that of the working folder, if there is one.
+pub(crate) fn file(named: Option<&Path>) -> Option<PathBuf> {
+    named.map(Path::to_path_buf).or_else(|| Some(PathBuf::from(DEFAULT)).filter(|file| file.is_file()))
+}
+
+/// The text of a configuration.
+pub(crate) fn text(file: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(file).map_err(|error| {
         let what = format!("cannot read the configuration `{}`: {error}", file.display());
         let cure = match error.kind() {
@@ -214,37 +233,8 @@ fn absolute(from: &Path, path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { from.to_path_buf() } else { from.join(path) }
 }
 
-/// What flags say instead of the file, for the whole pipeline; a step's own settings stand.
-fn overrides(args: &BuildArgs, here: &Path) -> Result<Overrides, Failure> {
-    let mut overrides = Overrides::default();
-    overrides.is_lenient = args.lenient;
-    overrides.is_strict = args.strict;
-    let docker = |key| ["settings", "docker", key];
-    if let Some(parent) = &args.parent_image {
-        overrides.flag(&docker("parent_image"), parent, "--parent-image");
-    }
-    if let Some(file) = &args.requirements {
-        overrides.flag(&docker("requirements"), &here.join(file).display().to_string(), "--requirements");
-    }
-    if let Some(user) = &args.user {
-        overrides.flag(&docker("user"), user, "--user");
-    }
-    for variable in &args.environment {
-        let (name, value) = variable.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
-            let name = variable.split('=').next().unwrap_or_default();
-            let what = format!("`--env {name}` is not of the form NAME=VALUE");
-            exit::fail(UsageError::new(what, "write `--env NAME=VALUE`"))
-        })?;
-        overrides.flag(&["settings", "docker", "environment", name], value, "--env");
-    }
-    for assignment in &args.set {
-        overrides.set(assignment).map_err(exit::fail)?;
-    }
-    Ok(overrides)
-}
-
 pub(crate) fn reference(text: &str) -> Result<Reference, Failure> {
-    Reference::parse(text).map_err(exit::fail)
+    Reference::written(text).map_err(exit::fail)
 }
 
 fn output(asked: Option<(&str, &PathBuf)>) -> Result<Output, Failure> {

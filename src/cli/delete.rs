@@ -27,7 +27,11 @@ async fn references(args: &DeleteArgs, shown: &Shown, environment: &Environment)
         args.references.iter().map(|text| config::reference(text)).collect::<Result<_, _>>()?;
     let domains: Vec<String> = references.iter().map(|reference| reference.domain().to_owned()).collect();
     let means = setup::means(&args.reach, &[], &domains, shown, environment)?;
-    if !args.yes && !confirmed(&references)? {
+    let named = |reference: &Reference| {
+        let more = if reference.tag().is_none() { ", with all tags that stand for it" } else { "" };
+        format!("{reference}{more}")
+    };
+    if !args.yes && !confirmed(&references.iter().map(named).collect::<Vec<_>>())? {
         means.reporter.report(Event::Note { text: "nothing was removed".to_owned() });
         return Ok(());
     }
@@ -48,15 +52,14 @@ async fn references(args: &DeleteArgs, shown: &Shown, environment: &Environment)
     }
 }
 
-/// Asks on the terminal; without one, nobody can be asked.
-fn confirmed(references: &[Reference]) -> Result<bool, Box<dyn lapstrake::diagnostic::Diagnose + Send>> {
+/// Asks on the terminal whether these things are to go; without one, nobody can be asked.
+pub(crate) fn confirmed(things: &[String]) -> Result<bool, Box<dyn lapstrake::diagnostic::Diagnose + Send>> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         let what = "nobody can be asked whether this is meant";
         return Err(exit::fail(UsageError::new(what, "pass `--yes`")));
     }
-    for reference in references {
-        let more = if reference.tag().is_none() { ", with all tags that stand for it" } else { "" };
-        output::to_stderr(&format!("{reference}{more}"));
+    for thing in things {
+        output::to_stderr(thing);
     }
     output::to_stderr("Remove? It cannot be undone. [y/N]");
     let mut answer = String::new();

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::args::{BuildArgs, DemoArgs, Format, Reach, Shown};
 use super::environment::Environment;
 use super::exit::{self, Outcome, UsageError};
+use super::settings::Changes;
 use super::{config, demo_project, output, plan, setup};
 
 type Failure = Box<dyn Diagnose + Send>;
@@ -110,12 +111,16 @@ impl Demo<'_> {
 
     fn build_args(&self, store: &str) -> BuildArgs {
         let project = self.root.join("project");
-        BuildArgs {
-            config: Some(project.join("lapstrake.yaml")),
-            tags: vec![self.target()],
+        let changes = Changes {
             parent_image: Some(self.args.parent.clone().unwrap_or_else(|| self.embedded_parent())),
             requirements: self.args.real.then(|| project.join("requirements.txt")),
             user: self.args.parent.is_some().then(|| "1000".to_owned()),
+            ..Changes::default()
+        };
+        BuildArgs {
+            config: Some(project.join("lapstrake.yaml")),
+            tags: vec![self.target()],
+            changes,
             reach: Reach { store: Some(self.root.join(store)), ..Reach::default() },
             ..BuildArgs::default()
         }

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use lapstrake::store::ledger::Moment;
+
 /// What the environment said when the command started.
 #[derive(Clone)]
 pub(crate) struct Environment {
@@ -41,6 +43,24 @@ impl Environment {
         Some(cache.or_else(|| Some(self.home()?.join(".cache")))?.join("lapstrake"))
     }
 
+    /// The ledger of builds: `$LAPSTRAKE_LEDGER`, else `$XDG_DATA_HOME/lapstrake/ledger.db`, else
+    /// `~/.local/share/lapstrake/ledger.db`; `None` when it is switched `off`, or there is no place for it.
+    pub(crate) fn ledger(&self) -> Option<PathBuf> {
+        match self.var("LAPSTRAKE_LEDGER") {
+            Some("off") => None,
+            Some(path) => Some(PathBuf::from(path)),
+            None => {
+                let data = self.var("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+                Some(data.or_else(|| Some(self.home()?.join(".local/share")))?.join("lapstrake/ledger.db"))
+            }
+        }
+    }
+
+    /// The folder for what is gone after this run.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.var("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+    }
+
     /// The user's configuration: `$XDG_CONFIG_HOME/lapstrake/config.yaml`, else `~/.config/lapstrake/config.yaml`.
     pub(crate) fn default_config(&self) -> Option<PathBuf> {
         let config = self.var("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
@@ -56,20 +76,9 @@ impl Environment {
     }
 }
 
-/// `seconds` since 1970 as RFC 3339 in UTC, by the proleptic Gregorian calendar.
+/// `seconds` since 1970 as RFC 3339 in UTC.
 pub(crate) fn rfc3339(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let era_day = days + 719_468;
-    let era = era_day / 146_097;
-    let day_of_era = era_day % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    Moment::of_seconds(seconds).to_the_second()
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 //! No command does its work here; each hands a request to a use case of the library.
 
 mod args;
+mod args_builds;
 mod build;
+mod builds;
+mod builds_view;
 mod cache;
 mod config;
 mod copy;
@@ -14,6 +17,7 @@ mod doctor;
 mod environment;
 mod exit;
 mod inspect;
+mod ledger;
 mod list;
 mod login;
 mod logout;
@@ -21,7 +25,10 @@ mod output;
 mod plan;
 mod progress;
 mod registry;
+mod requirements;
+mod reuse;
 mod run;
+mod settings;
 mod setup;
 mod sources;
 mod targets;

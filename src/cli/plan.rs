@@ -2,12 +2,14 @@
 //!
 //! One screen that says what will happen, why, and how many bytes it will cost.
 
+use lapstrake::dockerfile::Exactness;
 use lapstrake::oci::Platform;
 use lapstrake::ops::{self, BuildRequest, Course, Output, Planned, SegmentStep};
 use lapstrake::plan::{Action, LayerKind, Moves, PlannedLayer};
 use serde_json::{Value, json};
 
-use super::args::{BuildArgs, Format, Shown};
+use super::args::{BuildArgs, Format, PlanArgs, Shown};
+use super::config::Prepared;
 use super::environment::Environment;
 use super::exit::{self, Outcome};
 use super::{config, output, sources};
@@ -16,8 +18,12 @@ use super::{config, output, sources};
 const TITLE: usize = 58;
 
 /// Plans, and prints the plan.
-pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Outcome {
+pub(crate) async fn run(command: &PlanArgs, shown: &Shown, environment: &Environment) -> Outcome {
+    let args = &command.build;
     let prepared = config::prepare(args, shown, environment)?;
+    if command.dockerfile {
+        return dockerfiles(command, &prepared, shown).await;
+    }
     let planned = ops::plan_all(&prepared.means, &prepared.requests).await.map_err(exit::fail)?;
     let images = prepared.requests.iter().zip(&planned);
     let text = match shown.format {
@@ -33,6 +39,32 @@ pub(crate) async fn run(args: &BuildArgs, shown: &Shown, environment: &Environme
             let is_pushed = prepared.pipeline().output == Output::Registry;
             json!({"schemaVersion": 1, "images": images, "bytes": moves_json(all_moves(&planned), is_pushed)})
                 .to_string()
+        }
+    };
+    output::to_stdout(&text).map_err(exit::fail)
+}
+
+/// The Dockerfile of each image; of several, each with a line that says whose it is.
+async fn dockerfiles(command: &PlanArgs, prepared: &Prepared, shown: &Shown) -> Outcome {
+    let exactness = if command.corrected { Exactness::Corrected } else { Exactness::Zenml };
+    let mut images = Vec::new();
+    for request in &prepared.requests {
+        let text = ops::equivalent_dockerfile(&prepared.means, request, exactness).await.map_err(exit::fail)?;
+        images.push((request, text));
+    }
+    let text = match shown.format {
+        Format::Json => {
+            let images = images.iter().map(|(request, text)| json!({"keys": request.keys, "dockerfile": text}));
+            json!({"schemaVersion": 1, "images": images.collect::<Vec<_>>()}).to_string()
+        }
+        Format::Text => {
+            let skipped = || "# the build is skipped: the parent is the image".to_owned();
+            let is_single = images.len() == 1;
+            let text = |(request, text): (&BuildRequest, Option<String>)| {
+                let text = text.unwrap_or_else(skipped);
+                if is_single { text } else { format!("# image {}\n{text}\n", request.keys.join(", ")) }
+            };
+            images.into_iter().map(text).collect::<Vec<_>>().join("\n")
         }
     };
     output::to_stdout(&text).map_err(exit::fail)

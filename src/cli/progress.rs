@@ -54,6 +54,7 @@ fn verb(work: Work) -> &'static str {
         Work::Index => "indexing",
         Work::Resolve => "resolving",
         Work::Download => "downloading",
+        Work::Wheel => "building",
         Work::Layer => "layering",
         Work::Upload => "uploading",
         Work::Copy => "copying",

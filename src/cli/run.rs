@@ -10,7 +10,10 @@ use clap::{CommandFactory, Parser};
 use super::args::{Cli, Command, RegistryCommand};
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{build, cache, copy, delete, demo, doctor, inspect, list, login, logout, output, plan, registry};
+use super::{
+    build, builds, cache, copy, delete, demo, doctor, inspect, list, login, logout, output, plan, registry,
+    requirements, settings,
+};
 
 /// How long threads that write may go on after the end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -60,6 +63,8 @@ async fn command(cli: &Cli, environment: &Environment) -> Outcome {
     match &cli.command {
         Command::Build(args) => build::run(args, &cli.shown, environment).await,
         Command::Plan(args) => plan::run(args, &cli.shown, environment).await,
+        Command::Settings(args) => settings::run(args, &cli.shown, environment),
+        Command::Requirements(args) => requirements::run(args, &cli.shown, environment).await,
         Command::Inspect(args) => inspect::run(args, &cli.shown, environment).await,
         Command::Doctor(args) => doctor::run(args, &cli.shown, environment).await,
         Command::Login(args) => login::run(args, &cli.shown, environment).await,
@@ -68,6 +73,7 @@ async fn command(cli: &Cli, environment: &Environment) -> Outcome {
         Command::Tags(args) => list::tags(args, &cli.shown, environment).await,
         Command::Referrers(args) => list::referrers(args, &cli.shown, environment).await,
         Command::Delete(args) => delete::run(args, &cli.shown, environment).await,
+        Command::Builds(command) => builds::run(command, &cli.shown, environment).await,
         Command::Registry(RegistryCommand::Serve(args)) => registry::serve(args, &cli.shown).await,
         Command::Registry(RegistryCommand::Prune(args)) => registry::prune(args, &cli.shown),
         Command::Cache(command) => cache::run(command, &cli.shown, environment),

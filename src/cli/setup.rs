@@ -117,8 +117,7 @@ fn store(reach: &Reach, environment: &Environment, reporter: &dyn Reporter) -> R
 }
 
 fn temporary(environment: &Environment) -> Result<Store, Failure> {
-    let folder = environment.var("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    Store::temporary(&folder).map_err(exit::fail)
+    Store::temporary(&environment.scratch()).map_err(exit::fail)
 }
 
 /// The client that checks a login: it knows nobody else.
@@ -179,9 +178,15 @@ pub(crate) async fn create_repositories(
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the clouds sign with the time of day")]
 fn seconds_since_1970() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    milliseconds_since_1970() / 1_000
+}
+
+/// The time of day.
+#[expect(clippy::disallowed_methods, reason = "the clouds sign with the time of day, and builds have one")]
+pub(crate) fn milliseconds_since_1970() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Identities: the environment's for the targets, then Docker's configuration, then podman's, then the clouds' own.

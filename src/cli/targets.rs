@@ -4,16 +4,14 @@
 
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::oci::Reference;
-use lapstrake::plan::{ORCHESTRATOR, WantedImage};
+use lapstrake::plan::{DEPLOYER, WantedImage, cleaned_tag, image_name, image_tag};
 use lapstrake::settings::Settings;
 
 use super::args::BuildArgs;
 use super::config::reference;
+use super::exit;
 
 type Failure = Box<dyn Diagnose + Send>;
-
-/// ZenML's repository for images of which nothing else is said.
-const REPOSITORY: &str = "zenml";
 
 /// The names of each of `images`. No two images of one run share a name: a step's image whose name is taken has the step's
 /// name behind the tag.
@@ -25,11 +23,11 @@ pub(super) fn of_images(
     let mut all: Vec<Vec<Reference>> = Vec::new();
     for image in images {
         let mut names = of_image(args, pipeline, image)?;
-        if let Some(step) = image.step {
+        if let Some(step) = image.step.or(is_deployer(image).then_some(DEPLOYER)) {
             for name in &mut names {
                 if all.iter().flatten().any(|taken| taken == name) {
                     let tag = format!("{}-{step}", name.tag().unwrap_or("latest"));
-                    *name = name.with_tag(&tag_of(&tag)).map_err(super::exit::fail)?;
+                    *name = name.with_tag(&cleaned_tag(&tag).map_err(exit::fail)?).map_err(exit::fail)?;
                 }
             }
         }
@@ -51,23 +49,17 @@ fn of_image(args: &BuildArgs, pipeline: Option<&str>, image: &WantedImage<'_>) -
     let Some(registry) = args.registry.as_deref().or(native.registry.as_deref()).filter(|_| !docker.skip_build) else {
         return Ok(Vec::new());
     };
-    let repository = docker.target_repository.as_deref().unwrap_or(REPOSITORY);
-    let tag = match (&docker.image_tag, pipeline, image.step) {
-        (Some(tag), _, _) => tag.clone(),
-        (None, None, None) => "latest".to_owned(),
-        (None, pipeline, step) => {
-            tag_of(&pipeline.into_iter().chain(step).chain([ORCHESTRATOR]).collect::<Vec<_>>().join("-"))
+    let tag = match &docker.image_tag {
+        Some(tag) => tag.clone(),
+        None if is_deployer(image) => {
+            let words: Vec<&str> = pipeline.into_iter().chain([DEPLOYER]).collect();
+            cleaned_tag(&words.join("-")).map_err(exit::fail)?
         }
+        None => image_tag(pipeline, image.step).map_err(exit::fail)?,
     };
-    Ok(vec![reference(&format!("{}/{repository}:{tag}", registry.trim_end_matches('/')))?])
+    Ok(vec![reference(&image_name(Some(registry), docker.target_repository.as_deref(), &tag))?])
 }
 
-/// `text` as a tag: without what a tag cannot have, 128 characters at most (as ZenML cleans them).
-fn tag_of(text: &str) -> String {
-    let mut tag: String =
-        text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')).take(128).collect();
-    if tag.starts_with(['-', '.']) {
-        tag.replace_range(..1, "_");
-    }
-    tag
+fn is_deployer(image: &WantedImage<'_>) -> bool {
+    image.keys.iter().any(|key| key == DEPLOYER)
 }

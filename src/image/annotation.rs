@@ -30,6 +30,18 @@ pub const CODE_DIGEST: &str = "dev.lapstrake.code.digest";
 pub const SOURCE: &str = "org.opencontainers.image.source";
 /// On a manifest: the commit of the code (image-spec, annotations.md).
 pub const REVISION: &str = "org.opencontainers.image.revision";
+/// On the record of a build: the build's name.
+pub const BUILD_ID: &str = "dev.lapstrake.build.id";
+/// On the record of a build: the pipeline that it was for.
+pub const BUILD_PIPELINE: &str = "dev.lapstrake.build.pipeline";
+/// On the record of a build: the stack that it was for.
+pub const BUILD_STACK: &str = "dev.lapstrake.build.stack";
+/// On the record of a build: ZenML's checksum of it.
+pub const BUILD_CHECKSUM: &str = "dev.lapstrake.build.checksum";
+/// On the record of a build: under which keys the build has the image.
+pub const BUILD_KEYS: &str = "dev.lapstrake.build.keys";
+/// On the record of a build: when it ended (image-spec, annotations.md).
+pub const CREATED: &str = "org.opencontainers.image.created";
 /// On a manifest: the name of the parent (image-spec, annotations.md).
 pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
 /// On a manifest: the digest of the parent (image-spec, annotations.md).

@@ -81,6 +81,7 @@ fn by_name(path: &str) -> Option<&'static str> {
 
 fn is_looked_into(path: &str) -> bool {
     let name = name_of(path);
+    // What CI leaves in a checkout's configuration is a token as often as not.
     !name.contains('.') || LOOKED_INTO.iter().any(|ending| name.ends_with(ending))
 }
 
@@ -92,6 +93,14 @@ fn by_content(head: &[u8]) -> Option<&'static str> {
     }
     if text.contains("\"private_key\"") && text.contains("\"service_account\"") {
         return Some("the key of a service account");
+    }
+    let has_userinfo = |line: &str| {
+        line.split_once("://").is_some_and(|(_, rest)| {
+            rest.split('/').next().is_some_and(|authority| authority.contains(':') && authority.contains('@'))
+        })
+    };
+    if text.contains("[remote ") && text.lines().any(|line| line.contains("extraheader") || has_userinfo(line)) {
+        return Some("git's configuration with a login");
     }
     if text.contains("aws_secret_access_key") {
         return Some("AWS credentials");
@@ -139,6 +148,7 @@ mod tests {
             ("data.json", "{}".to_owned()),
             ("test_keys.py", key.to_owned()),
             ("large.txt", format!("{key}{}", " ".repeat(70_000))),
+            ("config", "[remote \"origin\"]\n\turl = https://ci:t@git.example/a\n".to_owned()),
             ("aws.ini", "[default]\naws_secret_access_key = x\n".to_owned()),
         ] {
             std::fs::write(root.path().join(name), content).unwrap();
@@ -153,6 +163,7 @@ mod tests {
             found,
             [
                 "aws.ini: AWS credentials",
+                "config: git's configuration with a login",
                 "deploy: a private key",
                 "sa.json: the key of a service account",
                 "server.pem: a private key"

@@ -74,6 +74,9 @@ pub enum ReferenceError {
     /// A tag does not follow the grammar.
     #[error("`{0}` is not a tag")]
     Tag(String),
+    /// The text is a host and a port, which the grammar takes for an image of Docker Hub with a tag of digits.
+    #[error("`{0}` is a registry without a repository")]
+    BareRegistry(String),
     /// A repository was asked for, and the text has a tag or digest.
     #[error("`{0}` names an image where a repository was expected")]
     NotRepository(String),
@@ -96,6 +99,9 @@ impl Diagnose for ReferenceError {
             Self::Tag(_) => {
                 "a tag has letters, digits, `_`, `.` and `-`, 128 at most, and begins with none of `.-`".to_owned()
             }
+            Self::BareRegistry(text) => format!(
+                "write `{text}/REPOSITORY` for an image there, or `{DEFAULT_DOMAIN}/{OFFICIAL}{text}` for the one of Docker Hub"
+            ),
             Self::NotRepository(_) => "leave out the tag and the digest".to_owned(),
         })
     }
@@ -126,6 +132,19 @@ impl Reference {
             tag: parts.tag.map(str::to_owned),
             digest: parts.digest,
         })
+    }
+
+    /// Parses a reference that a person wrote: as [`Reference::parse`] does, but `host:port` alone is refused.
+    ///
+    /// # Errors
+    /// Fails when the text is no reference, or one that hardly anybody means.
+    pub fn written(text: &str) -> Result<Self, ReferenceError> {
+        let is_host = |host: &str| !host.contains('/') && (host.contains('.') || host == "localhost");
+        let is_port = |tag: &str| tag.parse::<u16>().is_ok();
+        match text.split('@').next().and_then(|name| name.split_once(':')) {
+            Some((host, tag)) if is_host(host) && is_port(tag) => Err(ReferenceError::BareRegistry(text.to_owned())),
+            _ => Self::parse(text),
+        }
     }
 
     /// The reference of a tag in a repository.
@@ -380,6 +399,25 @@ fn is_digest_shaped(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_with_a_port_alone_is_no_image_that_a_person_means() {
+        for text in ["127.0.0.1:5000", "localhost:5000", "registry.example:443", "localhost:5000@sha256:00"] {
+            assert_eq!(Reference::written(text), Err(ReferenceError::BareRegistry(text.to_owned())));
+        }
+        for text in [
+            "python:3",
+            "python:3.12",
+            "localhost/app:5000",
+            "127.0.0.1:5000/app",
+            "a.b/c:1",
+            "node.js:v18",
+            "a.b:99999",
+        ] {
+            assert_eq!(Reference::written(text), Reference::parse(text), "{text}");
+            assert!(Reference::written(text).is_ok(), "{text}");
+        }
+    }
 
     #[test]
     fn parse_adds_the_registry_and_nothing_else() {

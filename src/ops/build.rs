@@ -8,10 +8,10 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::task::JoinSet;
 
 use crate::event::Event;
-use crate::image::{AddedLayer, Image, assemble};
+use crate::image::{AddedLayer, Image, annotation, assemble};
 use crate::inputs::source::SourceTree;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
-use crate::plan::{Action, ImagePlan, LayerKind, Place, PlannedLayer, annotate};
+use crate::plan::{Action, ImagePlan, LayerKind, Place, PlanKey, PlannedLayer, annotate};
 use crate::resolver::WheelFetcher;
 
 use super::chosen::{self, NewChoice};
@@ -24,7 +24,7 @@ use super::plan::{Course, Planned, manifest_annotations, plan_as};
 use super::publish;
 use super::request::{BuildRequest, Output};
 use super::traffic::Moved;
-use super::{code_archive, earlier, resolution, transfer};
+use super::{code_archive, earlier, ledger, resolution, transfer};
 
 /// What a build left.
 #[derive(Clone, Debug)]
@@ -37,12 +37,18 @@ pub struct Built {
     pub platforms: Vec<Platform>,
     /// Whether it was there already.
     pub reused: bool,
+    /// The key over all that shapes it.
+    pub plan_key: PlanKey,
     /// The parent as it was named.
     pub parent: Reference,
     /// The parent's digest.
     pub parent_descriptor: Descriptor,
     /// All layers of all platforms.
     pub layers: Vec<BuiltLayer>,
+    /// Whether the project's files are in it.
+    pub contains_code: bool,
+    /// Whether its containers fetch them.
+    pub requires_code_download: bool,
     /// Bytes moved.
     pub moved: Moved,
 }
@@ -111,8 +117,11 @@ pub(super) async fn carry_out(means: &Means, request: &BuildRequest, planned: Pl
         reference,
         platforms: done.platforms,
         reused: done.reused,
+        plan_key: planned.key,
         parent: parent.0,
         parent_descriptor: parent.1,
+        contains_code: ledger::contains_code(request, &done.document, &done.layers),
+        requires_code_download: done.document.annotations().contains_key(annotation::CODE_DELIVERY),
         layers: done.layers,
         moved: means.traffic.moved(),
     })

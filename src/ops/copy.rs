@@ -10,6 +10,7 @@ mod narrow;
 mod registry;
 mod sink;
 mod source;
+mod standing;
 
 use std::collections::BTreeSet;
 
@@ -25,7 +26,7 @@ use super::traffic::Moved;
 pub(super) use collect::Collection;
 pub use error::CopyError;
 pub use locator::Locator;
-pub(super) use registry::bring;
+pub(super) use registry::{Chance, bring};
 pub(super) use source::Source;
 
 /// How many requests ask at once, and how many blobs are moved at once.

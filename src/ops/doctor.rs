@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::doctor_report::{Check, Diagnosis, State};
 use crate::oci::Repository;
-use crate::registry::{Client, ConnectError, Greeting, Mirror, Readable, RegistryError, Way};
+use crate::registry::{Client, ConnectError, Greeting, Mirror, Mounts, Readable, RegistryError, Way};
 
 /// A clock that is off by more makes tokens and signatures invalid.
 const SKEW: Duration = Duration::from_secs(60);
@@ -81,6 +81,13 @@ pub async fn doctor(client: &Client, subject: &Subject, now: &(dyn Fn() -> Syste
         None => connection(client, domain, &way, &mut diagnosis).await,
     };
     if can_go_on && let Some(greeting) = api(client, domain, &mut diagnosis).await {
+        // Through a proxy the handshake is the HTTP client's own.
+        if way.proxy.is_some()
+            && way.is_secure
+            && let Some(version) = client.encrypted_by(domain)
+        {
+            diagnosis.add(Check::fine("encryption", version.to_owned()));
+        }
         clock(&greeting, now(), &mut diagnosis);
         rights(client, subject, &greeting, &mut diagnosis).await;
     }
@@ -249,8 +256,8 @@ async fn repository(client: &Client, subject: &Subject, at: &Repository, diagnos
         }
         .took(started),
     );
-    push(client, subject, at, diagnosis).await;
-    diagnosis.add(Check::not_tried("mount", "a mount that works leaves a blob in the repository".to_owned()));
+    let pushes = push(client, subject, at, diagnosis).await;
+    mount(client, at, pushes, absent || readable.is_err(), diagnosis).await;
     if absent || readable.is_err() {
         diagnosis.add(Check::not_tried("referrers", "the repository cannot be read".to_owned()));
         return;
@@ -263,21 +270,22 @@ async fn repository(client: &Client, subject: &Subject, at: &Repository, diagnos
     });
 }
 
-async fn push(client: &Client, subject: &Subject, at: &Repository, diagnosis: &mut Diagnosis) {
+/// Says whether it can be pushed to.
+async fn push(client: &Client, subject: &Subject, at: &Repository, diagnosis: &mut Diagnosis) -> bool {
     if matches!(subject, Subject::Source(_)) {
         diagnosis.add(Check::not_tried("push", "nothing is going to be pushed there".to_owned()));
-        return;
+        return false;
     }
     let started = Instant::now();
     let session = match client.may_push(at).await {
         Ok(session) => session,
         Err(error) if matches!(subject, Subject::Target(_)) => {
             diagnosis.add(Check::failed("push", &error).took(started));
-            return;
+            return false;
         }
         Err(error) => {
             diagnosis.add(Check::passed_over("push", &error, State::Note).took(started));
-            return;
+            return false;
         }
     };
     let left = if session.removed { "the upload session is removed" } else { "the upload session ends by itself" };
@@ -289,6 +297,34 @@ async fn push(client: &Client, subject: &Subject, at: &Repository, diagnosis: &m
         (Some(least), Some(most)) => format!("{least} to {most} bytes"),
     };
     diagnosis.add(Check::fine("chunks", limits));
+    true
+}
+
+/// Tries a mount that changes nothing. A mount from another repository could leave a blob, so that none is tried.
+async fn mount(client: &Client, at: &Repository, pushes: bool, unread: bool, diagnosis: &mut Diagnosis) {
+    let why = match (pushes, unread) {
+        (false, _) => Some("nothing can be pushed there"),
+        (true, true) => Some("the repository has no blob that could be mounted onto itself; push an image first"),
+        (true, false) => None,
+    };
+    if let Some(why) = why {
+        diagnosis.add(Check::not_tried("mount", why.to_owned()));
+        return;
+    }
+    let started = Instant::now();
+    diagnosis.add(match client.may_mount(at).await {
+        Ok(Mounts::Yes) => Check::fine("mount", "yes, of a blob that is there already".to_owned()).took(started),
+        Ok(Mounts::No) => {
+            let text = "no: the registry opens an upload instead, and blobs are copied".to_owned();
+            Check { state: State::Note, ..Check::fine("mount", text) }.took(started)
+        }
+        Ok(Mounts::Never { registry }) => Check::not_tried("mount", format!("{registry} is known to refuse mounts")),
+        Ok(Mounts::NoBlob) => {
+            let why = "the repository has no image whose blob could be mounted onto itself; push one first";
+            Check::not_tried("mount", why.to_owned())
+        }
+        Err(error) => Check::passed_over("mount", &error, State::Note).took(started),
+    });
 }
 
 async fn mirrored(client: &Client, mirror: &Mirror, diagnosis: &mut Diagnosis) {

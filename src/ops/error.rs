@@ -93,7 +93,7 @@ pub enum OpsError {
         source: std::io::Error,
     },
     /// With `strict`: files that would go into the image look like secrets.
-    #[error("{files} would be delivered with the code, and what they look like is a secret")]
+    #[error("files that look like secrets would be delivered with the code: {files}")]
     Secrets {
         /// Their names, in backticks.
         files: String,
@@ -111,6 +111,18 @@ pub enum OpsError {
     #[error("`--locked` needs `{}`, which is not there", path.display())]
     NoLock {
         /// Where it would be.
+        path: PathBuf,
+    },
+    /// The project is to be installed, and its files are not there.
+    #[error("`{command}` installs the project, whose files stay out of the image")]
+    NoProject {
+        /// The command.
+        command: String,
+    },
+    /// A folder that a wheel is built from is not what it was.
+    #[error("folder `{}` changed: since the lock was made, or while it was read", path.display())]
+    FolderChanged {
+        /// Which.
         path: PathBuf,
     },
     /// A task ended by a panic.
@@ -218,7 +230,9 @@ lifted!(
     crate::registry::RegistryError,
     crate::resolver::FetchError,
     crate::resolver::ResolveError,
+    crate::python::local_project::NotNative,
     crate::store::ArchiveError,
+    crate::store::ledger::LedgerError,
     crate::store::SinkError,
     super::copy::CopyError,
     super::remove::RemoveError,
@@ -234,7 +248,9 @@ impl Diagnose for OpsError {
             | Self::NoTarget
             | Self::TargetIsDigest(_)
             | Self::Reference(_) => Class::Usage,
-            Self::NoLock { .. } | Self::Contradiction { .. } => Class::Usage,
+            Self::NoLock { .. } | Self::NoProject { .. } | Self::FolderChanged { .. } | Self::Contradiction { .. } => {
+                Class::Usage
+            }
             Self::ReadFile { .. } | Self::Secrets { .. } => Class::Usage,
             Self::Lock { source, .. } => source.class(),
             Self::Worker(_) => Class::Defect,
@@ -264,11 +280,15 @@ impl Diagnose for OpsError {
             Self::Platform { .. } => "choose one of these with `--platform`",
             Self::NoTarget => "pass `--tag REGISTRY/NAME:TAG`, or `--registry URI`, or `--output oci:DIR`",
             Self::TargetIsDigest(_) => "name a tag, as in `registry/name:tag`",
-            Self::Reference(_) => "a reference looks like `registry.example/name:tag`",
+            Self::Reference(source) => return source.hint(),
             Self::ReadFile { .. } => "see that the file is there and can be read",
+            Self::NoProject { .. } => {
+                "set `allow_including_files_in_images: true`, and see that the source root has files"
+            }
+            Self::FolderChanged { .. } => "make the lock again, or build while nobody writes there",
             Self::WriteFile { .. } => "see that the disk has room and the store can be written",
             Self::Secrets { .. } => "name them in `.dockerignore` or `.gitignore`, or leave `--strict` away",
-            Self::NoLock { .. } => "make one with `uv export --format pylock.toml`, or leave `--locked` away",
+            Self::NoLock { .. } => "make one with `lapstrake requirements --write-lock`, or leave `--locked` away",
             Self::Lock { source, .. } => return source.hint(),
             Self::LostBlob { .. } => "run the build again: what was lost is made again",
             Self::FetchBlob { .. } => "run the build again; what arrived whole is kept",

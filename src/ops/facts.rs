@@ -2,6 +2,7 @@
 //!
 //! Read once, on blocking threads, before anything is decided.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
 use super::requirements::{self, tell_once};
+use super::wheels;
 
 /// What is to be installed, as the project says it.
 #[derive(Clone, Debug)]
@@ -34,10 +36,12 @@ pub(super) enum Wanted {
 }
 
 /// The facts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct LocalFacts {
     /// What is to be installed; `None` when nothing is.
     pub wanted: Option<Wanted>,
+    /// The digests of folders and files of this machine that requirements name, by absolute path.
+    pub contents: BTreeMap<PathBuf, Digest>,
     /// Where a container gets its code from; `None` when the parent is taken as it is.
     pub code: Option<Arc<Code>>,
     /// The files that go into the image; `None` when there is no layer of sources, not even an empty folder.
@@ -53,10 +57,18 @@ pub(super) struct LocalFacts {
 pub(super) async fn gather(means: &Means, request: &BuildRequest) -> Result<LocalFacts, OpsError> {
     let docker = &request.settings.docker;
     if docker.skip_build {
-        return Ok(LocalFacts { wanted: None, code: None, sources: None, asks_for_nothing: true });
+        return Ok(LocalFacts { asks_for_nothing: true, ..LocalFacts::default() });
     }
     // First: a command that lists requirements may write a file into the project, as `uv lock` does.
     let wanted = wanted(means, request).await?;
+    let contents = match &wanted {
+        Some(Wanted::Lines(sources)) => {
+            let sources = sources.clone();
+            let looked_at = tokio::task::spawn_blocking(move || wheels::contents(&sources)).await;
+            looked_at.map_err(OpsError::Worker)??
+        }
+        _ => BTreeMap::new(),
+    };
     let decide = async || code::decide(means, request).await.map(Arc::new);
     let code = means.memory.codes.get(code::key(request), decide).await?;
     for text in &code.warnings {
@@ -66,7 +78,7 @@ pub(super) async fn gather(means: &Means, request: &BuildRequest) -> Result<Loca
     let is_fetched = matches!(code.delivery, CodeDelivery::Repository(_) | CodeDelivery::Archive(_));
     let is_empty = sources.as_ref().is_none_or(|tree| tree.entries().is_empty()) && !is_fetched;
     let asks_for_nothing = wanted.is_none() && is_empty && changes_nothing(&request.settings);
-    Ok(LocalFacts { wanted, code: Some(code), sources, asks_for_nothing })
+    Ok(LocalFacts { wanted, contents, code: Some(code), sources, asks_for_nothing })
 }
 
 /// What is to be installed, by the lock of the project or by the sources of requirements.
@@ -78,6 +90,7 @@ pub(super) async fn wanted(means: &Means, request: &BuildRequest) -> Result<Opti
     if let Some(Requirements::File(file)) = &request.settings.docker.requirements
         && is_lock(file)
     {
+        requirements::warn_of_unread_sources(means, request, file).await;
         return lock(request.folder.join(file)).map(Some);
     }
     let sources = requirements::gather(means, request).await?;
@@ -123,6 +136,9 @@ impl LocalFacts {
                     key.add("requirements", source.set.key_text());
                 }
             }
+        }
+        for content in self.contents.values() {
+            key.add("content", content.as_str());
         }
     }
 }

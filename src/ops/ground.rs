@@ -16,7 +16,8 @@ use crate::settings::BuildConfig;
 use super::earlier::target_repository;
 use super::error::OpsError;
 use super::means::Means;
-use super::parent::{self, PinnedParent};
+use super::parent;
+use super::plan::wanted_platforms;
 use super::request::BuildRequest;
 use super::requirements::apt_packages;
 use super::segment::{self, PlannedSegment, SegmentRequest};
@@ -176,15 +177,6 @@ async fn apt(means: &Means, ground: &mut Ground, packages: &[String], mode: Mode
     stand_on(means, ground, step, mode).await
 }
 
-/// The platforms that images are made for; `None` is the only one of a parent that has one.
-fn wanted_platforms(means: &Means, request: &BuildRequest, pinned: &PinnedParent) -> Vec<Option<Platform>> {
-    match request.platforms.as_slice() {
-        [] if pinned.platforms().len() > 1 => vec![Some(means.host_platform.clone())],
-        [] => vec![None],
-        several => several.iter().cloned().map(Some).collect(),
-    }
-}
-
 /// One thing that the settings ask for, as a segment a platform.
 struct Step<'a> {
     title: String,
@@ -215,7 +207,7 @@ async fn stand_on(means: &Means, ground: &mut Ground, step: Step<'_>, mode: Mode
         let image = match mode {
             Mode::Build => Some(build_once(means, asked, segment).await?),
             Mode::Look => match segment::find(means, asked, segment).await? {
-                PlannedSegment::Reused(image) => Some(image),
+                PlannedSegment::Reused(image) => Some(*image),
                 PlannedSegment::Build { backend, .. } => {
                     made_by = Some(backend);
                     None

@@ -58,7 +58,7 @@ async fn list_project(means: &Means, request: &BuildRequest, project: &Pyproject
 
 /// The resolver's uv, if there is one; without it other programs are tried.
 async fn uv(means: &Means, request: &BuildRequest) -> Option<PathBuf> {
-    let asked = resolution::question(means, request, &[], None);
+    let asked = resolution::question(means, request, &[], &std::collections::BTreeMap::new(), None);
     let found = means.resolver.uv(&asked, &means.store, &means.reporter).await.ok()?;
     Some(found.program().to_owned())
 }

@@ -163,7 +163,7 @@ async fn plan_on(means: &Means, request: &BuildRequest) -> Result<Planned, OpsEr
         code: local.code.clone(),
         reasons: Vec::new(),
     };
-    let is_local = local.wanted.as_ref().is_some_and(|wanted| python::is_local(means, request, wanted));
+    let is_local = python::is_local(means, request, &local);
     if !request.no_cache
         && !request.no_reuse
         && !request.upgrade
@@ -296,10 +296,20 @@ fn plan_key(request: &BuildRequest, local: &LocalFacts, parent: &PinnedParent, h
         key.add("platform", platform.to_string());
     }
     local.add_to(&mut key);
+    python::add_how(&mut key, request);
     let mut change = config_change(&request.settings, request.created.clone());
     local.add_code(&mut change);
     add_change(&mut key, &change);
     PlanKey(key.finish())
+}
+
+/// The platforms to plan for; `None` is the only one that the parent has.
+pub(super) fn wanted_platforms(means: &Means, request: &BuildRequest, pinned: &PinnedParent) -> Vec<Option<Platform>> {
+    match request.platforms.as_slice() {
+        [] if pinned.platforms().len() > 1 => vec![Some(means.host_platform.clone())],
+        [] => vec![None],
+        several => several.iter().cloned().map(Some).collect(),
+    }
 }
 
 async fn assemble_plan(
@@ -310,11 +320,7 @@ async fn assemble_plan(
     local: LocalFacts,
     mut known: Known,
 ) -> Result<(), OpsError> {
-    let wanted: Vec<Option<Platform>> = match request.platforms.as_slice() {
-        [] if pinned.platforms().len() > 1 => vec![Some(means.host_platform.clone())],
-        [] => vec![None],
-        several => several.iter().cloned().map(Some).collect(),
-    };
+    let wanted = wanted_platforms(means, request, pinned);
     if request.platforms.is_empty() && wanted[0].is_some() {
         planned.reasons.push(format!("the parent serves several platforms: {} is this machine's", means.host_platform));
     }
@@ -353,7 +359,7 @@ pub(super) struct Planning<'a> {
 }
 
 impl<'a> Planning<'a> {
-    fn new(
+    pub(super) fn new(
         means: &'a Means,
         request: &'a BuildRequest,
         local: &'a LocalFacts,

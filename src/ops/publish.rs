@@ -12,7 +12,7 @@ use crate::oci::{Digest, Document, Index, MediaType, Platform, Raw, Reference, R
 use crate::plan::{Action, PlannedLayer, ResolutionKey};
 
 use super::build::{BuiltLayer, Done};
-use super::copy::{self, Collection, ItemKind, Locator, Source};
+use super::copy::{self, Chance, Collection, ItemKind, Locator, Source};
 use super::earlier::target_repository;
 use super::error::OpsError;
 use super::means::Means;
@@ -112,8 +112,9 @@ async fn bring_image(
     with_manifest: bool,
 ) -> Result<(), OpsError> {
     let (manifest, source) = (image.manifest.value(), Source::Registry(from.clone()));
-    let blobs = manifest.layers.iter().chain([&manifest.config]);
-    try_join_all(blobs.map(|blob| copy::bring(means, &source, to, blob))).await?;
+    let layers = manifest.layers.iter().map(|layer| (layer, Chance::Fair));
+    let blobs = layers.chain([(&manifest.config, Chance::Slim)]);
+    try_join_all(blobs.map(|(blob, chance)| copy::bring(means, &source, to, blob, chance))).await?;
     if with_manifest {
         let at = Reference::pinned(to, image.manifest.digest());
         means.registry.push_manifest(&at, &MediaType::new(media_type::OCI_MANIFEST), image.manifest.bytes()).await?;

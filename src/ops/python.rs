@@ -3,11 +3,13 @@
 //! Versions are chosen by the resolver, or were chosen by an earlier build with the same question.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::diagnostic::{Class, Diagnose as _};
 use crate::event::{Event, Task, Work};
 use crate::image::filesystem::{Filesystem, Node};
 use crate::image::users::Owner;
+use crate::inputs::requirements::SourcedRequirements;
 use crate::layer::{EntryPath, LAYER_FORMAT};
 use crate::oci::{Digest, Platform};
 use crate::plan::{
@@ -19,19 +21,27 @@ use crate::python::layering::{Budget, OWN_LAYER};
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
 use crate::python::tags::{CompatibleTags, Interpreter};
-use crate::resolver::Chosen;
+use crate::resolver::request::ResolveRequest;
+use crate::resolver::{Chosen, Resolved};
+use crate::settings::{Installer, Resolution};
 
 use super::chosen::{self, NewChoice};
 use super::error::OpsError;
-use super::facts::Wanted;
+use super::facts::{LocalFacts, Wanted};
 use super::means::Means;
 use super::plan::Planning;
 use super::request::BuildRequest;
 use super::resolution::Answer;
-use super::{earlier, resolution};
+use super::wheels::Making as WheelMaking;
+use super::{earlier, project, resolution, sequence};
 
-/// Who is named in `INSTALLER`: the files are, byte for byte, those that uv leaves.
-const INSTALLER: &str = "uv";
+/// The bytes of `INSTALLER`, which are those that uv or pip leaves.
+fn installer(planning: &Planning<'_>) -> &'static str {
+    match planning.request.settings.docker.python_package_installer {
+        Installer::Uv => "uv",
+        Installer::Pip => "pip\n",
+    }
+}
 
 /// The Python part of a plan.
 #[derive(Debug, Default)]
@@ -52,8 +62,10 @@ pub(super) async fn plan(
     known: &mut Known,
     reasons: &mut Vec<String>,
 ) -> Result<PythonPlan, OpsError> {
-    let Some(wanted) = &planning.local.wanted else { return Ok(PythonPlan::default()) };
-    let is_local = is_local(planning.means, planning.request, wanted);
+    if planning.local.wanted.is_none() && !project::is_asked(planning.request) {
+        return Ok(PythonPlan::default());
+    }
+    let is_local = is_local(planning.means, planning.request, planning.local);
     let key = Some(resolution_key(planning)).filter(|_| !is_local);
     if let Some(key) = key.clone().filter(|_| !planning.request.upgrade && !planning.request.no_cache) {
         if known.chosen(&key).is_none() {
@@ -91,11 +103,22 @@ pub(super) async fn plan(
     Ok(PythonPlan { key, layers, choice, new_choice })
 }
 
+/// The version of the image's Python, and what would be installed for it.
+pub(super) async fn locked_packages(
+    planning: &mut Planning<'_>,
+    known: &Known,
+) -> Result<((u32, u32), Lock), OpsError> {
+    let files = planning.files().await?;
+    let python = environment(planning, &files)?;
+    let answer = lock(planning, &python, known).await?;
+    Ok((python.version, answer.lock))
+}
+
 /// Whether what is wanted depends on folders of this machine, which no key covers.
-pub(super) fn is_local(means: &Means, request: &BuildRequest, wanted: &Wanted) -> bool {
-    match wanted {
-        Wanted::Lock { .. } => false,
-        Wanted::Lines(sources) => resolution::is_local(means, request, sources),
+pub(super) fn is_local(means: &Means, request: &BuildRequest, local: &LocalFacts) -> bool {
+    match &local.wanted {
+        Some(Wanted::Lines(sources)) => resolution::is_local(means, request, sources, &local.contents),
+        _ => false,
     }
 }
 
@@ -106,10 +129,8 @@ fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
         .with("parent", planning.parent.descriptor.digest.as_str())
         .with("platform", planning.parent.config.platform().to_string());
     planning.local.add_wanted(&mut key);
-    for (name, value) in resolution::public_arguments(&settings.docker.python_package_installer_args) {
-        key.add("argument", name);
-        key.add("value", value);
-    }
+    add_how(&mut key, planning.request);
+    project::add_to(&mut key, planning.request, planning.local);
     let hints = &planning.request.python;
     key.add("python", hints.version.map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default());
     key.add("prefix", hints.prefix.as_deref().unwrap_or_default());
@@ -119,41 +140,111 @@ fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
     ResolutionKey(key.finish())
 }
 
-fn environment(planning: &Planning<'_>, files: &Filesystem) -> Result<PythonEnvironment, OpsError> {
+/// Adds to a key how packages are chosen: by whom, with which arguments, and whether source by source.
+pub(super) fn add_how(key: &mut KeyHasher, request: &BuildRequest) {
+    let settings = &request.settings;
+    for (name, value) in resolution::public_arguments(&settings.docker.python_package_installer_args) {
+        key.add("argument", name);
+        key.add("value", value);
+    }
+    if settings.docker.python_package_installer == Installer::Pip {
+        key.add("installer", "pip");
+    }
+    if settings.lapstrake.resolution == Resolution::Sequential {
+        key.add("resolution", "sequential");
+    }
+    if let Some(command) = &settings.docker.local_project_install_command {
+        key.add("project-command", command);
+    }
+}
+
+pub(super) fn environment(planning: &Planning<'_>, files: &Filesystem) -> Result<PythonEnvironment, OpsError> {
     let config = &planning.parent.config;
     Ok(detect(files, &config.env(), &config.platform(), &planning.request.python)?)
 }
 
 /// What is to be installed, without what the parent has.
-async fn lock(planning: &Planning<'_>, python: &PythonEnvironment, known: &Known) -> Result<Answer, OpsError> {
+pub(super) async fn lock(
+    planning: &Planning<'_>,
+    python: &PythonEnvironment,
+    known: &Known,
+) -> Result<Answer, OpsError> {
+    let Planning { means, request, .. } = planning;
     let platform = planning.parent.config.platform();
     let tags = CompatibleTags::of(&interpreter(python, &platform));
-    match &planning.local.wanted {
+    let none = Vec::new();
+    let sources = match &planning.local.wanted {
+        Some(Wanted::Lines(sources)) => sources,
+        _ => &none,
+    };
+    let interpreter = Some((python, &platform));
+    let question = |sources: &[SourcedRequirements]| {
+        resolution::question(means, request, sources, &planning.local.contents, interpreter)
+    };
+    let mut asked = question(sources);
+    let fetcher = resolution::fetcher(means, request, sources).await?;
+    let plain = asked.clone();
+    let making = WheelMaking { means, asked: &plain, tags: &tags, fetcher: &fetcher };
+    let project = project::make(planning, &making).await?;
+    let of_project = project.as_ref().and_then(|project| project.requirements.clone());
+    let _task = Task::start(&means.reporter, Work::Resolve, "requirements", None);
+    let mut answer = match &planning.local.wanted {
         Some(Wanted::Lock { path, .. }) => {
-            let version = format!("{}.{}", python.version.0, python.version.1);
-            let markers = MarkerEnvironment::linux(&version, resolution::machine(&platform));
-            let lock = Lock::read_pylock(path, &tags, &markers).map_err(|source| match source.class() {
-                Class::Usage => OpsError::Lock { path: path.clone(), source },
-                _ => source.into(),
-            })?;
-            let mut lock = without_installed(lock, python);
-            let fetcher = resolution::fetcher(planning.means, planning.request, &[]).await?;
-            fetcher.add_sizes(&mut lock.packages).await?;
-            Ok(Answer { lock, ..Answer::default() })
+            Answer { lock: locked(planning, python, path, &tags).await?, ..Answer::default() }
         }
-        Some(Wanted::Lines(sources)) => {
-            let _task = Task::start(&planning.means.reporter, Work::Resolve, "requirements", None);
-            let asked = resolution::question(planning.means, planning.request, sources, Some((python, &platform)));
-            let fetcher = resolution::fetcher(planning.means, planning.request, sources).await?;
-            let may_look_back = !planning.request.upgrade && !planning.request.no_cache;
+        None if of_project.is_none() => Answer::default(),
+        _ if request.settings.lapstrake.resolution == Resolution::Sequential => {
+            let mut questions: Vec<_> = sources.iter().map(|source| question(std::slice::from_ref(source))).collect();
+            questions.extend(of_project.map(|lines| ResolveRequest { requirements: vec![lines], ..question(&[]) }));
+            let lock = sequence::resolve(means, request, questions, &tags, &fetcher).await?;
+            Answer { lock, ..Answer::default() }
+        }
+        _ => {
+            asked.requirements.extend(of_project);
+            let may_look_back = !request.upgrade && !request.no_cache;
             let last = match may_look_back {
-                true => chosen::last(planning.means, known, &platform, planning.target()).await?,
+                true => chosen::last(means, known, &platform, planning.target()).await?,
                 false => None,
             };
-            resolution::resolve_once(planning.means, planning.request, &asked, &tags, &fetcher, last.as_ref()).await
+            resolution::resolve_once(means, request, &asked, &tags, &fetcher, last.as_ref()).await?
         }
-        None => Ok(Answer::default()),
+    };
+    if let Some(project) = project {
+        let version =
+            |name: &str| python.installed.iter().find(|dist| dist.name == name).map(|dist| dist.version.clone());
+        project.join(&mut answer.lock, version);
     }
+    Ok(answer)
+}
+
+/// What the project's lock at `path` says, without what the parent has.
+async fn locked(
+    planning: &Planning<'_>,
+    python: &PythonEnvironment,
+    path: &Path,
+    tags: &CompatibleTags,
+) -> Result<Lock, OpsError> {
+    let Planning { means, request, .. } = planning;
+    let platform = planning.parent.config.platform();
+    let version = format!("{}.{}", python.version.0, python.version.1);
+    let markers = MarkerEnvironment::linux(&version, resolution::machine(&platform));
+    let unreadable = |source| OpsError::ReadFile { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let folder = std::path::absolute(path).map_err(unreadable)?;
+    let folder = folder.parent().unwrap_or(Path::new("/"));
+    let read = Lock::parse_pylock_with_sources(&text, folder, tags, &markers);
+    let (lock, unbuilt) = read.map_err(|source| match source.class() {
+        Class::Usage => OpsError::Lock { path: path.to_owned(), source },
+        _ => source.into(),
+    })?;
+    let asked = resolution::question(means, request, &[], &BTreeMap::new(), Some((python, &platform)));
+    let asked = ResolveRequest { folder: folder.to_owned(), ..asked };
+    let fetcher = resolution::fetcher(means, request, &[]).await?;
+    let making = WheelMaking { means, asked: &asked, tags, fetcher: &fetcher };
+    let lock = making.complete(Resolved { lock, unbuilt }).await?;
+    let mut lock = without_installed(lock, python);
+    fetcher.add_sizes(&mut lock.packages).await?;
+    Ok(lock)
 }
 
 fn interpreter(python: &PythonEnvironment, platform: &Platform) -> Interpreter {
@@ -193,7 +284,7 @@ fn layers(
     lock: &Lock,
     known: &Known,
 ) -> Result<Vec<PlannedLayer>, OpsError> {
-    let placement = placement(files, python)?;
+    let placement = placement(files, python, installer(planning))?;
     let mut layers: Vec<PlannedLayer> = removals(planning, files, python, lock)?.into_iter().collect();
     let taken = planning.parent.manifest.layers.len() + layers.len() + 1;
     let mut budget = Budget::new(taken);
@@ -217,7 +308,7 @@ fn layers(
     Ok(layers)
 }
 
-fn placement(files: &Filesystem, python: &PythonEnvironment) -> Result<Placement, OpsError> {
+fn placement(files: &Filesystem, python: &PythonEnvironment, installer: &str) -> Result<Placement, OpsError> {
     let mut scheme = python.scheme.clone();
     let mut directories: BTreeMap<EntryPath, DirectoryEntry> = BTreeMap::new();
     let mut owner = Owner::default();
@@ -233,7 +324,7 @@ fn placement(files: &Filesystem, python: &PythonEnvironment) -> Result<Placement
         owner = Owner { uid: site.node.uid, gid: site.node.gid };
     }
     let directories = directories.into_values().collect();
-    Ok(Placement { scheme, directories, owner, installer: INSTALLER.to_owned(), python: python.version })
+    Ok(Placement { scheme, directories, owner, installer: installer.to_owned(), python: python.version })
 }
 
 fn directory(path: EntryPath, node: &Node) -> DirectoryEntry {

@@ -26,6 +26,8 @@ pub struct BuildRequest {
     pub pipeline: Option<String>,
     /// What the image serves: `orchestrator`, or `STEP.orchestrator` for each step, as ZenML names them.
     pub keys: Vec<String>,
+    /// The settings as ZenML's Python prints them, for its checksum.
+    pub document: String,
     /// The merged settings.
     pub settings: Settings,
     /// The folder that relative paths in the settings start from.

@@ -9,13 +9,17 @@ use serde::Deserialize;
 
 use crate::event::Event;
 use crate::inputs::python::{Listed, Pyproject};
-use crate::inputs::requirements::{self, RequirementLine, RequirementOrigin, RequirementSource, SourcedRequirements};
+use crate::inputs::requirements::{
+    self, RequirementLine, RequirementOrigin, RequirementSource, SourcedRequirements, without_credentials,
+};
+use crate::plan::DEPLOYER;
 use crate::python::integrations::{self, Integration, IntegrationError};
 use crate::python::lock::{lexically_absolute, percent_decoded};
 use crate::python::normalize_name;
 use crate::settings::{Requirements, StackSettings};
 
 use super::error::OpsError;
+use super::facts::{self, Wanted};
 use super::listing;
 use super::means::Means;
 use super::request::BuildRequest;
@@ -56,6 +60,26 @@ pub async fn gather(means: &Means, request: &BuildRequest) -> Result<Vec<Sourced
     Ok(sources)
 }
 
+/// Warns of sources beside the lock `file`: a lock says everything, and nothing is added to it.
+pub(super) async fn warn_of_unread_sources(means: &Means, request: &BuildRequest, file: &Path) {
+    let docker = &request.settings.docker;
+    let stack = &request.settings.lapstrake.stack;
+    let has_stack = !stack.components.is_empty() || !stack.requirements.is_empty();
+    let unread = [
+        (docker.replicate_local_python_environment.is_some(), "settings.docker.replicate_local_python_environment"),
+        (docker.install_stack_requirements && has_stack, "lapstrake.stack"),
+        (!docker.required_integrations.is_empty(), "settings.docker.required_integrations"),
+        (docker.pyproject_path.is_some(), "settings.docker.pyproject_path"),
+    ];
+    let unread: Vec<String> =
+        unread.iter().filter(|(is_asked, _)| *is_asked).map(|(_, setting)| format!("`{setting}`")).collect();
+    if !unread.is_empty() {
+        let (file, unread) = (file.display(), unread.join(", "));
+        let text = format!("`{file}` is a lock, which says everything: what {unread} would install beside it is not");
+        tell_once(means, Event::Warning { text }).await;
+    }
+}
+
 /// Reports `event`, unless another image of this run had the same to tell.
 pub(super) async fn tell_once(means: &Means, event: Event) {
     let key = format!("{event:?}");
@@ -64,6 +88,49 @@ pub(super) async fn tell_once(means: &Means, event: Event) {
         Ok::<(), std::convert::Infallible>(())
     };
     let Ok(()) = means.memory.told.get(key, tell).await;
+}
+
+/// A file of requirements, fit to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequirementFile {
+    /// The word for the source.
+    pub origin: &'static str,
+    /// The name of ZenML's file, or that of the lock.
+    pub name: String,
+    /// Where its lines stand.
+    pub place: String,
+    /// Its text, without credentials.
+    pub text: String,
+    /// Its requirement lines with all that they include, without credentials.
+    pub requirements: Vec<String>,
+}
+
+/// The files of requirements in the order of installation; the lock alone where a lock says what is installed.
+///
+/// # Errors
+/// Fails as [`gather`] does, and when a lock that is asked for is not there.
+pub async fn requirement_files(means: &Means, request: &BuildRequest) -> Result<Vec<RequirementFile>, OpsError> {
+    if request.settings.docker.skip_build {
+        return Ok(Vec::new());
+    }
+    Ok(match facts::wanted(means, request).await? {
+        None => Vec::new(),
+        Some(Wanted::Lock { path, .. }) => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let place = path.display().to_string();
+            vec![RequirementFile { origin: "lock", name, place, text: String::new(), requirements: Vec::new() }]
+        }
+        Some(Wanted::Lines(sources)) => sources
+            .into_iter()
+            .map(|source| RequirementFile {
+                origin: source.origin.word(),
+                name: source.name,
+                place: source.place,
+                text: without_credentials(&source.text),
+                requirements: source.set.requirements.iter().map(|line| without_credentials(&line.text)).collect(),
+            })
+            .collect(),
+    })
 }
 
 /// Packages of the parent's distribution: the user's, the stack's, then those of the required integrations.
@@ -142,6 +209,9 @@ fn read(
         gathering.stack(&request.settings.lapstrake.stack)?;
         gathering.components(&request.settings.lapstrake.stack)?;
     }
+    if request.keys.iter().any(|key| key == DEPLOYER) {
+        gathering.deployment()?;
+    }
     gathering.integrations(&docker.required_integrations)?;
     if let Some((project, listed)) = pyproject {
         gathering.pyproject(&project, listed)?;
@@ -202,6 +272,13 @@ impl Gathering<'_> {
             self.labelled(RequirementOrigin::Component(kind.clone()), place, &lines)?;
         }
         Ok(())
+    }
+
+    fn deployment(&mut self) -> Result<(), OpsError> {
+        let place = "the server of a deployment";
+        let mut lines = Labelled::default();
+        lines.add(&integrations::DEPLOYMENT_REQUIREMENTS.map(str::to_owned), place);
+        self.labelled(RequirementOrigin::Deployment, place.to_owned(), &lines)
     }
 
     fn integrations(&mut self, names: &[String]) -> Result<(), OpsError> {

@@ -3,21 +3,23 @@
 //! Credentials of indexes go to the resolver and nowhere else; no key and no record holds one.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
 use crate::inputs::requirements::{RequirementLine, RequirementOption, SourcedRequirements};
-use crate::oci::Platform;
+use crate::oci::{Digest, Platform};
 use crate::python::environment::{Libc, PythonEnvironment};
 use crate::python::lock::Lock;
 use crate::python::tags::CompatibleTags;
+use crate::resolver::child::ChildEnvironment;
 use crate::resolver::request::{ParentDistribution, PythonTarget, RequirementText, ResolveRequest};
 use crate::resolver::{self, Chosen, WheelFetcher};
 
 use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
+use super::wheels::{self, Making};
 
 /// The machine's name as Python has it.
 pub(super) fn machine(platform: &Platform) -> &str {
@@ -95,26 +97,35 @@ async fn resolve(
     };
     if !request.no_cache
         && let Some(lock) = resolver::recall(&means.store, asked)?
+        && wheels::are_here(&means.store, &lock)
     {
         return Ok(answer(lock, None));
     }
+    let making = Making { means, asked, tags, fetcher };
+    let complete_question = ResolveRequest { made: making.of_places().await?, ..asked.clone() };
     let extended = match last {
-        Some(last) => means.resolver.extend(last, asked, tags, &means.store, &means.reporter).await?,
+        Some(last) => means.resolver.extend(last, &complete_question, tags, &means.store, &means.reporter).await?,
         None => None,
     };
     let kept = extended.is_some().then(|| last.map_or(0, |last| last.lock().packages.len()));
-    let mut lock = match extended {
-        Some(lock) => lock,
-        None => means.resolver.resolve(asked, tags, &means.store, &means.reporter).await?,
+    let resolved = match extended {
+        Some(resolved) => resolved,
+        None => means.resolver.resolve(&complete_question, tags, &means.store, &means.reporter).await?,
     };
+    let mut lock = making.complete(resolved).await?;
     fetcher.add_sizes(&mut lock.packages).await?;
     resolver::remember(&means.store, asked, &lock)?;
     Ok(answer(lock, kept))
 }
 
 /// Whether the answer for `sources` depends on folders of this machine, so that no key can stand for it.
-pub(super) fn is_local(means: &Means, request: &BuildRequest, sources: &[SourcedRequirements]) -> bool {
-    resolver::resolution_key(&question(means, request, sources, None)).is_none()
+pub(super) fn is_local(
+    means: &Means,
+    request: &BuildRequest,
+    sources: &[SourcedRequirements],
+    contents: &BTreeMap<PathBuf, Digest>,
+) -> bool {
+    resolver::resolution_key(&question(means, request, sources, contents, None)).is_none()
 }
 
 /// The question to the resolver about all `sources` together; without `interpreter` only where it may look and with which
@@ -123,6 +134,7 @@ pub(super) fn question(
     means: &Means,
     request: &BuildRequest,
     sources: &[SourcedRequirements],
+    contents: &BTreeMap<PathBuf, Digest>,
     interpreter: Option<(&PythonEnvironment, &Platform)>,
 ) -> ResolveRequest {
     let mut requirements = Vec::new();
@@ -144,13 +156,25 @@ pub(super) fn question(
         constraints,
         target: target(means, interpreter),
         installed: interpreter.map(|(python, _)| installed(python)).unwrap_or_default(),
+        installer: request.settings.docker.python_package_installer,
+        contents: contents.clone(),
+        made: Vec::new(),
         arguments: request.settings.docker.python_package_installer_args.clone().into_iter().collect(),
         folder: request.folder.clone(),
         scratch: means.store.root().join("tmp"),
-        environment: means.resolver.environment().clone(),
+        environment: installers_environment(means, request),
         offline: means.resolver.is_offline(),
         upgrade: request.upgrade,
     }
+}
+
+/// The client's environment with the indexes that the image's variables name, as `ENV` before an installation does.
+///
+/// What else they tell an installer, such as where its cache is, holds inside the image and not here.
+fn installers_environment(means: &Means, request: &BuildRequest) -> ChildEnvironment {
+    let names_index = |name: &str| (name.starts_with("PIP_") || name.starts_with("UV_")) && name.contains("INDEX");
+    let named = request.settings.docker.environment.iter().filter(|(name, _)| names_index(name));
+    named.fold(means.resolver.environment().clone(), |environment, (name, value)| environment.with(name, value))
 }
 
 /// `lines` as files, one for each run of lines from one place, so that messages name that place; `options` stand in the
@@ -199,7 +223,7 @@ pub(super) async fn fetcher(
     request: &BuildRequest,
     sources: &[SourcedRequirements],
 ) -> Result<WheelFetcher, OpsError> {
-    let asked = question(means, request, sources, None);
+    let asked = question(means, request, sources, &BTreeMap::new(), None);
     let mut credentials = resolver::index_credentials(&asked);
     resolver::add_keyring(&asked, &mut credentials).await?;
     if let Some(text) = &means.netrc {

@@ -2,15 +2,16 @@
 //!
 //! Choosing versions is the resolver's work; fetching the files is `resolver::download`'s.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::marker::MarkerEnvironment;
-use super::pylock;
+use super::origin::{Origin, Unbuilt};
 pub(crate) use super::pylock::{lexically_absolute, percent_decoded};
+pub use super::pylock_write::PylockHead;
 use super::tags::CompatibleTags;
+use super::{pylock, pylock_write};
 use crate::diagnostic::{Class, Diagnose};
 use crate::oci::Digest;
 
@@ -42,6 +43,10 @@ pub struct LockedWheel {
     pub size: Option<u64>,
     /// The text of `direct_url.json` (PEP 610) for a requirement that names a URL or path.
     pub direct_url: Option<String>,
+    /// The index that offers it, without userinfo, when the lock tells.
+    pub index: Option<String>,
+    /// What it was built from here; `None` for a wheel that somebody offers.
+    pub origin: Option<Origin>,
 }
 
 /// A distribution of the parent that is replaced.
@@ -137,28 +142,26 @@ pub enum LockError {
         /// What keeps each file away.
         obstacles: String,
     },
-    /// A package has a source distribution only.
-    #[error("`{name}` {version} has no wheel, only a source distribution; building those is not supported yet")]
-    SdistOnly {
-        /// The package.
-        name: String,
-        /// Its version.
-        version: String,
-    },
-    /// A package comes from a folder, a repository or a source archive.
-    #[error("`{name}` comes from a {kind}, not from a wheel; building those is not supported yet")]
+    /// A package has a source and no wheel, where only wheels are of use.
+    #[error("`{name}`{} comes from a {kind}, not from a wheel", spaced(.version))]
     NotAWheel {
         /// The package.
         name: String,
-        /// `folder`, `version control repository` or `source archive`.
+        /// Its version; empty when the lock does not tell.
+        version: String,
+        /// `source distribution`, `folder` or `repository`.
         kind: &'static str,
     },
+}
+
+fn spaced(version: &str) -> String {
+    if version.is_empty() { String::new() } else { format!(" {version}") }
 }
 
 impl Diagnose for LockError {
     fn class(&self) -> Class {
         match self {
-            Self::NoWheelFits { .. } | Self::SdistOnly { .. } | Self::NotAWheel { .. } => Class::Failed,
+            Self::NoWheelFits { .. } | Self::NotAWheel { .. } => Class::Failed,
             _ => Class::Usage,
         }
     }
@@ -174,9 +177,6 @@ impl Diagnose for LockError {
             Self::Hash { .. } => Some("make the lock again with hashes; a file without one is never installed".into()),
             Self::NoWheelFits { name, .. } => Some(format!(
                 "require another version of `{name}`, or a parent image with another Python, C library or platform"
-            )),
-            Self::SdistOnly { name, .. } => Some(format!(
-                "require a version of `{name}` that has wheels, or build one with `pip wheel {name}` and name its folder in `find-links`"
             )),
             Self::NotAWheel { name, .. } => {
                 Some(format!("build a wheel of `{name}` with `pip wheel` and name its folder in `find-links`"))
@@ -197,7 +197,7 @@ impl Lock {
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         let path = std::path::absolute(path).map_err(unreadable)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
-        pylock::read(&text, folder, Some(tags), Some(markers))
+        Self::parse_pylock(&text, folder, tags, markers)
     }
 
     /// Reads a `pylock.toml` from its text; relative paths start from `folder`, which is absolute.
@@ -210,6 +210,28 @@ impl Lock {
         tags: &CompatibleTags,
         markers: &MarkerEnvironment,
     ) -> Result<Self, LockError> {
+        Self::without_sources(pylock::read(text, folder, Some(tags), Some(markers))?)
+    }
+
+    fn without_sources((lock, unbuilt): (Self, Vec<Unbuilt>)) -> Result<Self, LockError> {
+        match unbuilt.into_iter().next() {
+            Some(Unbuilt { name, version, origin, .. }) => {
+                Err(LockError::NotAWheel { name, version, kind: origin.kind() })
+            }
+            None => Ok(lock),
+        }
+    }
+
+    /// Reads a `pylock.toml` as [`Lock::parse_pylock`] does, and gives what has no wheel yet beside the lock.
+    ///
+    /// # Errors
+    /// As [`Lock::read_pylock`], but for packages that have a source alone.
+    pub fn parse_pylock_with_sources(
+        text: &str,
+        folder: &Path,
+        tags: &CompatibleTags,
+        markers: &MarkerEnvironment,
+    ) -> Result<(Self, Vec<Unbuilt>), LockError> {
         pylock::read(text, folder, Some(tags), Some(markers))
     }
 
@@ -222,58 +244,18 @@ impl Lock {
             line: bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1,
             reason: "bytes that are not UTF-8".into(),
         })?;
-        pylock::read(text, Path::new("/"), None, None)
+        Self::without_sources(pylock::read(text, Path::new("/"), None, None)?)
     }
 
     /// Writes the lock as a `pylock.toml` of one target; equal locks have equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut text = String::from("lock-version = \"1.0\"\ncreated-by = \"lapstrake\"\n");
-        let mut packages: Vec<&LockedWheel> = self.packages.iter().collect();
-        packages.sort_by(|a, b| a.name.cmp(&b.name));
-        for package in packages {
-            package.write(&mut text);
-        }
-        let mut removed: Vec<&RemovedDistribution> = self.removed.iter().collect();
-        removed.sort();
-        for gone in removed {
-            let (name, version) = (quoted(&gone.name), quoted(&gone.version));
-            let _ = write!(text, "\n[[tool.lapstrake.removed]]\nname = {name}\nversion = {version}\n");
-        }
-        text.into_bytes()
+        pylock_write::record(self).into_bytes()
     }
-}
 
-impl LockedWheel {
-    fn write(&self, text: &mut String) {
-        let (name, version) = (quoted(&self.name), quoted(&self.version));
-        let _ = write!(text, "\n[[packages]]\nname = {name}\nversion = {version}\n");
-        let size = self.size.map(|size| format!("size = {size}, ")).unwrap_or_default();
-        let rest = format!("url = {}, {size}hashes = {{ sha256 = \"{}\" }}", quoted(&self.url), self.sha256.hex());
-        let _ = match self.direct_url {
-            Some(_) => writeln!(text, "archive = {{ {rest} }}"),
-            None => writeln!(text, "wheels = [{{ name = {}, {rest} }}]", quoted(&self.filename)),
-        };
+    /// Writes the lock as a project's `pylock.toml` (PEP 751), for people and other installers.
+    pub fn to_pylock(&self, head: &PylockHead) -> String {
+        pylock_write::project(self, head)
     }
-}
-
-/// A TOML basic string.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => {
-                quoted.push('\\');
-                quoted.push(character);
-            }
-            control if control.is_control() => {
-                let _ = write!(quoted, "\\U{:08X}", u32::from(control));
-            }
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]
@@ -289,6 +271,8 @@ mod tests {
             sha256: Digest::of(name.as_bytes()),
             size: Some(7),
             direct_url: None,
+            index: None,
+            origin: None,
         }
     }
 
@@ -300,7 +284,38 @@ mod tests {
             ..wheel("b")
         };
         let gone = RemovedDistribution { name: "a".into(), version: "0.9\u{7f}\"\\".into() };
-        let lock = Lock { packages: vec![wheel("a"), direct], removed: vec![gone] };
+        let listed = LockedWheel { index: Some("https://index.example/simple".into()), ..wheel("c") };
+        let made = |name: &str, origin: Origin| LockedWheel {
+            url: origin.url(),
+            direct_url: origin.direct_url(),
+            origin: Some(origin),
+            ..wheel(name)
+        };
+        let archive = |is_direct: bool| Origin::Archive {
+            filename: "d-1.0.tar.gz".into(),
+            url: "https://files.example/d-1.0.tar.gz".into(),
+            sha256: Digest::of(b"sdist"),
+            size: Some(9),
+            subdirectory: is_direct.then(|| "python".into()),
+            is_direct,
+        };
+        let repository = Origin::Repository {
+            url: "https://h.example/f.git".into(),
+            revision: Some("v1".into()),
+            commit: "0123456789abcdef0123456789abcdef01234567".into(),
+            subdirectory: None,
+        };
+        let folder = Origin::Folder { path: "lib".into(), content: Some(Digest::of(b"lib")), subdirectory: None };
+        let packages = vec![
+            wheel("a"),
+            direct,
+            listed,
+            made("d", archive(false)),
+            made("e", archive(true)),
+            made("f", repository),
+            made("g", folder),
+        ];
+        let lock = Lock { packages, removed: vec![gone] };
         let mut turned = lock.clone();
         turned.packages.reverse();
         assert_eq!(lock.to_bytes(), turned.to_bytes());

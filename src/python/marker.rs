@@ -32,6 +32,14 @@ impl MarkerEnvironment {
         ]))
     }
 
+    /// The same with `extra` asked for.
+    #[must_use]
+    pub fn with_extra(&self, extra: &str) -> Self {
+        let mut own = self.clone();
+        own.0.insert("extra", extra.to_owned());
+        own
+    }
+
     /// Whether `marker` holds, with `groups` as the dependency groups chosen and no extras; `None` when it cannot be read.
     pub fn holds(&self, marker: &str, groups: &[String]) -> Option<bool> {
         let tokens = tokens(marker)?;

@@ -9,7 +9,6 @@ use std::str::FromStr as _;
 
 use pep440_rs::Version;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use toml::Spanned;
 use url::Url;
 
@@ -17,6 +16,7 @@ use super::filename::WheelFilename;
 use super::lock::{Lock, LockError, LockedWheel, RemovedDistribution};
 use super::marker::MarkerEnvironment;
 use super::normalize::normalize_name;
+use super::origin::{Origin, Unbuilt};
 use super::tags::CompatibleTags;
 use crate::oci::Digest;
 
@@ -49,12 +49,15 @@ struct Package {
     name: Spanned<String>,
     version: Option<String>,
     marker: Option<String>,
+    index: Option<String>,
     #[serde(default)]
     wheels: Vec<File>,
-    sdist: Option<IgnoredAny>,
+    sdist: Option<File>,
     archive: Option<File>,
-    vcs: Option<IgnoredAny>,
-    directory: Option<IgnoredAny>,
+    vcs: Option<Vcs>,
+    directory: Option<Directory>,
+    #[serde(default)]
+    tool: PackageTool,
 }
 
 #[derive(Deserialize)]
@@ -63,8 +66,47 @@ struct File {
     url: Option<String>,
     path: Option<String>,
     size: Option<u64>,
+    subdirectory: Option<String>,
     #[serde(default)]
     hashes: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Vcs {
+    #[serde(rename = "type")]
+    kind: String,
+    url: Option<String>,
+    path: Option<String>,
+    requested_revision: Option<String>,
+    commit_id: String,
+    subdirectory: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Directory {
+    path: String,
+    subdirectory: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct PackageTool {
+    #[serde(default)]
+    lapstrake: PackageNotes,
+}
+
+/// What our own locks add to a package that was built here.
+#[derive(Default, Deserialize)]
+struct PackageNotes {
+    built: Option<Built>,
+    content: Option<Digest>,
+}
+
+#[derive(Deserialize)]
+struct Built {
+    name: String,
+    sha256: String,
+    size: Option<u64>,
 }
 
 /// Reads `text`; `tags` of `None` takes every wheel, `markers` of `None` every package.
@@ -73,7 +115,7 @@ pub(super) fn read(
     folder: &Path,
     tags: Option<&CompatibleTags>,
     markers: Option<&MarkerEnvironment>,
-) -> Result<Lock, LockError> {
+) -> Result<(Lock, Vec<Unbuilt>), LockError> {
     let document: Document = toml::from_str(text).map_err(|error| LockError::Syntax {
         line: error.span().map_or(1, |span| line_of(text, span.start)),
         reason: error.message().trim().replace('\n', ", "),
@@ -84,20 +126,24 @@ pub(super) fn read(
         return Err(LockError::Version { line, version: version.clone() });
     }
     let mut packages = BTreeMap::new();
+    let mut unbuilt = BTreeMap::new();
     for package in document.packages {
         let line = line_of(text, package.name.span().start);
         if !wanted(&package, line, markers, &document.default_groups)? {
             continue;
         }
-        let locked = lock(package, line, folder, tags)?;
-        let name = locked.name.clone();
-        if packages.insert(name.clone(), locked).is_some() {
+        let name = normalize_name(package.name.get_ref());
+        let is_twice = match lock(package, line, folder, tags)? {
+            Found::Wheel(wheel) => packages.insert(name.clone(), wheel).is_some() || unbuilt.contains_key(&name),
+            Found::Source(source) => unbuilt.insert(name.clone(), source).is_some() || packages.contains_key(&name),
+        };
+        if is_twice {
             return Err(LockError::Twice { line, name });
         }
     }
     let mut removed = document.tool.lapstrake.removed;
     removed.sort();
-    Ok(Lock { packages: packages.into_values().collect(), removed })
+    Ok((Lock { packages: packages.into_values().collect(), removed }, unbuilt.into_values().collect()))
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -114,13 +160,20 @@ fn wanted(
     environment.holds(marker, groups).ok_or_else(|| LockError::Marker { line, marker: marker.clone() })
 }
 
-fn lock(package: Package, line: usize, folder: &Path, tags: Option<&CompatibleTags>) -> Result<LockedWheel, LockError> {
+/// What a lock has for a package.
+enum Found {
+    Wheel(LockedWheel),
+    Source(Unbuilt),
+}
+
+fn lock(package: Package, line: usize, folder: &Path, tags: Option<&CompatibleTags>) -> Result<Found, LockError> {
     let name = normalize_name(package.name.get_ref());
+    let index = package.index.as_deref().and_then(without_userinfo);
+    if let Some(origin) = named_place(&package, &name, line, folder)? {
+        return source(package, name, index, origin, tags, line);
+    }
     if let Some(archive) = package.archive {
         let (filename, url) = place(&archive, &name, line, folder)?;
-        if !filename.ends_with(".whl") {
-            return Err(LockError::NotAWheel { name, kind: "source archive" });
-        }
         own(&filename, &name, package.version.as_deref(), line)?;
         let version = package.version.or_else(|| version_of(&filename)).unwrap_or_default();
         if rank(&filename, tags).is_none() {
@@ -128,13 +181,9 @@ fn lock(package: Package, line: usize, folder: &Path, tags: Option<&CompatibleTa
         }
         let sha256 = hash(&archive, &filename, line)?;
         let direct_url = Some(format!("{{\"url\":{},\"archive_info\":{{}}}}", serde_json::Value::from(url.as_str())));
-        return Ok(LockedWheel { name, version, filename, url, sha256, size: archive.size, direct_url });
-    }
-    if package.directory.is_some() {
-        return Err(LockError::NotAWheel { name, kind: "folder" });
-    }
-    if package.vcs.is_some() {
-        return Err(LockError::NotAWheel { name, kind: "version control repository" });
+        let size = archive.size;
+        let origin = None;
+        return Ok(Found::Wheel(LockedWheel { name, version, filename, url, sha256, size, direct_url, index, origin }));
     }
     let mut best: Option<(Rank, String, String, &File)> = None;
     let mut offered = Vec::new();
@@ -148,16 +197,95 @@ fn lock(package: Package, line: usize, folder: &Path, tags: Option<&CompatibleTa
         }
         offered.push(filename);
     }
+    if let Some((_, filename, url, file)) = best {
+        let version = package.version.or_else(|| version_of(&filename)).unwrap_or_default();
+        let (sha256, size) = (hash(file, &filename, line)?, file.size);
+        let (direct_url, origin) = (None, None);
+        return Ok(Found::Wheel(LockedWheel { name, version, filename, url, sha256, size, direct_url, index, origin }));
+    }
+    if let Some(sdist) = &package.sdist {
+        let origin = archive_of(sdist, &name, line, folder, false)?;
+        return source(package, name, index, origin, tags, line);
+    }
     let version = package.version.or_else(|| offered.first().and_then(|file| version_of(file))).unwrap_or_default();
-    let Some((_, filename, url, file)) = best else {
-        return Err(match (offered.is_empty(), package.sdist) {
-            (true, Some(_)) => LockError::SdistOnly { name, version },
-            (true, None) => LockError::Place { line, file: name },
-            (false, _) => no_wheel_fits(name, version, &offered, tags),
-        });
+    Err(match offered.is_empty() {
+        true => LockError::Place { line, file: name },
+        false => no_wheel_fits(name, version, &offered, tags),
+    })
+}
+
+/// The archive, repository or folder that a package comes from, when it is no wheel.
+fn named_place(package: &Package, name: &str, line: usize, folder: &Path) -> Result<Option<Origin>, LockError> {
+    if let Some(archive) = &package.archive {
+        let origin = archive_of(archive, name, line, folder, true)?;
+        return Ok(Some(origin)
+            .filter(|origin| !matches!(origin, Origin::Archive { filename, .. } if filename.ends_with(".whl"))));
+    }
+    if let Some(Vcs { kind, url, path, requested_revision, commit_id, subdirectory }) = &package.vcs {
+        let nowhere = || LockError::Place { line, file: name.to_owned() };
+        let url = match (url, path) {
+            (Some(url), _) => without_userinfo(url).ok_or_else(nowhere)?,
+            (None, Some(path)) => Url::from_file_path(lexically_absolute(folder, path)).map_err(|()| nowhere())?.into(),
+            (None, None) => return Err(nowhere()),
+        };
+        if kind != "git" {
+            return Err(nowhere());
+        }
+        let (revision, commit) = (requested_revision.clone(), commit_id.clone());
+        return Ok(Some(Origin::Repository { url, revision, commit, subdirectory: subdirectory.clone() }));
+    }
+    let of_folder = |found: &Directory| Origin::Folder {
+        path: found.path.clone(),
+        content: package.tool.lapstrake.content.clone(),
+        subdirectory: found.subdirectory.clone(),
     };
+    Ok(package.directory.as_ref().map(of_folder))
+}
+
+fn archive_of(file: &File, name: &str, line: usize, folder: &Path, is_direct: bool) -> Result<Origin, LockError> {
+    let (filename, url) = place(file, name, line, folder)?;
     let sha256 = hash(file, &filename, line)?;
-    Ok(LockedWheel { name, version, filename, url, sha256, size: file.size, direct_url: None })
+    let subdirectory = file.subdirectory.clone();
+    Ok(Origin::Archive { filename, url, sha256, size: file.size, subdirectory, is_direct })
+}
+
+/// The wheel that was built from `origin` when our own record says which; else the source itself.
+fn source(
+    package: Package,
+    name: String,
+    index: Option<String>,
+    origin: Origin,
+    tags: Option<&CompatibleTags>,
+    line: usize,
+) -> Result<Found, LockError> {
+    let version = package.version.unwrap_or_default();
+    let Some(built) = package.tool.lapstrake.built else {
+        return Ok(Found::Source(Unbuilt { name, version, origin, index, expected: None }));
+    };
+    let wrong = || LockError::Hash { line, file: built.name.clone() };
+    let sha256 = Digest::parse(&format!("sha256:{}", built.sha256)).map_err(|_| wrong())?;
+    // A project's lock may be for a machine that never built it; a record is of the very wheel.
+    if tags.is_some() {
+        return Ok(Found::Source(Unbuilt { name, version, origin, index, expected: Some(sha256) }));
+    }
+    Ok(Found::Wheel(LockedWheel {
+        name,
+        version,
+        filename: built.name,
+        url: origin.url(),
+        sha256,
+        size: built.size,
+        direct_url: origin.direct_url(),
+        index,
+        origin: Some(origin),
+    }))
+}
+
+fn without_userinfo(text: &str) -> Option<String> {
+    let mut url = Url::parse(text).ok()?;
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    Some(url.into())
 }
 
 /// The file's name and its URL without userinfo and fragment.
@@ -285,7 +413,19 @@ mod tests {
         });
         let markers = MarkerEnvironment::linux("3.11", "x86_64");
         let text = format!("{HEAD}[[packages]]\n{}", package.replace("HEX", HEX));
-        read(&text, Path::new("/project"), Some(&tags), Some(&markers))
+        read(&text, Path::new("/project"), Some(&tags), Some(&markers)).map(|(lock, _)| lock)
+    }
+
+    fn source_of(package: &str) -> Unbuilt {
+        let text = format!("{HEAD}[[packages]]\n{}", package.replace("HEX", HEX));
+        let tags = CompatibleTags::of(&Interpreter {
+            implementation: "cp".into(),
+            version: (3, 11),
+            free_threaded: false,
+            libc: Libc::Unknown,
+            machine: "x86_64".into(),
+        });
+        read(&text, Path::new("/project"), Some(&tags), None).unwrap().1.remove(0)
     }
 
     #[test]
@@ -365,16 +505,32 @@ mod tests {
                          `a-1-cp311-cp311-musllinux_1_2_x86_64.whl` needs musllinux_1_2, the image has glibc 2.36; tried \
                          `cp311-cp311-manylinux_2_36_x86_64`, ";
         assert!(text.starts_with(obstacles), "{text}");
+    }
+
+    #[test]
+    fn packages_without_a_wheel_are_told_with_their_source() {
+        let unfit = source_of(
+            r#"name = "a"
+            version = "1"
+            index = "https://u:p@h.example/simple"
+            sdist = { url = "https://u:p@h.example/a-1.tar.gz", size = 3, hashes = { sha256 = "HEX" } }
+            wheels = [{ url = "https://h.example/a-1-cp39-cp39-win_amd64.whl", hashes = { sha256 = "HEX" } }]"#,
+        );
+        assert_eq!((unfit.version.as_str(), unfit.index.as_deref()), ("1", Some("https://h.example/simple")));
+        let Origin::Archive { filename, url, size, is_direct, .. } = unfit.origin else { panic!("an archive") };
+        assert_eq!((filename.as_str(), url.as_str()), ("a-1.tar.gz", "https://h.example/a-1.tar.gz"));
+        assert_eq!((size, is_direct), (Some(3), false));
         for (package, kind) in [
-            ("name = \"a\"\nsdist = { url = \"https://h.example/a.tar.gz\" }", "only a source distribution"),
-            ("name = \"a\"\ndirectory = { path = \".\" }", "folder"),
-            ("name = \"a\"\nvcs = { type = \"git\", url = \"x\", commit-id = \"y\" }", "version control repository"),
+            ("name = \"a\"\ndirectory = { path = \"lib\" }", "folder"),
+            ("name = \"a\"\nvcs = { type = \"git\", url = \"https://h.example/x\", commit-id = \"y\" }", "repository"),
             (
                 "name = \"a\"\narchive = { url = \"https://h.example/a-1.tar.gz\", hashes = { sha256 = \"HEX\" } }",
-                "source archive",
+                "source distribution",
             ),
         ] {
-            assert!(read_one(package).unwrap_err().to_string().contains(kind), "{kind}");
+            assert_eq!(source_of(package).origin.kind(), kind);
         }
+        let unhashed = "name = \"a\"\nsdist = { url = \"https://h.example/a.tar.gz\" }";
+        assert!(matches!(read_one(unhashed), Err(LockError::Hash { line: 4, .. })));
     }
 }

@@ -22,6 +22,7 @@ use super::mirrors::Mirrors;
 use super::mount::mount;
 use super::proxy::Proxies;
 use super::retry::RetryPolicy;
+use super::single;
 use super::transport::Transport;
 use super::upload::Upload;
 use super::{download, pull, push, referrers};
@@ -210,7 +211,7 @@ impl Registry for Client {
                 lead.done();
                 return Ok(());
             }
-            let upload = Upload {
+            let mut upload = Upload {
                 exchange: &self.exchange,
                 host: &host,
                 to,
@@ -219,7 +220,9 @@ impl Registry for Client {
                 progress: Arc::default(),
                 report: progress,
             };
-            upload.push().await?;
+            if !single::push(&mut upload).await? {
+                upload.push().await?;
+            }
             lead.done();
             Ok(())
         })
@@ -251,6 +254,10 @@ impl Registry for Client {
 
     fn tags<'a>(&'a self, at: &'a Repository) -> Pending<'a, Vec<String>> {
         Box::pin(async move { pull::tags(&self.exchange, &*self.host(at.registry())?, at).await })
+    }
+
+    fn some_tags<'a>(&'a self, at: &'a Repository) -> Pending<'a, Vec<String>> {
+        Box::pin(async move { pull::first_tags(&self.exchange, &*self.host(at.registry())?, at).await })
     }
 
     fn delete<'a>(&'a self, at: &'a Reference) -> Pending<'a, bool> {

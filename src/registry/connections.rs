@@ -3,14 +3,15 @@
 //! Sends nothing; follows no redirect and adds no credential of its own but a proxy's.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use url::Url;
 
 use super::access::{AccessTable, ProxyRule};
+use super::handshakes::Handshakes;
 use super::proxy::{Proxies, Proxy, ProxyError};
-use super::trust::{TrustError, no_trust, platform_trust};
+use super::trust::{Trust, TrustError, no_trust, platform_trust};
 
 /// What a request moves: small documents may share an HTTP/2 connection, bulk gets HTTP/1.1 connections of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,8 +29,8 @@ pub(crate) enum ConnectionsError {
     Proxy(#[from] ProxyError),
 }
 
-/// Clients by the entry of the host, whether it is spoken to by https and through a proxy, and what is moved.
-type Key = (Option<String>, bool, bool, Size);
+/// Clients by scheme, host and port, and by what is moved.
+type Key = (String, Size);
 
 /// The connections of a run. Reading the trust store costs milliseconds, so that waits for the first https URL.
 pub(crate) struct Connections {
@@ -39,7 +40,8 @@ pub(crate) struct Connections {
     proxies: Proxies,
     table: AccessTable,
     clients: Mutex<BTreeMap<Key, reqwest::Client>>,
-    configs: Mutex<BTreeMap<Option<String>, rustls::ClientConfig>>,
+    configs: Mutex<BTreeMap<Option<String>, Trust>>,
+    handshakes: Mutex<BTreeMap<String, Arc<Handshakes>>>,
 }
 
 impl Connections {
@@ -53,6 +55,7 @@ impl Connections {
             table: AccessTable::default(),
             clients: Mutex::default(),
             configs: Mutex::default(),
+            handshakes: Mutex::default(),
         }
     }
 
@@ -81,8 +84,7 @@ impl Connections {
     /// The client for requests to `url`.
     pub(crate) fn client(&self, url: &Url, size: Size) -> Result<reqwest::Client, ConnectionsError> {
         let proxy = self.proxy(url)?;
-        let entry = self.table.of_url(url).map(|(key, _)| key.to_owned());
-        let key = (entry, url.scheme() == "https", proxy.is_some(), size);
+        let key = (url.origin().ascii_serialization(), size);
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
@@ -101,8 +103,19 @@ impl Connections {
         }
     }
 
+    /// What the handshakes with the host of `url` told.
+    pub(super) fn handshakes(&self, url: &Url) -> Arc<Handshakes> {
+        let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(handshakes.entry(url.origin().ascii_serialization()).or_default())
+    }
+
     /// The TLS configuration for `url`; without ALPN.
     pub(super) fn tls(&self, url: &Url) -> Result<rustls::ClientConfig, ConnectionsError> {
+        Ok(self.handshakes(url).noted(self.trusted(url)?))
+    }
+
+    /// The TLS configuration of all hosts that share an entry.
+    fn trusted(&self, url: &Url) -> Result<Trust, ConnectionsError> {
         let (key, access) = self.table.of_url(url).unzip();
         let key = key.map(str::to_owned);
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);

@@ -166,6 +166,11 @@ pub trait Registry: Send + Sync {
     /// All tags; none when the repository does not exist.
     fn tags<'a>(&'a self, at: &'a Repository) -> Pending<'a, Vec<String>>;
 
+    /// Some tags, as many as one request tells; none when the repository does not exist.
+    fn some_tags<'a>(&'a self, at: &'a Repository) -> Pending<'a, Vec<String>> {
+        self.tags(at)
+    }
+
     /// Removes a tag, or a manifest when the reference has no tag; says whether it was there.
     fn delete<'a>(&'a self, at: &'a Reference) -> Pending<'a, bool>;
 }

@@ -36,8 +36,8 @@ impl fmt::Display for TlsFault {
             Self::NotYetValid => "its certificate is not valid yet",
             Self::WrongHost => "its certificate is for another host",
             Self::UnknownIssuer => "nobody who is trusted here has issued its certificate",
-            Self::WantsCertificate => "it wants a certificate of us",
-            Self::RefusesCertificate => "it does not accept our certificate",
+            Self::WantsCertificate => "it wants a client certificate",
+            Self::RefusesCertificate => "it does not accept our client certificate",
             Self::Handshake => "the handshake fails",
         })
     }
@@ -81,9 +81,10 @@ impl TlsFault {
                 "if you know the issuer, name its certificate: `--ca-file FILE`, or `registries.{host}.ca_file` in the \
                  user configuration"
             ),
-            Self::WantsCertificate => {
-                format!("set `client_certificate` and `client_key` below `registries.{host}` in the user configuration")
-            }
+            Self::WantsCertificate => format!(
+                "name it by `registries.{host}.client_certificate`, and its key by `client_key` there, in the user \
+                 configuration"
+            ),
             Self::RefusesCertificate => {
                 format!("see that `{host}` knows the issuer of `registries.{host}.client_certificate`")
             }

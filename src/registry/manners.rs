@@ -54,6 +54,8 @@ struct State {
     way: Option<Way>,
     /// The most bytes of a request, as far as it was found out.
     body: u64,
+    /// Whether a blob may come with the POST, as far as it was found out.
+    single: bool,
 }
 
 impl Manners {
@@ -63,7 +65,7 @@ impl Manners {
     }
 
     fn like(known: &'static Known) -> Self {
-        Self(Mutex::new(State { known, way: None, body: u64::MAX }))
+        Self(Mutex::new(State { known, way: None, body: u64::MAX, single: true }))
     }
 
     /// What was known before.
@@ -86,6 +88,17 @@ impl Manners {
             return Sending::Chunks(limit.min(state.known.ranged).max(bounds.least));
         }
         Sending::Whole(state.way.unwrap_or(state.known.way))
+    }
+
+    /// Whether a POST may carry a blob. Not tried where a PUT is known to be refused, which is the same with a session.
+    pub(super) fn may_take_single(&self) -> bool {
+        let state = lock(&self.0);
+        state.single && state.way.unwrap_or(state.known.way) == Way::Put
+    }
+
+    /// A POST that carried a blob brought nothing.
+    pub(super) fn takes_no_single(&self) {
+        lock(&self.0).single = false;
     }
 
     /// A blob was taken this way after another one was refused.
@@ -147,6 +160,14 @@ mod tests {
         assert!(!manners.too_large(0) && !manners.too_large(1) && !manners.too_large(256 << 10));
         manners.takes(Way::Patch);
         assert_eq!(manners.sending(1 << 10, Bounds::default()), Sending::Whole(Way::Patch));
+    }
+
+    #[test]
+    fn a_post_with_a_blob_is_tried_where_nothing_speaks_against_it() {
+        let unknown = Manners::of("registry.test");
+        assert!(unknown.may_take_single() && !Manners::of("ghcr.io").may_take_single());
+        unknown.takes_no_single();
+        assert!(!unknown.may_take_single());
     }
 
     #[test]

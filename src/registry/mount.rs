@@ -16,13 +16,17 @@ use super::known::Mounting;
 use super::upload::Session;
 use crate::oci::{Digest, Repository};
 
-/// Upload sessions that a registry opened where a mount was asked for, by repository and digest.
+/// Upload sessions that a registry opened where something else was asked for, by repository and digest.
 #[derive(Default)]
 pub(super) struct Sessions(Mutex<BTreeMap<(String, Digest), Session>>);
 
 impl Sessions {
-    fn remember(&self, path: &str, digest: &Digest, session: Session) {
+    pub(super) fn remember(&self, path: &str, digest: &Digest, session: Session) {
         lock(&self.0).insert((path.to_owned(), digest.clone()), session);
+    }
+
+    pub(super) fn has(&self, path: &str, digest: &Digest) -> bool {
+        lock(&self.0).contains_key(&(path.to_owned(), digest.clone()))
     }
 
     pub(super) fn take(&self, path: &str, digest: &Digest) -> Option<Session> {

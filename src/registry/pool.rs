@@ -8,19 +8,41 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::auth::lock;
 
+/// From this size on it is the bytes of a blob that take time, and no longer its requests.
+const LARGE: u64 = 4 << 20;
+/// Large blobs that go to one registry at once. They share the way there: with more of them, the largest one, which
+/// had the start of all, ends late and alone.
+const LARGE_AT_ONCE: usize = 4;
+
 /// The places at one registry, by kind of request.
 pub(super) struct Pools {
     /// Small documents and questions.
     pub(super) small: Pool,
-    /// Blobs that go there.
-    pub(super) upload: Pool,
     /// Blobs that come from there.
     pub(super) download: Pool,
+    upload: Pool,
+    large: Arc<Semaphore>,
 }
 
 impl Default for Pools {
     fn default() -> Self {
-        Self { small: Pool::new(8, 32), upload: Pool::new(6, 16), download: Pool::new(6, 16) }
+        Self {
+            small: Pool::new(8, 32),
+            download: Pool::new(6, 16),
+            upload: Pool::new(6, 16),
+            large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+        }
+    }
+}
+
+impl Pools {
+    /// Waits for a place to bring a blob of `size` bytes.
+    pub(super) async fn upload(&self, size: u64) -> Place {
+        // Whoever has a place never waits for this one, so that nobody waits in a circle.
+        let large = if size < LARGE { None } else { Arc::clone(&self.large).acquire_owned().await.ok() };
+        let mut place = self.upload.place().await;
+        place._large = large;
+        place
     }
 }
 
@@ -48,6 +70,8 @@ struct State {
 pub(super) struct Place {
     shared: Arc<Shared>,
     permit: Option<OwnedSemaphorePermit>,
+    /// The right to bring a large blob, given back with the place.
+    _large: Option<OwnedSemaphorePermit>,
     /// How often the pool had been halved when the request began.
     halvings: u64,
 }
@@ -63,7 +87,7 @@ impl Pool {
         // The semaphore is never closed, so that the permit is always there.
         let permit = Arc::clone(&self.0.places).acquire_owned().await.ok();
         let halvings = lock(&self.0.state).halvings;
-        Place { shared: Arc::clone(&self.0), permit, halvings }
+        Place { shared: Arc::clone(&self.0), permit, _large: None, halvings }
     }
 
     #[cfg(test)]
@@ -170,6 +194,17 @@ mod tests {
         assert_eq!(pool.limit(), 4);
         places[3].well();
         assert_eq!(pool.limit(), 5);
+    }
+
+    #[test]
+    fn large_blobs_leave_places_to_small_ones() {
+        let pools = Pools::default();
+        let large: Vec<Place> = std::iter::from_fn(|| pools.upload(LARGE).now_or_never()).collect();
+        assert_eq!(large.len(), LARGE_AT_ONCE);
+        let small: Vec<Place> = std::iter::from_fn(|| pools.upload(LARGE - 1).now_or_never()).collect();
+        assert_eq!(small.len(), 6 - LARGE_AT_ONCE);
+        drop(large);
+        assert!(pools.upload(LARGE).now_or_never().is_some());
     }
 
     #[test]

@@ -16,13 +16,18 @@ use url::Url;
 use super::access::Mirror;
 use super::auth::{Action, Rights};
 use super::client::Client;
+use super::contract::Registry as _;
 use super::error::RegistryError;
 use super::exchange::{Ask, Host, text};
 use super::failure::TlsFault;
+use super::known::Mounting;
 use super::origin::validate_upload_location;
 use super::transport::Size;
 use crate::diagnostic::Diagnose;
-use crate::oci::{Digest, Repository};
+use crate::oci::{Digest, Document, Reference, Repository};
+
+/// How many images are looked at for a blob.
+const IMAGES: usize = 3;
 
 /// How a registry is reached.
 #[derive(Clone, Debug)]
@@ -111,6 +116,22 @@ pub enum Readable {
     Absent,
 }
 
+/// Whether a registry mounts blobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mounts {
+    /// It took a mount.
+    Yes,
+    /// It opened an upload instead.
+    No,
+    /// It is known not to, and was not asked.
+    Never {
+        /// What kind of registry it is.
+        registry: &'static str,
+    },
+    /// The repository has no blob that could be mounted without leaving a new one.
+    NoBlob,
+}
+
 /// What an upload session told; it was ended before any byte was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadSession {
@@ -188,6 +209,12 @@ impl Client {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
             _ => "TLS",
         })
+    }
+
+    /// The version of TLS by which `domain` was last spoken to; known after a request, through whatever proxy.
+    pub fn encrypted_by(&self, domain: &str) -> Option<&'static str> {
+        let url = self.host(domain).ok()?.url("/v2/").ok()?;
+        self.exchange().transport.connections().handshakes(&url).version()
     }
 
     fn reachable(&self, domain: &str) -> Result<Arc<Host>, RegistryError> {
@@ -285,6 +312,53 @@ impl Client {
         };
         self.exchange().drain(answer.response, &ask.action).await;
         Ok(UploadSession { removed, chunk_min, chunk_max })
+    }
+
+    /// Tries a mount that changes nothing: of a blob that an image of `at` has, from `at` itself.
+    ///
+    /// # Errors
+    /// Fails when the registry denies it, or does not answer.
+    pub async fn may_mount(&self, at: &Repository) -> Result<Mounts, RegistryError> {
+        let host = self.host(at.registry())?;
+        if host.manners.known().mounting == Mounting::Never {
+            return Ok(Mounts::Never { registry: host.manners.known().name });
+        }
+        let Some(digest) = self.some_blob(at).await? else { return Ok(Mounts::NoBlob) };
+        let mut url = host.url(&format!("/v2/{}/blobs/uploads/", at.path()))?;
+        url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", at.path());
+        let rights = Rights::new(at.path(), Action::Push);
+        let mut ask = Ask::new(Method::POST, url, rights, format!("POST mount in `{at}`"));
+        ask.body = Some(Bytes::new());
+        let answer = self.exchange().call(&host, &ask).await?;
+        let status = answer.response.status();
+        if !status.is_success() {
+            return Err(self.exchange().refusal(&host, &ask, &at.to_string(), answer).await);
+        }
+        if status != StatusCode::CREATED
+            && let Some(url) = session(&host, &answer.response)
+        {
+            self.end_session(&host, at, url).await;
+        }
+        self.exchange().drain(answer.response, &ask.action).await;
+        Ok(if status == StatusCode::CREATED { Mounts::Yes } else { Mounts::No })
+    }
+
+    /// A blob that an image of `at` refers to.
+    async fn some_blob(&self, at: &Repository) -> Result<Option<Digest>, RegistryError> {
+        for tag in self.some_tags(at).await?.iter().take(IMAGES) {
+            let Ok(name) = Reference::tagged(at, tag) else { continue };
+            let found = match self.manifest(&name).await? {
+                Some(Document::Index(index)) => match index.value().manifests.first() {
+                    Some(first) => self.manifest(&Reference::pinned(at, &first.digest)).await?,
+                    None => None,
+                },
+                found => found,
+            };
+            if let Some(Document::Manifest(manifest)) = found {
+                return Ok(Some(manifest.value().config.digest.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Ends an upload session; one that does not go is left to the registry.

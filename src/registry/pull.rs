@@ -5,6 +5,7 @@
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
+use url::Url;
 
 use super::auth::{Action, Rights};
 use super::contract::blob_name;
@@ -129,28 +130,56 @@ struct TagList {
 }
 
 pub(super) async fn tags(exchange: &Exchange, host: &Host, at: &Repository) -> Result<Vec<String>, RegistryError> {
-    let what = format!("{}/{}", at.registry(), at.path());
-    let action = format!("GET tags of `{what}`");
-    let url = host.url(&format!("/v2/{}/tags/list?n=1000", at.path()))?;
-    let mut ask = Ask::new(Method::GET, url, Rights::new(at.path(), Action::Pull), action);
+    let mut ask = tags_ask(host, at)?;
     let mut all = Vec::new();
     for _ in 0..PAGES_CAP {
-        let answer = exchange.call(host, &ask).await?;
-        match answer.response.status() {
-            StatusCode::NOT_FOUND => return Ok(all),
-            status if status.is_success() => {}
-            _ => return Err(exchange.refusal(host, &ask, &what, answer).await),
-        }
-        let next = next_page(host, &answer.response, &ask.action)?;
-        let page: TagList = read_json(exchange, host, &ask, answer).await?;
-        all.extend(page.tags.unwrap_or_default());
+        let Some((page, next)) = tag_page(exchange, host, at, &ask).await? else { return Ok(all) };
+        all.extend(page);
         match next {
             Some(_) if all.len() > TAGS_CAP => break,
             Some(next) => ask.url = next,
             None => return Ok(all),
         }
     }
-    Err(RegistryError::TooLarge { what: format!("the list of tags of {what}"), cap: TAGS_CAP as u64 })
+    let what = format!("the list of tags of {}/{}", at.registry(), at.path());
+    Err(RegistryError::TooLarge { what, cap: TAGS_CAP as u64 })
+}
+
+/// The first page of tags.
+pub(super) async fn first_tags(
+    exchange: &Exchange,
+    host: &Host,
+    at: &Repository,
+) -> Result<Vec<String>, RegistryError> {
+    let page = tag_page(exchange, host, at, &tags_ask(host, at)?).await?;
+    Ok(page.map(|(tags, _)| tags).unwrap_or_default())
+}
+
+fn tags_ask(host: &Host, at: &Repository) -> Result<Ask, RegistryError> {
+    let action = format!("GET tags of `{}/{}`", at.registry(), at.path());
+    let url = host.url(&format!("/v2/{}/tags/list?n=1000", at.path()))?;
+    Ok(Ask::new(Method::GET, url, Rights::new(at.path(), Action::Pull), action))
+}
+
+/// One page of tags, and where the next one is; `None` when the repository does not exist.
+async fn tag_page(
+    exchange: &Exchange,
+    host: &Host,
+    at: &Repository,
+    ask: &Ask,
+) -> Result<Option<(Vec<String>, Option<Url>)>, RegistryError> {
+    let answer = exchange.call(host, ask).await?;
+    match answer.response.status() {
+        StatusCode::NOT_FOUND => return Ok(None),
+        status if status.is_success() => {}
+        _ => {
+            let what = format!("{}/{}", at.registry(), at.path());
+            return Err(exchange.refusal(host, ask, &what, answer).await);
+        }
+    }
+    let next = next_page(host, &answer.response, &ask.action)?;
+    let page: TagList = read_json(exchange, host, ask, answer).await?;
+    Ok(Some((page.tags.unwrap_or_default(), next)))
 }
 
 async fn read_json<T: serde::de::DeserializeOwned>(

@@ -47,7 +47,10 @@ impl Transport {
                 let proxy = self.connections.proxy(&url).ok().flatten().map(ToString::to_string);
                 Err(RegistryError::ProxyLogin { proxy: proxy.unwrap_or_default(), host: place(&url) })
             }
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => {
+                self.connections.handshakes(&url).answered();
+                Ok(response)
+            }
             Ok(Err(error)) => Err(self.failed(error, &url, action)),
             Err(_) => Err(self.stalled(place(&url), action)),
         }
@@ -63,7 +66,17 @@ impl Transport {
 
     /// The condition behind a failed request to `url`.
     pub(super) fn failed(&self, error: reqwest::Error, url: &Url, action: &str) -> RegistryError {
-        classify(error, place(url), action, self.connections.proxy(url).ok().flatten())
+        let handshakes = self.connections.handshakes(url);
+        match classify(error, place(url), action, self.connections.proxy(url).ok().flatten()) {
+            RegistryError::Tls { host, fault, source } => {
+                RegistryError::Tls { host, fault: handshakes.behind(fault), source }
+            }
+            RegistryError::Interrupted { host, action, tries, source } => match handshakes.behind_a_loss() {
+                Some(fault) => RegistryError::Tls { host, fault, source },
+                None => RegistryError::Interrupted { host, action, tries, source },
+            },
+            error => error,
+        }
     }
 
     pub(super) fn stalled(&self, host: String, action: &str) -> RegistryError {

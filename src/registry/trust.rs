@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -95,29 +96,35 @@ fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
     if found.is_empty() { Err(PemError::NoCertificate) } else { Ok(found) }
 }
 
+/// Whom to trust: a configuration, and the verifier in it, which the configuration itself does not tell.
+#[derive(Clone)]
+pub(crate) struct Trust {
+    pub(crate) config: ClientConfig,
+    pub(crate) verifier: Arc<dyn ServerCertVerifier>,
+}
+
 /// Trusts the platform's store, which honours `SSL_CERT_FILE`, and the certificates of the PEM texts in `extra_roots`;
 /// proves `identity` to a server that asks for a certificate.
 ///
 /// # Errors
 /// Fails when a text is no PEM or the platform's store cannot be read.
-pub(crate) fn platform_trust(
-    extra_roots: &[&[u8]],
-    identity: Option<&ClientIdentity>,
-) -> Result<ClientConfig, TrustError> {
+pub(crate) fn platform_trust(extra_roots: &[&[u8]], identity: Option<&ClientIdentity>) -> Result<Trust, TrustError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut extra = Vec::new();
     for text in extra_roots {
         extra.extend(certificates(text)?);
     }
-    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider.clone())?;
+    let verifier: Arc<dyn ServerCertVerifier> =
+        Arc::new(rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider.clone())?);
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-    Ok(match identity {
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::clone(&verifier));
+    let config = match identity {
         Some(ClientIdentity(pair)) => {
             builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(pair))))
         }
         None => builder.with_no_client_auth(),
-    })
+    };
+    Ok(Trust { config, verifier })
 }
 
 /// Trusts nobody, for connections that have no TLS: the store is not read for them.

@@ -111,7 +111,7 @@ impl Upload<'_> {
         };
         loop {
             let ended = {
-                let place = self.host.pools.upload.place().await;
+                let place = self.host.pools.upload(self.blob.size).await;
                 self.attempt(&mut course, &place).await
             };
             let is_there = match ended {
@@ -335,7 +335,7 @@ impl Upload<'_> {
         url
     }
 
-    fn ask(&self, method: Method, url: Url, verb: &str) -> Ask {
+    pub(super) fn ask(&self, method: Method, url: Url, verb: &str) -> Ask {
         let action = format!("{verb} blob `{}`", blob_name(self.to, &self.blob.digest));
         let mut ask = Ask::new(method, url, self.rights(), action);
         ask.size = Size::Bulk;

@@ -138,9 +138,7 @@ impl UvArguments {
             Meaning::Install(option) => self.install.push(spelt(option, value)),
             Meaning::Said(words) => self.both.extend(words.iter().map(|word| (*word).to_owned())),
             Meaning::Timeout => self.timeout = Some(given.to_owned()),
-            Meaning::NoBinary if given.is_empty() || given == ":all:" => {
-                return Err(ResolveError::NoBinary);
-            }
+            Meaning::NoBinary if given.is_empty() => self.both.push("--no-binary=:all:".to_owned()),
             Meaning::NoBinary | Meaning::Passed => {
                 if has_userinfo(given) {
                     return Err(ResolveError::SecretArgument { argument: key.into() });
@@ -194,7 +192,16 @@ pub(super) fn index_urls(request: &ResolveRequest) -> Vec<String> {
         urls.extend(requirement::option_values(&lines, &options).into_iter().map(str::to_owned));
         urls.extend(requirement::places(&lines).map(str::to_owned));
     }
-    for name in ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX", "UV_FIND_LINKS"] {
+    for name in [
+        "UV_DEFAULT_INDEX",
+        "UV_INDEX_URL",
+        "UV_EXTRA_INDEX_URL",
+        "UV_INDEX",
+        "UV_FIND_LINKS",
+        "PIP_INDEX_URL",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_FIND_LINKS",
+    ] {
         let value = request.environment.value(name).unwrap_or_default();
         urls.extend(value.split([' ', ',']).map(|index| unnamed(index).1.to_owned()));
     }
@@ -302,7 +309,6 @@ mod tests {
         for (key, value, expected) in [
             ("target", Some("/x"), "argument `target`"),
             ("python-version", Some("3.9"), "argument `python-version`"),
-            ("no-binary", Some(":all:"), "no-binary"),
             ("proxy", Some("http://u:p@h"), "argument `proxy`"),
         ] {
             let error = UvArguments::of(&arguments(&[(key, value)])).unwrap_err().to_string();

@@ -5,7 +5,8 @@
 use super::error::ResolveError;
 use super::request::{ParentDistribution, ResolveRequest};
 use super::requirement;
-use crate::python::lock::{Lock, RemovedDistribution};
+use super::resolved::Resolved;
+use crate::python::lock::RemovedDistribution;
 use crate::python::normalize_name;
 
 /// What uv would do to the parent.
@@ -71,16 +72,23 @@ impl Changes {
         lines.into_iter().map(|line| line + "\n").collect()
     }
 
-    /// The wheels of `whole` that these changes install, when they are all there.
-    pub(super) fn chosen_of(&self, whole: &Lock) -> Option<Lock> {
-        let mut packages = Vec::new();
+    /// What of `whole` these changes install, when it is all there.
+    pub(super) fn chosen_of(&self, whole: &Resolved) -> Option<Resolved> {
+        let mut chosen = Resolved::default();
         for Installed { name, version, .. } in &self.installed {
-            let is_meant = |version: &Option<String>, found: &str| version.as_ref().is_none_or(|known| known == found);
-            let meant = whole.packages.iter().find(|wheel| wheel.name == *name && is_meant(version, &wheel.version))?;
-            packages.push(meant.clone());
+            let is_meant = |own: &str, found: &str| own == name && version.as_ref().is_none_or(|known| known == found);
+            let mut wheels = whole.lock.packages.iter();
+            match wheels.find(|wheel| is_meant(&wheel.name, &wheel.version)) {
+                Some(wheel) => chosen.lock.packages.push(wheel.clone()),
+                None => {
+                    let mut sources = whole.unbuilt.iter();
+                    chosen.unbuilt.push(sources.find(|source| is_meant(&source.name, &source.version))?.clone());
+                }
+            }
         }
-        packages.sort_by(|a, b| a.name.cmp(&b.name));
-        Some(Lock { packages, removed: Vec::new() })
+        chosen.lock.packages.sort_by(|a, b| a.name.cmp(&b.name));
+        chosen.unbuilt.sort_by(|a, b| a.name.cmp(&b.name));
+        Some(chosen)
     }
 }
 

@@ -11,11 +11,9 @@ use super::cache::{circumstances_key, clean_lines, is_option};
 use super::error::ResolveError;
 use super::request::{ParentDistribution, RequirementText, ResolveRequest};
 use super::requirement;
-use super::resolve::resolve_beside;
-use super::uv::Uv;
+use super::resolved::Resolved;
 use crate::oci::Digest;
 use crate::python::lock::{Lock, LockedWheel};
-use crate::python::tags::CompatibleTags;
 
 /// Changes when an older record must not be read.
 const FORMAT: u32 = 1;
@@ -131,7 +129,8 @@ impl Chosen {
         let mut added = Vec::new();
         for file in &request.requirements {
             let whole = requirement::logical_lines(&file.text);
-            for (line, clean) in whole.into_iter().zip(clean_lines(file)).filter(|(line, _)| !is_option(line)) {
+            for (line, clean) in whole.into_iter().zip(clean_lines(file, request)).filter(|(line, _)| !is_option(line))
+            {
                 match left.iter().position(|known| *known == clean) {
                     Some(at) => drop(left.swap_remove(at)),
                     None => added.push(line),
@@ -141,6 +140,36 @@ impl Chosen {
         // With hashes, every line that uv sees must have some; what stays is not among the lines.
         let has_hashes = added.iter().chain(&self.lines).any(|line| line.contains("--hash"));
         (left.is_empty() && !has_hashes).then_some(added)
+    }
+
+    /// The question for the lines that `request` adds; `None` when more than added lines differs, or metadata is missing.
+    pub(super) fn question_of(&self, request: &ResolveRequest) -> Option<ResolveRequest> {
+        self.question(request, &self.added(request)?)
+    }
+
+    /// The lock with what the added lines need beside it. `None` when a version chosen before would have to change, or when
+    /// there is no answer: then everything has to be chosen anew.
+    ///
+    /// # Errors
+    /// Fails when the resolver could not be run.
+    pub(super) fn with(&self, found: Result<Option<Resolved>, ResolveError>) -> Result<Option<Resolved>, ResolveError> {
+        let found = match found {
+            Ok(Some(found)) => found,
+            Ok(None)
+            | Err(
+                ResolveError::Unsatisfiable { .. }
+                | ResolveError::NoWheel { .. }
+                | ResolveError::Answer(_)
+                | ResolveError::Change { .. }
+                | ResolveError::Lost { .. },
+            ) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut all = Resolved { lock: self.lock.clone(), unbuilt: found.unbuilt };
+        for wheel in found.lock.packages {
+            all.add(wheel);
+        }
+        Ok(Some(all))
     }
 
     /// The question for the added lines alone, with everything chosen before counted as installed.
@@ -167,41 +196,8 @@ impl Chosen {
     }
 }
 
-/// The lock of `chosen` with what the lines that `request` adds need beside it. `None` when more than added lines
-/// differs, when metadata is missing, when a version chosen before would have to change, or when uv finds no answer:
-/// then everything has to be chosen anew.
-///
-/// # Errors
-/// Fails when uv cannot be run.
-pub(super) async fn extend(
-    chosen: &Chosen,
-    request: &ResolveRequest,
-    uv: &Uv,
-    tags: &CompatibleTags,
-) -> Result<Option<Lock>, ResolveError> {
-    let Some(question) = chosen.added(request).and_then(|added| chosen.question(request, &added)) else {
-        return Ok(None);
-    };
-    let found = match resolve_beside(&question, &chosen.lock.packages, uv, tags).await {
-        Ok(found) => found,
-        Err(
-            ResolveError::Unsatisfiable { .. }
-            | ResolveError::NoWheel { .. }
-            | ResolveError::Answer(_)
-            | ResolveError::Change { .. }
-            | ResolveError::Lost { .. },
-        ) => None,
-        Err(error) => return Err(error),
-    };
-    let Some(found) = found else { return Ok(None) };
-    let mut lock = chosen.lock.clone();
-    lock.packages.extend(found);
-    lock.packages.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Some(lock))
-}
-
 fn requirement_lines(request: &ResolveRequest) -> Vec<String> {
-    request.requirements.iter().flat_map(clean_lines).filter(|line| !is_option(line)).collect()
+    request.requirements.iter().flat_map(|file| clean_lines(file, request)).filter(|line| !is_option(line)).collect()
 }
 
 /// The headers that uv reads, each on its line; folded ones are joined (RFC 5322, section 2.2.3).
@@ -242,6 +238,8 @@ mod tests {
             sha256: Digest::of(name.as_bytes()),
             size: Some(7),
             direct_url: None,
+            index: None,
+            origin: None,
         }
     }
 

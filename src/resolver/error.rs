@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::child::ChildError;
+use super::download::FetchError;
 use crate::diagnostic::{Class, Diagnose};
 use crate::python::lock::LockError;
 use crate::store::StoreError;
@@ -74,9 +75,6 @@ pub enum ResolveError {
         /// The argument.
         argument: String,
     },
-    /// Wheels are refused by `no-binary`.
-    #[error("installer argument `no-binary` asks for source distributions, and building those is not supported yet")]
-    NoBinary,
     /// The requirements contradict each other or what there is.
     #[error("the requirements cannot be resolved\n{explanation}{}", listed(.sources))]
     Unsatisfiable {
@@ -85,14 +83,73 @@ pub enum ResolveError {
         /// The requirements that it speaks of, each with the file that it stands in.
         sources: Vec<String>,
     },
-    /// A requirement has no wheel.
-    #[error("a requirement has no usable wheel, and building source distributions is not supported yet\n{explanation}{}", listed(.sources))]
+    /// A requirement has no wheel, and building one is ruled out.
+    #[error("a requirement has no usable wheel\n{explanation}{}", listed(.sources))]
     NoWheel {
         /// uv's explanation, whole.
         explanation: String,
         /// The requirements that it speaks of.
         sources: Vec<String>,
     },
+    /// pip is to resolve and is not there.
+    #[error("no `python3` on PATH has pip")]
+    NoPip,
+    /// The pip found is too old.
+    #[error("pip {found} is older than {minimum}")]
+    OldPip {
+        /// Its version.
+        found: String,
+        /// The oldest that does.
+        minimum: &'static str,
+    },
+    /// pip failed otherwise.
+    #[error("pip failed\n{explanation}")]
+    Pip {
+        /// pip's messages, whole.
+        explanation: String,
+    },
+    /// pip's report cannot be read.
+    #[error("pip's report cannot be used: {reason}")]
+    Report {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A source does not build.
+    #[error("`{requirement}` cannot be built into a wheel\n{explanation}")]
+    Build {
+        /// The requirement.
+        requirement: String,
+        /// What uv and the build backend say, the end of it.
+        explanation: String,
+    },
+    /// A wheel that was built here is of no use in the image: it takes a backend.
+    #[error("`{requirement}` {reason}")]
+    NotForTarget {
+        /// The requirement.
+        requirement: String,
+        /// What it builds and why that does not fit.
+        reason: String,
+    },
+    /// A repository is named, and there is no git.
+    #[error("`{url}` is a git repository, and `git` is not on PATH")]
+    NoGit {
+        /// The repository.
+        url: String,
+    },
+    /// A repository does not give what is asked for.
+    #[error("`{url}` cannot be checked out\n{explanation}")]
+    Git {
+        /// The repository, without credentials.
+        url: String,
+        /// What git says.
+        explanation: String,
+    },
+    /// The source of a wheel cannot be fetched.
+    #[error("a source cannot be fetched")]
+    Fetch(#[from] FetchError),
+    /// The runtime is going down.
+    #[error("building a wheel was given up")]
+    GivenUp,
     /// A file is not among those that a requirement allows.
     #[error("`{file}` has the hash `{found}`, which `{line}` does not allow")]
     Hash {
@@ -151,6 +208,13 @@ pub enum ResolveError {
     },
 }
 
+impl ResolveError {
+    /// Whether a backend, which runs on the image's own platform, would get on from here.
+    pub fn takes_a_backend(&self) -> bool {
+        matches!(self, Self::NotForTarget { .. })
+    }
+}
+
 fn listed(sources: &[String]) -> String {
     sources.iter().map(|source| format!("\nrequired: {source}")).collect()
 }
@@ -158,7 +222,7 @@ fn listed(sources: &[String]) -> String {
 impl Diagnose for ResolveError {
     fn class(&self) -> Class {
         match self {
-            Self::Decided { .. } | Self::SecretArgument { .. } | Self::NoBinary => Class::Usage,
+            Self::Decided { .. } | Self::SecretArgument { .. } => Class::Usage,
             Self::Answer(error) => match error.class() {
                 Class::Usage => Class::Failed,
                 class => class,
@@ -174,17 +238,30 @@ impl Diagnose for ResolveError {
             }
             Self::OldUv { .. } => "update it with `pip install --upgrade uv` or `uv self update`".into(),
             Self::NoKeyring => "install it with `pip install keyring`, or give the password in another way".into(),
+            Self::NoPip => "install it with `python3 -m ensurepip`, or set `python_package_installer: uv`".into(),
+            Self::OldPip { .. } => "update it with `python3 -m pip install --upgrade pip`".into(),
+            Self::Pip { .. } => "pip's words above name it: an argument or a line that it cannot read, an index out of reach".into(),
+            Self::Report { .. } => "use another version of pip, or set `python_package_installer: uv`".into(),
             Self::NoPython => "install any Python 3, for instance with `uv python install`".into(),
             Self::Platform { .. } => "choose linux/amd64 or linux/arm64, or give the project a `pylock.toml`".into(),
             Self::Decided { argument } => format!("take `{argument}` out of `python_package_installer_args`"),
             Self::SecretArgument { .. } => {
                 "give credentials in `index-url`, `extra-index-url`, the environment or a netrc file".into()
             }
-            Self::NoBinary => "take `no-binary` out of `python_package_installer_args`".into(),
             Self::NoWheel { .. } => {
-                "require a version that has wheels, or build one with `pip wheel` and name its folder in `find-links`"
+                "require a version that has wheels, or allow building: take `no-build` and `only-binary` away".into()
+            }
+            Self::Build { .. } => {
+                "install what the build misses on this machine, or require a version that has wheels".into()
+            }
+            Self::NotForTarget { .. } => {
+                "require a version that has wheels for it, build one there and name its folder in `find-links`, or \
+                 build the image on a machine like it"
                     .into()
             }
+            Self::NoGit { .. } => "install git, or require a release instead of a repository".into(),
+            Self::Git { .. } => "see that the address and the revision are right and that this machine may read it".into(),
+            Self::Fetch(error) => return error.hint(),
             Self::Hash { has_sha256: false, .. } => "write a sha256 hash, the only kind that is compared".into(),
             Self::Hash { .. } => {
                 "find out why the index has another file; if it is the one that you want, write its hash".into()
@@ -200,7 +277,7 @@ impl Diagnose for ResolveError {
                 "uv's words above name it: a line that it cannot read, an index out of reach, a cache folder (UV_CACHE_DIR) that is locked".into()
             }
             Self::Scratch { .. } => "see that there is room, and that the folder can be written".into(),
-            Self::Child(_) => return None,
+            Self::Child(_) | Self::GivenUp => return None,
         })
     }
 }

@@ -8,26 +8,32 @@ use super::cache::clean;
 use super::error::ResolveError;
 use super::request::ResolveRequest;
 use super::requirement::{self, Direct};
-use crate::python::lock::Lock;
+use super::resolved::Resolved;
+use crate::oci::Digest;
 use crate::python::marker::MarkerEnvironment;
+use crate::python::origin::Origin;
 
-/// Holds every package of `lock` against the hashes of the lines that name it.
+/// Holds every file that `resolved` names against the hashes of the lines that name its package.
 ///
 /// # Errors
 /// Fails when a file is not among those that a line allows, and when hashes are required and a package has none.
-pub(super) fn check(lock: &Lock, request: &ResolveRequest, markers: &MarkerEnvironment) -> Result<(), ResolveError> {
+pub(super) fn check(
+    resolved: &Resolved,
+    request: &ResolveRequest,
+    markers: &MarkerEnvironment,
+) -> Result<(), ResolveError> {
     if is_asked(request, "no-verify-hashes") {
         return Ok(());
     }
     let lines = lines(request, markers);
     let required = is_asked(request, "require-hashes");
-    for wheel in &lock.packages {
-        let found = wheel.sha256.as_str();
+    for File { name, version, file, sha256 } in files(resolved) {
+        let found = sha256.map(Digest::as_str).unwrap_or("none");
         let mut is_held = false;
-        for line in lines.get(wheel.name.as_str()).into_iter().flatten() {
+        for line in lines.get(name).into_iter().flatten() {
             if !line.hashes.iter().any(|hash| hash == found) {
                 return Err(ResolveError::Hash {
-                    file: wheel.filename.clone(),
+                    file: file.to_owned(),
                     found: found.to_owned(),
                     line: clean(&line.line),
                     has_sha256: line.hashes.iter().any(|hash| hash.starts_with("sha256:")),
@@ -36,10 +42,35 @@ pub(super) fn check(lock: &Lock, request: &ResolveRequest, markers: &MarkerEnvir
             is_held = true;
         }
         if required && !is_held {
-            return Err(ResolveError::NoHash { name: wheel.name.clone(), version: wheel.version.clone() });
+            return Err(ResolveError::NoHash { name: name.to_owned(), version: version.to_owned() });
         }
     }
     Ok(())
+}
+
+/// One file that a resolution chose; a folder or a repository has no hash.
+struct File<'a> {
+    name: &'a str,
+    version: &'a str,
+    file: &'a str,
+    sha256: Option<&'a Digest>,
+}
+
+fn files(resolved: &Resolved) -> Vec<File<'_>> {
+    let wheels = resolved.lock.packages.iter().map(|wheel| File {
+        name: &wheel.name,
+        version: &wheel.version,
+        file: &wheel.filename,
+        sha256: Some(&wheel.sha256),
+    });
+    let sources = resolved.unbuilt.iter().map(|source| {
+        let (file, sha256) = match &source.origin {
+            Origin::Archive { filename, sha256, .. } => (filename.as_str(), Some(sha256)),
+            other => (other.kind(), None),
+        };
+        File { name: &source.name, version: &source.version, file, sha256 }
+    });
+    wheels.chain(sources).collect()
 }
 
 /// The lines with hashes that count for the target, by name.
@@ -73,8 +104,7 @@ fn is_asked(request: &ResolveRequest, switch: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::Digest;
-    use crate::python::lock::LockedWheel;
+    use crate::python::lock::{Lock, LockedWheel};
     use crate::resolver::request::tests::request;
 
     fn checked(text: &str, argument: Option<&str>) -> Result<(), String> {
@@ -86,11 +116,14 @@ mod tests {
             sha256: Digest::of(b"right"),
             size: None,
             direct_url: None,
+            index: None,
+            origin: None,
         };
         let mut asked = request(&text.replace("RIGHT", Digest::of(b"right").as_str()));
         asked.arguments.extend(argument.map(|name| (name.to_owned(), None)));
         let lock = Lock { packages: vec![wheel], removed: Vec::new() };
-        check(&lock, &asked, &MarkerEnvironment::linux("3.11", "x86_64")).map_err(|error| error.to_string())
+        let resolved = Resolved { lock, unbuilt: Vec::new() };
+        check(&resolved, &asked, &MarkerEnvironment::linux("3.11", "x86_64")).map_err(|error| error.to_string())
     }
 
     #[test]

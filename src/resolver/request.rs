@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::child::ChildEnvironment;
+use super::place::MadeWheel;
 use crate::image::filesystem::Libc;
-use crate::oci::Platform;
+use crate::oci::{Digest, Platform};
+use crate::settings::Installer;
 
 /// The text of one requirements file, without nested `-r` and `-c` lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,12 @@ pub struct ResolveRequest {
     pub target: PythonTarget,
     /// What the parent has already.
     pub installed: Vec<ParentDistribution>,
+    /// Who resolves.
+    pub installer: Installer,
+    /// The digests of folders and files of this machine that requirements name, by absolute path, as far as they are known.
+    pub contents: BTreeMap<PathBuf, Digest>,
+    /// Wheels that were made for lines that name a place.
+    pub made: Vec<MadeWheel>,
     /// The installer's arguments.
     pub arguments: InstallerArguments,
     /// The folder that relative paths in `arguments` start from.
@@ -86,6 +94,9 @@ pub(super) mod tests {
                 libc: Libc::Glibc(2, 36),
             },
             installed: vec![],
+            installer: Installer::Uv,
+            contents: BTreeMap::new(),
+            made: vec![],
             arguments: InstallerArguments::new(),
             folder: "/project".into(),
             scratch: std::env::temp_dir(),

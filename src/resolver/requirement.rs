@@ -23,14 +23,6 @@ pub(super) struct Direct {
     pub(super) hashes: Vec<String>,
 }
 
-impl Direct {
-    /// Whether it names a file or folder of this machine.
-    pub(super) fn is_local(&self) -> bool {
-        let place = self.line.split_once(" @ ").map_or(self.line.as_str(), |(_, place)| place.trim_start());
-        self.is_place && (place.contains("file:") || is_local(place))
-    }
-}
-
 /// The lines of a requirements file: comments and blank lines left out, continued lines joined.
 pub(super) fn logical_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
@@ -129,7 +121,7 @@ fn option_value<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     Some(value.trim().trim_matches(['"', '\'']))
 }
 
-fn editable(line: &str) -> Option<&str> {
+pub(super) fn editable(line: &str) -> Option<&str> {
     option_value(line, "--editable").or_else(|| option_value(line, "-e"))
 }
 

@@ -2,8 +2,10 @@
 //!
 //! One `uv pip compile` answers when the parent has nothing that the answer touches. Otherwise `uv pip install --dry-run`
 //! into a skeleton of the parent's distributions says what would change, and a second compile, which lives from uv's
-//! cache, says which files those are. No version is compared here.
+//! cache, says which files those are. Wheels alone are asked for; where some package has none, uv is asked once more and may
+//! choose source distributions. No version is compared here.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::arguments::{UvArguments, index_credentials};
@@ -13,8 +15,10 @@ use super::error::ResolveError;
 use super::explain::explain;
 use super::hashes;
 use super::index::IndexCredentials;
+use super::place::{MadeWheel, Place, PlaceTarget, places};
 use super::request::ResolveRequest;
 use super::requirement::{self, Direct};
+use super::resolved::Resolved;
 use super::scratch::Scratch;
 use super::uv::Uv;
 use crate::image::filesystem::Libc;
@@ -22,15 +26,37 @@ use crate::python::lock::{Lock, LockedWheel};
 use crate::python::marker::MarkerEnvironment;
 use crate::python::tags::CompatibleTags;
 
-/// Resolves `request` with `uv` into one wheel a package.
+/// Resolves `request` with `uv` into one file a package.
 ///
 /// uv reaches the indexes and nothing else. No distribution of the parent that satisfies a requirement is in the lock.
 ///
 /// # Errors
-/// Fails when uv cannot be run, or finds no answer, or a package has no wheel that fits.
-pub async fn resolve(request: &ResolveRequest, uv: &Uv, tags: &CompatibleTags) -> Result<Lock, ResolveError> {
-    let run = Run::new(request, uv, tags)?;
-    run.lock().await
+/// Fails when uv cannot be run, or finds no answer, or a package has neither a wheel that fits nor a source.
+pub async fn resolve(request: &ResolveRequest, uv: &Uv, tags: &CompatibleTags) -> Result<Resolved, ResolveError> {
+    if !takes_sources(request) {
+        match Run::new(request, uv, tags, Files::Wheels)?.lock().await {
+            Err(ResolveError::NoWheel { .. }) if may_build(request) => {}
+            answer => return answer,
+        }
+    }
+    Run::new(request, uv, tags, Files::All)?.lock().await
+}
+
+/// Whether a line or an argument names sources, so that wheels alone are no answer.
+fn takes_sources(request: &ResolveRequest) -> bool {
+    let is_archive = |place: &Place| place.target == PlaceTarget::Archive;
+    request.arguments.keys().any(|key| key.trim_start_matches('-') == "no-binary")
+        || places(&request.requirements).iter().any(is_archive)
+}
+
+/// Whether wheels may be built at all.
+pub(super) fn may_build(request: &ResolveRequest) -> bool {
+    let forbids = |(key, value): (&String, &Option<String>)| match key.trim_start_matches('-') {
+        "no-build" => value.as_deref() != Some("false"),
+        "only-binary" => value.as_deref().is_none_or(|value| value.contains(":all:")),
+        _ => false,
+    };
+    !request.arguments.iter().any(forbids)
 }
 
 /// Resolves `request` on top of distributions that count as installed: `None` when one of `kept` would have to change.
@@ -42,29 +68,48 @@ pub(super) async fn resolve_beside(
     kept: &[LockedWheel],
     uv: &Uv,
     tags: &CompatibleTags,
-) -> Result<Option<Vec<LockedWheel>>, ResolveError> {
-    let run = Run::new(request, uv, tags)?;
+) -> Result<Option<Resolved>, ResolveError> {
+    if !takes_sources(request) {
+        match beside(&Run::new(request, uv, tags, Files::Wheels)?, kept).await {
+            Err(ResolveError::NoWheel { .. }) if may_build(request) => {}
+            answer => return answer,
+        }
+    }
+    beside(&Run::new(request, uv, tags, Files::All)?, kept).await
+}
+
+async fn beside(run: &Run<'_>, kept: &[LockedWheel]) -> Result<Option<Resolved>, ResolveError> {
     let changes = run.changes(Pages::Current).await?;
     let is_kept = |name: &str| kept.iter().any(|wheel| wheel.name == name);
     if !changes.removed.is_empty() || changes.installed.iter().any(|change| is_kept(&change.name)) {
         return Ok(None);
     }
     if changes.installed.is_empty() {
-        return Ok(Some(Vec::new()));
+        return Ok(Some(Resolved::default()));
     }
-    Ok(Some(run.files_of(&changes).await?.packages))
+    Ok(Some(run.files_of(&changes).await?))
 }
 
 /// One resolution while it runs.
 struct Run<'a> {
     uv: &'a Uv,
-    request: &'a ResolveRequest,
+    request: Cow<'a, ResolveRequest>,
+    files: Files,
     platform: String,
     credentials: IndexCredentials,
     arguments: UvArguments,
     scratch: Scratch,
     direct: Vec<Direct>,
     tags: &'a CompatibleTags,
+}
+
+/// Which files uv may choose.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Files {
+    /// Wheels alone, so that nothing is built while versions are chosen.
+    Wheels,
+    /// Source distributions too.
+    All,
 }
 
 /// Which index pages uv answers from.
@@ -77,30 +122,36 @@ enum Pages {
 }
 
 impl<'a> Run<'a> {
-    fn new(request: &'a ResolveRequest, uv: &'a Uv, tags: &'a CompatibleTags) -> Result<Self, ResolveError> {
+    fn new(
+        request: &'a ResolveRequest,
+        uv: &'a Uv,
+        tags: &'a CompatibleTags,
+        files: Files,
+    ) -> Result<Self, ResolveError> {
         let arguments = UvArguments::of(request)?;
+        let scratch = Scratch::write(request, &arguments)?;
+        let request = scratch.with_made(request)?;
         Ok(Self {
             uv,
-            request,
-            platform: platform(request)?,
-            credentials: index_credentials(request),
-            scratch: Scratch::write(request, &arguments)?,
+            platform: platform(&request)?,
+            credentials: index_credentials(&request),
+            scratch,
             arguments,
             direct: requirement::direct(&request.requirements),
+            request,
+            files,
             tags,
         })
     }
 
-    async fn lock(&self) -> Result<Lock, ResolveError> {
+    async fn lock(&self) -> Result<Resolved, ResolveError> {
         let installed: BTreeSet<&str> = self.request.installed.iter().map(|dist| dist.name.as_str()).collect();
         let is_asked = |dist: &Direct| dist.name.as_deref().is_none_or(|name| installed.contains(name));
         let mut whole = None;
         if installed.is_empty() || !self.direct.iter().any(is_asked) {
             match self.compile(&self.scratch.requirements(), Pages::Current).await {
-                Ok(lock) if lock.packages.iter().all(|wheel| !installed.contains(wheel.name.as_str())) => {
-                    return Ok(lock);
-                }
-                Ok(lock) => whole = Some(lock),
+                Ok(found) if found.names().all(|name| !installed.contains(name)) => return Ok(found),
+                Ok(found) => whole = Some(found),
                 // The parent may have what no index has.
                 Err(ResolveError::Unsatisfiable { .. } | ResolveError::NoWheel { .. } | ResolveError::Answer(_))
                     if !installed.is_empty() => {}
@@ -110,27 +161,28 @@ impl<'a> Run<'a> {
         if let Some(whole) = &whole {
             // What the parent has may lead uv to pages that are old; then nothing of this answer is taken.
             let changes = self.changes(Pages::JustFetched).await?;
-            if let Some(lock) = changes.chosen_of(whole) {
-                return Ok(Lock { removed: changes.removed, ..lock });
+            if let Some(mut chosen) = changes.chosen_of(whole) {
+                chosen.lock.removed = changes.removed;
+                return Ok(chosen);
             }
         }
         let changes = self.changes(Pages::Current).await?;
-        let mut lock = match changes.installed.is_empty() {
-            true => Lock::default(),
+        let mut found = match changes.installed.is_empty() {
+            true => Resolved::default(),
             false => self.files_of(&changes).await?,
         };
-        lock.removed = changes.removed;
-        Ok(lock)
+        found.lock.removed = changes.removed;
+        Ok(found)
     }
 
     /// The files of what `changes` installs.
-    async fn files_of(&self, changes: &Changes) -> Result<Lock, ResolveError> {
-        let pins = self.scratch.write_pins(&changes.pins(self.request))?;
-        let lock = self.compile(&[pins], Pages::JustFetched).await?;
-        let is_locked = |name: &str| lock.packages.iter().any(|wheel| wheel.name == name);
-        match changes.installed.iter().find(|change| !is_locked(&change.name)) {
+    async fn files_of(&self, changes: &Changes) -> Result<Resolved, ResolveError> {
+        let pins = self.scratch.write_pins(&changes.pins(&self.request))?;
+        let found = self.compile(&[pins], Pages::JustFetched).await?;
+        let is_found = |name: &str| found.names().any(|own| own == name);
+        match changes.installed.iter().find(|change| !is_found(&change.name)) {
             Some(lost) => Err(ResolveError::Lost { name: lost.name.clone() }),
-            None => Ok(lock),
+            None => Ok(found),
         }
     }
 
@@ -150,7 +202,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    async fn compile(&self, files: &[String], pages: Pages) -> Result<Lock, ResolveError> {
+    async fn compile(&self, files: &[String], pages: Pages) -> Result<Resolved, ResolveError> {
         let mut arguments = vec!["pip".to_owned(), "compile".into(), "--format=pylock.toml".into()];
         arguments.extend(["--no-header".to_owned(), "--quiet".into()]);
         // Files of pins are the ones whose pages were just fetched.
@@ -165,14 +217,26 @@ impl<'a> Run<'a> {
         // Every package is for this target: uv has evaluated the markers.
         let version = &self.request.target.version;
         let markers = MarkerEnvironment::linux(version, self.platform.split('-').next().unwrap_or_default());
-        let lock =
-            Lock::parse_pylock(&text, self.scratch.folder(), self.tags, &markers).map_err(ResolveError::Answer)?;
-        hashes::check(&lock, self.request, &markers)?;
-        Ok(lock)
+        let folder = self.scratch.folder();
+        let found = Lock::parse_pylock_with_sources(&text, folder, self.tags, &markers);
+        let (mut lock, unbuilt) = found.map_err(ResolveError::Answer)?;
+        // What stands in for a place is known better than by the file that uv was shown.
+        for wheel in &mut lock.packages {
+            let is_it = |made: &&MadeWheel| made.wheel.sha256 == wheel.sha256 && made.wheel.name == wheel.name;
+            if let Some(made) = self.request.made.iter().find(is_it) {
+                *wheel = made.wheel.clone();
+            }
+        }
+        let resolved = Resolved { lock, unbuilt };
+        hashes::check(&resolved, &self.request, &markers)?;
+        Ok(resolved)
     }
 
     fn target_arguments(&self) -> Vec<String> {
-        let mut arguments = vec!["--only-binary=:all:".to_owned()];
+        let mut arguments = Vec::new();
+        if self.files == Files::Wheels {
+            arguments.push("--only-binary=:all:".to_owned());
+        }
         arguments.push(format!("--python-version={}", self.request.target.version));
         arguments.push(format!("--python-platform={}", self.platform));
         if let Some(python) = self.uv.python() {

@@ -2,6 +2,8 @@
 //!
 //! Only its owner can read it, since the settings may hold credentials; it goes when the resolution ends.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use tempfile::TempDir;
 use super::arguments::UvArguments;
 use super::child::ChildEnvironment;
 use super::error::ResolveError;
+use super::pip_arguments::PipArguments;
 use super::request::{ParentDistribution, RequirementText, ResolveRequest};
 use super::requirement;
 
@@ -32,13 +35,61 @@ impl Scratch {
         let mut scratch = Self { folder, requirements: Vec::new(), constraints: Vec::new() };
         // Written even when empty: uv would look for one in the folders above, which may be anybody's.
         scratch.put("uv.toml", arguments.settings.as_bytes())?;
-        scratch.requirements = scratch.put_all("requirements", &request.requirements)?;
+        let requirements = scratch.with_made(request)?;
+        scratch.requirements = scratch.put_all("requirements", &requirements.requirements)?;
         scratch.constraints = scratch.put_all("constraints", &request.constraints)?;
         scratch.make_folder(&scratch.skeleton())?;
         for distribution in &request.installed {
             scratch.put_distribution(distribution)?;
         }
         Ok(scratch)
+    }
+
+    /// The folder for pip: the lines that its arguments became stand before the requirements.
+    pub(super) fn for_pip(request: &ResolveRequest, arguments: &PipArguments) -> Result<Self, ResolveError> {
+        let mut request = request.clone();
+        let lines: String = arguments.lines.iter().map(|line| format!("{line}\n")).collect();
+        match request.requirements.first_mut() {
+            Some(first) => first.text.insert_str(0, &lines),
+            None => {
+                let folder = request.folder.clone();
+                request.requirements.push(RequirementText { name: "arguments".into(), text: lines, folder });
+            }
+        }
+        Self::write(&request, &UvArguments::default())
+    }
+
+    /// The folder for a build, which reads no requirements.
+    pub(super) fn empty(request: &ResolveRequest, arguments: &UvArguments) -> Result<Self, ResolveError> {
+        let (requirements, constraints, installed) = Default::default();
+        Self::write(&ResolveRequest { requirements, constraints, installed, ..request.clone() }, arguments)
+    }
+
+    /// `request` with wheels in the place of lines for which some were made; their files have their names below this folder.
+    pub(super) fn with_made<'a>(&self, request: &'a ResolveRequest) -> Result<Cow<'a, ResolveRequest>, ResolveError> {
+        if request.made.is_empty() {
+            return Ok(Cow::Borrowed(request));
+        }
+        let mut lines = BTreeMap::new();
+        for (at, made) in request.made.iter().enumerate() {
+            let folder = self.folder().join(format!("made-{at}"));
+            let path = folder.join(&made.wheel.filename);
+            if !path.exists() {
+                self.make_folder(&folder)?;
+                let linked = std::os::unix::fs::symlink(&made.path, &path);
+                linked.map_err(|source| ResolveError::Scratch { path: path.clone(), source })?;
+            }
+            if let Some(line) = made.line(&path) {
+                lines.insert(made.place.line.as_str(), line);
+            }
+        }
+        let mut changed = request.clone();
+        for file in &mut changed.requirements {
+            let own = requirement::logical_lines(&file.text);
+            let new = own.iter().map(|line| lines.get(line.as_str()).unwrap_or(line).clone() + "\n");
+            file.text = new.collect();
+        }
+        Ok(Cow::Owned(changed))
     }
 
     /// The folder itself, uv's working folder.

@@ -8,19 +8,22 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::arguments::{index_credentials, index_urls};
+use super::build::WheelBuilder;
 use super::child::ChildEnvironment;
-use super::chosen::{Chosen, extend};
+use super::chosen::Chosen;
 use super::download::{FetchOptions, WheelFetcher};
 use super::error::ResolveError;
 use super::http::HttpClient;
 use super::index::IndexCredentials;
+use super::pip::Pip;
 use super::request::ResolveRequest;
-use super::resolve::resolve;
+use super::resolve::{resolve, resolve_beside};
+use super::resolved::Resolved;
 use super::uv::Uv;
 use super::uv_wheel::UvSources;
 use crate::event::Reporter;
-use crate::python::lock::Lock;
 use crate::python::tags::CompatibleTags;
+use crate::settings::Installer;
 use crate::store::Store;
 
 /// Chooses versions through uv, and makes fetchers of wheels.
@@ -29,12 +32,13 @@ pub struct Resolver {
     client: Arc<HttpClient>,
     program: Option<PathBuf>,
     uv: OnceCell<Uv>,
+    pip: OnceCell<Pip>,
 }
 
 impl Resolver {
     /// A resolver whose children get `environment`, and whose downloads go through `client`; `program` names a uv.
     pub fn new(environment: ChildEnvironment, client: HttpClient, program: Option<PathBuf>) -> Self {
-        Self { environment, client: Arc::new(client), program, uv: OnceCell::new() }
+        Self { environment, client: Arc::new(client), program, uv: OnceCell::new(), pip: OnceCell::new() }
     }
 
     /// The environment that children get.
@@ -47,19 +51,24 @@ impl Resolver {
         self.client.is_offline()
     }
 
-    /// Resolves `request` for an interpreter that takes `tags`; a uv that has to be fetched is kept in `store`.
+    /// Resolves `request` by its installer for an interpreter that takes `tags`; a uv that has to be fetched is kept in `store`.
     ///
     /// # Errors
-    /// Fails when there is no uv and none can be fetched, or when uv finds no answer.
+    /// Fails when there is no uv and none can be fetched, or no pip, or when neither finds an answer.
     pub async fn resolve(
         &self,
         request: &ResolveRequest,
         tags: &CompatibleTags,
         store: &Store,
         reporter: &Arc<dyn Reporter>,
-    ) -> Result<Lock, ResolveError> {
-        let uv = self.uv(request, store, reporter).await?;
-        resolve(request, uv, tags).await
+    ) -> Result<Resolved, ResolveError> {
+        match request.installer {
+            Installer::Uv => {
+                let uv = self.uv(request, store, reporter).await?;
+                resolve(request, uv, tags).await
+            }
+            Installer::Pip => self.pip(request).await?.resolve(request, tags).await,
+        }
     }
 
     /// The lock of `chosen` with what the lines that `request` adds need beside it; `None` when everything has to be
@@ -74,15 +83,43 @@ impl Resolver {
         tags: &CompatibleTags,
         store: &Store,
         reporter: &Arc<dyn Reporter>,
-    ) -> Result<Option<Lock>, ResolveError> {
+    ) -> Result<Option<Resolved>, ResolveError> {
         match chosen.lines_added(request) {
             None => Ok(None),
-            Some(0) => Ok(Some(chosen.lock().clone())),
+            Some(0) => Ok(Some(Resolved { lock: chosen.lock().clone(), unbuilt: Vec::new() })),
             Some(_) => {
-                let uv = self.uv(request, store, reporter).await?;
-                extend(chosen, request, uv, tags).await
+                let Some(question) = chosen.question_of(request) else { return Ok(None) };
+                let kept = &chosen.lock().packages;
+                let found = match request.installer {
+                    Installer::Uv => {
+                        let uv = self.uv(request, store, reporter).await?;
+                        resolve_beside(&question, kept, uv, tags).await
+                    }
+                    Installer::Pip => self.pip(request).await?.resolve_beside(&question, kept, tags).await,
+                };
+                chosen.with(found)
             }
         }
+    }
+
+    async fn pip(&self, request: &ResolveRequest) -> Result<&Pip, ResolveError> {
+        self.pip.get_or_try_init(|| Pip::locate(&self.environment, &request.scratch)).await
+    }
+
+    /// A builder of wheels for the image that `request` is about.
+    ///
+    /// # Errors
+    /// Fails when there is no uv and none can be fetched, or when this machine has no Python.
+    pub async fn builder<'a>(
+        &'a self,
+        request: &'a ResolveRequest,
+        tags: &'a CompatibleTags,
+        store: &'a Store,
+        fetcher: &'a WheelFetcher,
+        reporter: &'a Arc<dyn Reporter>,
+    ) -> Result<WheelBuilder<'a>, ResolveError> {
+        let uv = self.uv(request, store, reporter).await?;
+        WheelBuilder::new(uv, request, tags, store, fetcher, reporter).await
     }
 
     /// The uv that `request` would be resolved with; one that has to be fetched is kept in `store`.

@@ -66,7 +66,7 @@ impl Uv {
     }
 }
 
-fn numbers(version: &str) -> [u32; 3] {
+pub(super) fn numbers(version: &str) -> [u32; 3] {
     let mut numbers = [0; 3];
     for (number, part) in numbers.iter_mut().zip(version.split('.')) {
         let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
@@ -88,7 +88,7 @@ fn python(environment: &ChildEnvironment) -> Option<PathBuf> {
     })
 }
 
-fn is_program(path: &Path) -> bool {
+pub(super) fn is_program(path: &Path) -> bool {
     let mut magic = [0; 4];
     std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
 }

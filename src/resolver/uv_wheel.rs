@@ -131,6 +131,8 @@ fn locked(pin: &Pin, url: &Url) -> Result<LockedWheel, String> {
         sha256: Digest::parse(pin.sha256).map_err(|error| error.to_string())?,
         size: Some(pin.size),
         direct_url: None,
+        index: None,
+        origin: None,
     })
 }
 

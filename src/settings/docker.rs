@@ -61,7 +61,7 @@ fn check(section: &Field<'_>, fields: &[Field<'_>], docker: &DockerSettings) -> 
 
 fn read_field(docker: &mut DockerSettings, field: &Field<'_>) -> Result<(), SettingsError> {
     match field.key() {
-        "parent_image" => docker.parent_image = Some(field.parsed(Reference::parse)?),
+        "parent_image" => docker.parent_image = Some(field.parsed(Reference::written)?),
         "dockerfile" => docker.dockerfile = Some(path(field)?),
         "build_context_root" => docker.build_context_root = Some(path(field)?),
         "parent_image_build_config" => docker.parent_image_build_config = build_config::read(field)?,

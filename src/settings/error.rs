@@ -74,13 +74,6 @@ pub enum Problem {
         /// The known key that is most like it.
         suggestion: Option<String>,
     },
-    /// A key or one of its values is known and not supported yet.
-    NotSupported {
-        /// The path, or path and value.
-        what: String,
-        /// What to do instead.
-        instead: Option<&'static str>,
-    },
     /// A value is of a wrong type.
     Type {
         /// The key's path.
@@ -117,7 +110,6 @@ impl fmt::Display for Problem {
             Self::Key(path) => write!(f, "a key under `{path}` is not a plain text"),
             Self::Duplicate(path) => write!(f, "`{path}` stands twice"),
             Self::Unknown { path, .. } => write!(f, "`{path}` is not a known setting"),
-            Self::NotSupported { what, .. } => write!(f, "`{what}` is not supported yet"),
             Self::Type { path, expected, found } if path.is_empty() => {
                 write!(f, "file must be {expected}, not {found}")
             }
@@ -138,9 +130,6 @@ impl Diagnose for SettingsError {
             Problem::Unknown { suggestion: Some(known), .. } => Some(format!("did you mean `{known}`?")),
             Problem::Unknown { suggestion: None, path } if path.starts_with("settings.docker.") => {
                 Some("settings of Lapstrake's own stand under `lapstrake`, at the top of the file".to_owned())
-            }
-            Problem::NotSupported { instead, .. } => {
-                Some(instead.unwrap_or("remove it, or build this image with ZenML's own builder").to_owned())
             }
             Problem::Type { expected: "a text", found: "a number" | "a truth value", .. } => {
                 Some("write it in quotes".to_owned())

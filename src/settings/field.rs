@@ -11,7 +11,7 @@ use super::provenance::Origin;
 use super::secret::without_userinfo;
 use super::substitution::Substitution;
 use super::user::Placed;
-use super::yaml::{Data, Node, Position, below};
+use super::yaml::{Data, Node, Position, below, switch};
 
 /// What all fields of a file share.
 pub(super) struct Reader<'a> {
@@ -274,6 +274,7 @@ impl<'a> Field<'a> {
             Data::Number { printed, .. } => {
                 printed.parse::<serde_json::Number>().map_or_else(|_| printed.as_str().into(), Into::into)
             }
+            Data::Text { text, is_plain: true } if switch(text).is_some() => switch(text).into(),
             Data::Text { text, .. } => self.substituted(text)?.into(),
             Data::List(_) => self.items()?.iter().map(Self::json).collect::<Result<Vec<_>>>()?.into(),
             Data::Map(_) => {
@@ -343,8 +344,13 @@ impl<'a> Field<'a> {
     }
 
     fn substituted(&self, text: &str) -> Result<String> {
-        let missing = |name| self.error(self.node.at, Problem::Variable { path: self.path.clone(), name });
-        self.reader.replaced(text, self.node.at).map_err(missing)
+        self.replaced(text, self.node.at)
+    }
+
+    /// A text of this field, or of what is below it, with its variables replaced.
+    pub(super) fn replaced(&self, text: &str, at: Position) -> Result<String> {
+        let missing = |name| self.error(at, Problem::Variable { path: self.path.clone(), name });
+        self.reader.replaced(text, at).map_err(missing)
     }
 
     fn error(&self, at: Position, problem: Problem) -> SettingsError {
@@ -371,15 +377,9 @@ fn is_read_otherwise(text: &str) -> bool {
     let is_digits = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_digit()) && !part.contains(|c: char| !c.is_ascii_digit() && c != '_')
     };
-    let cased = |word: &str| {
-        let (first, rest) = word.split_at(1);
-        [word.to_owned(), word.to_uppercase(), format!("{}{rest}", first.to_uppercase())]
-            .iter()
-            .any(|form| form == text)
-    };
     let number = text.strip_prefix(['-', '+']).unwrap_or(text);
     let mut parts = number.split(':');
     let begins = parts.next().is_some_and(is_digits);
     let is_number = begins && parts.all(|part| is_digits(part) && part.parse::<u8>().is_ok_and(|part| part < 60));
-    is_number || ["yes", "no", "on", "off"].into_iter().any(cased)
+    is_number || switch(text).is_some()
 }

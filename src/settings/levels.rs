@@ -121,6 +121,7 @@ impl Levels {
                 "settings" => levels.docker = docker_of(&field, reader)?.unwrap_or_else(|| nothing.clone()),
                 "lapstrake" => levels.native = field.mapping()?.clone(),
                 "steps" | "step_configurations" => levels.take_steps(&field, reader)?,
+                "name" if field.is_null() => {}
                 "name" => levels.name = Some(field.text()?).filter(|name| !name.is_empty()),
                 key if ZENML.contains(&key) => {}
                 _ => field.unknown(SECTIONS.into_iter().chain(ZENML))?,

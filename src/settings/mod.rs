@@ -6,12 +6,14 @@
 
 mod build_config;
 mod docker;
+mod document;
 mod error;
 mod field;
 mod levels;
 mod merge;
 mod native;
 mod overrides;
+mod print;
 mod provenance;
 mod run;
 mod schema;
@@ -19,14 +21,13 @@ mod secret;
 mod substitution;
 mod table;
 mod types;
-mod unbuilt;
 mod user;
 mod yaml;
 
 pub use error::{Place, Problem, SettingsError, Warning};
 pub use overrides::Overrides;
 pub use provenance::{Effective, Origin, Provenance};
-pub use run::RunSettings;
+pub use run::{Documents, RunSettings};
 pub use schema::schema;
 pub use secret::{MASK, is_secret_name, without_userinfo};
 pub use substitution::Substitution;
@@ -34,5 +35,4 @@ pub use types::{
     BuildConfig, CodeRepository, DockerSettings, Installer, LayerSettings, LocalEnvironment, Native, PythonSettings,
     Requirements, Resolution, SecretSource, Settings, StackComponent, StackSettings,
 };
-pub use unbuilt::first_unbuilt;
 pub use user::{Placed, RegistrySettings, UserConfig};

@@ -46,7 +46,7 @@ pub(super) fn read(section: &Field<'_>) -> Result<Native, SettingsError> {
 }
 
 fn image(field: &Field<'_>) -> Result<Reference, SettingsError> {
-    field.parsed(Reference::parse)
+    field.parsed(Reference::written)
 }
 
 fn absolute(field: &Field<'_>) -> Result<String, SettingsError> {

@@ -70,6 +70,11 @@ pub(super) enum Section {
 }
 
 impl Overrides {
+    /// Takes nothing yet.
+    pub fn new(is_lenient: bool, is_strict: bool) -> Self {
+        Self { is_lenient, is_strict, changes: Vec::new() }
+    }
+
     /// Takes a flag's text for the value at `path`, such as `["settings", "docker", "user"]`; `flag` names its origin.
     pub fn flag(&mut self, path: &[&str], value: &str, flag: &str) {
         self.text(path, value, Source::Flag(flag.to_owned()));

@@ -13,7 +13,7 @@ use super::provenance::{self, Provenance};
 use super::substitution::Substitution;
 use super::types::Settings;
 use super::yaml::{self, Node};
-use super::{docker, native, secret};
+use super::{docker, document, native, secret};
 
 /// Everything that one file says, with what beats it: a pipeline and its steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,17 @@ pub struct RunSettings {
     pub steps: Vec<(String, Settings)>,
     /// Where each value comes from.
     pub provenance: Provenance,
+    /// What ZenML takes the checksum of.
+    pub documents: Documents,
+}
+
+/// The settings as ZenML's Python prints them: JSON of all fields but `prevent_build_reuse`, sorted, defaults too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Documents {
+    /// Of the pipeline.
+    pub pipeline: String,
+    /// Of each step, in the order of [`RunSettings::steps`].
+    pub steps: Vec<String>,
 }
 
 impl RunSettings {
@@ -50,14 +61,16 @@ impl RunSettings {
         let root = yaml::parse(text, file, 0)?;
         let levels = Levels::read(&reader, &root, overrides)?;
         let is_strict = overrides.is_strict;
-        let (pipeline, shown) = level(&reader, &levels.docker, &levels.native, "settings.docker", is_strict)?;
+        let (pipeline, shown, document) = level(&reader, &levels.docker, &levels.native, "settings.docker", is_strict)?;
         let mut run = Self { name: levels.name, pipeline, ..Self::default() };
         run.provenance.pipeline = shown;
+        run.documents.pipeline = document;
         for (name, docker) in &levels.steps {
             let path = format!("steps.{name}.settings.docker");
-            let (settings, shown) = level(&reader, docker, &levels.native, &path, is_strict)?;
+            let (settings, shown, document) = level(&reader, docker, &levels.native, &path, is_strict)?;
             run.steps.push((name.clone(), settings));
             run.provenance.steps.push((name.clone(), shown));
+            run.documents.steps.push(document);
         }
         Ok((run, once_each(reader.warnings.into_inner())))
     }
@@ -74,20 +87,21 @@ impl Settings {
     }
 }
 
-/// Reads one level, and where its values come from.
+/// Reads one level, where its values come from, and what ZenML takes a checksum of.
 fn level(
     reader: &Reader<'_>,
     docker: &Node,
     native: &Node,
     path: &str,
     is_strict: bool,
-) -> Result<(Settings, Vec<provenance::Effective>), SettingsError> {
+) -> Result<(Settings, Vec<provenance::Effective>, String), SettingsError> {
     let docker = Field::part(reader, docker, path);
     let native = Field::part(reader, native, "lapstrake");
     let settings = Settings { docker: docker::read(&docker)?, lapstrake: native::read(&native)? };
     secret::check(&docker, &native, is_strict)?;
     let shown = provenance::list(&docker, &native)?;
-    Ok((settings, shown))
+    let document = document::document(&docker)?;
+    Ok((settings, shown, document))
 }
 
 /// Warnings in the order of their places; what a step takes from the pipeline is said once.

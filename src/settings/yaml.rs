@@ -68,6 +68,15 @@ pub(super) fn below(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
+/// The truth value that YAML 1.1 takes a word for, and YAML 1.2 does not.
+pub(super) fn switch(word: &str) -> Option<bool> {
+    match word {
+        "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
+}
+
 struct Source<'a> {
     file: &'a str,
     number: usize,

@@ -14,7 +14,8 @@
 //! for the exclusive one; when somebody else is there it only removes what nobody used for a day, and
 //! says so. Claims let one process make an entry while the others wait for it.
 //!
-//! The store does not know what its blobs mean, reads no clock and never reaches the network.
+//! The store does not know what its blobs mean, reads no clock and never reaches the network. [`ledger`], the record of
+//! builds, is a file of its own, and no part of it.
 
 mod archive_members;
 mod archive_reader;
@@ -24,6 +25,7 @@ mod disk;
 mod docker_archive;
 pub(crate) mod error;
 pub(crate) mod folder;
+pub mod ledger;
 mod oci_layout;
 mod records;
 mod sink;

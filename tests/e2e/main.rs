@@ -12,6 +12,8 @@ mod authority;
 mod cases;
 mod clients;
 mod compare;
+mod configuration;
+mod container;
 mod harness;
 mod image;
 mod line;

@@ -21,6 +21,21 @@ const FOREIGN: &str = "python3,libpython3-stdlib,base-files,base-passwd,libc6";
 /// What the virtual environment has before: one that the project replaces, and ones that satisfy it.
 pub(crate) const PREINSTALLED: [(&str, &str); 3] = [("certifi", "2023.7.22"), ("idna", "3.4"), ("numpy", "1.26.4")];
 
+/// A user whom the slim parent knows beside Debian's own, with the number 1000.
+const USER: &str = "non-root-user";
+/// What the slim root filesystem does without.
+const NOT_SLIM: [&str; 9] = [
+    "usr/share/locale",
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/perl",
+    "usr/share/python-wheels",
+    "usr/share/zoneinfo",
+    "usr/lib/x86_64-linux-gnu/gconv",
+    "usr/lib/x86_64-linux-gnu/perl",
+];
+
 /// The references of pushed parents.
 #[derive(Clone, Debug)]
 pub(crate) struct Parent {
@@ -138,11 +153,10 @@ pub(crate) fn small(world: &World, client: &Client, address: &str, more: u64) ->
     push_as(client, &reference, &layers, "linux/amd64", &["--env", "PATH=/usr/local/bin:/usr/bin:/bin"])
 }
 
-/// The same with a virtual environment at `/opt/venv` that has packages already.
-pub(crate) fn venv(world: &World) -> Result<Parent, Halt> {
-    let reference = format!("{}/parents/venv:bookworm", world.registry()?.address);
+/// The layer of a virtual environment at `/opt/venv` that has packages already.
+fn venv_layer(world: &World) -> Result<PathBuf, Halt> {
     let plain = plain_layer(world)?;
-    let venv = cached(world, "venv-1.tar.gz", |file| {
+    cached(world, "venv-1.tar.gz", |file| {
         let root = world.fresh("venv-root")?;
         rootfs::extract(&plain, &root)?;
         let wheels = root.join("mnt");
@@ -154,10 +168,51 @@ pub(crate) fn venv(world: &World) -> Result<Parent, Halt> {
         rootfs::chroot(&root, &[], &install.into_iter().chain(names).collect::<Vec<_>>())?;
         pack(&root, "opt/venv", file)?;
         rootfs::remove(&root)
-    })?;
-    let layers = [plain, certificates_layer(world, false)?, venv];
+    })
+}
+
+/// `layers` with the virtual environment upon them, and as what a shell finds first.
+fn with_venv(world: &World, reference: &str, mut layers: Vec<PathBuf>) -> Result<Parent, Halt> {
+    layers.push(venv_layer(world)?);
     let path = format!("PATH=/opt/venv/bin:{DEBIAN_PATH}");
-    push(&reference, &layers, "linux/amd64", &["--env", "VIRTUAL_ENV=/opt/venv", "--env", &path])
+    push(reference, &layers, "linux/amd64", &["--env", "VIRTUAL_ENV=/opt/venv", "--env", &path])
+}
+
+/// The same with a virtual environment at `/opt/venv` that has packages already.
+pub(crate) fn venv(world: &World) -> Result<Parent, Halt> {
+    let reference = format!("{}/parents/venv:bookworm", world.registry()?.address);
+    with_venv(world, &reference, vec![plain_layer(world)?, certificates_layer(world, false)?])
+}
+
+/// The layer of the plain root filesystem without what nobody reads there, and with a user who is not root.
+fn slim_layer(world: &World) -> Result<PathBuf, Halt> {
+    let plain = plain_layer(world)?;
+    cached(world, "slim-1.tar.gz", |file| {
+        let root = world.fresh("slim-root")?;
+        rootfs::extract(&plain, &root)?;
+        let add = ["useradd", "--uid", "1000", "--user-group", "--create-home", USER];
+        rootfs::chroot(&root, &[], &add)?;
+        for part in NOT_SLIM {
+            rootfs::remove(&root.join(part))?;
+        }
+        let (root_name, file) = (root.display().to_string(), file.display().to_string());
+        let fixed = ["--sort=name", "--mtime=@0", "--numeric-owner"];
+        done("tar", fixed.into_iter().chain(["-C", &root_name, "-czf", &file, "."]))?;
+        rootfs::remove(&root)
+    })
+}
+
+/// A small Debian with python3 and pip, at this registry.
+pub(crate) fn slim(world: &World, address: &str) -> Result<Parent, Halt> {
+    let reference = format!("{address}/parents/slim:bookworm");
+    let layers = [slim_layer(world)?, certificates_layer(world, false)?];
+    push(&reference, &layers, "linux/amd64", &["--env", &format!("PATH={DEBIAN_PATH}")])
+}
+
+/// The same with the virtual environment.
+pub(crate) fn slim_venv(world: &World) -> Result<Parent, Halt> {
+    let reference = format!("{}/parents/slim-venv:bookworm", world.registry()?.address);
+    with_venv(world, &reference, vec![slim_layer(world)?, certificates_layer(world, false)?])
 }
 
 /// Debian with python3 for arm64, unpacked and never run.

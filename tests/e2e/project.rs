@@ -34,6 +34,14 @@ impl Project {
         Self::copy_of(world, "fixtures/demo/project", name, &store)
     }
 
+    /// Copies a run configuration without what is expected of it; all of them share a store.
+    pub(crate) fn run_configuration(world: &World, name: &str) -> Result<Self, Halt> {
+        let sample = format!("fixtures/runs/{name}");
+        let project = Self::copy_of(world, &sample, &format!("run-{name}"), &world.folder("store"))?;
+        std::fs::remove_file(project.folder.join("expected.json"))?;
+        Ok(project)
+    }
+
     fn copy_of(world: &World, sample: &str, name: &str, store: &Path) -> Result<Self, Halt> {
         let folder = world.fresh(name)?;
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join(sample);

@@ -8,13 +8,14 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapstrake::artifacts::Artifacts;
 use lapstrake::backend::{Backends, Context, Secret, Segment};
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Reporter};
 use lapstrake::oci::{Platform, Repository};
 use lapstrake::ops::segment::{self, SegmentRequest};
-use lapstrake::ops::{Means, Traffic};
-use lapstrake::registry::{Client, ClientConfig, DockerKeychain, Helpers};
+use lapstrake::ops::{Means, Memory, Traffic};
+use lapstrake::registry::{Client, ClientConfig, Clouds, DockerKeychain, Facts, Helpers};
 use lapstrake::resolver::child::ChildEnvironment;
 use lapstrake::resolver::{HttpClient, Resolver};
 use lapstrake::store::Store;
@@ -156,13 +157,24 @@ async fn made(file: &Path) -> Result<String, Said> {
     let keychain = Arc::new(DockerKeychain::new(logins, Helpers::default()));
     let config = ClientConfig { keychain: keychain.clone(), ..ClientConfig::default() };
     let http = HttpClient::new("e2e", Duration::from_secs(30), true);
+    let clouds = Clouds::new(Facts {
+        variables: BTreeMap::new(),
+        home: None,
+        clock: Arc::new(|| 0),
+        insecure: Vec::new(),
+        extra_roots: Vec::new(),
+        user_agent: "e2e".to_owned(),
+        offline: true,
+    });
     let means = Means {
         registry: Arc::new(Client::new(config)),
+        artifacts: Arc::new(Artifacts::new(clouds)),
         store: Store::open(&order.store)?,
         resolver: Arc::new(Resolver::new(environment.clone(), http, None)),
         backends: Arc::new(Backends::new(environment, keychain, client, Vec::new())),
         netrc: None,
         reporter: Arc::clone(&steps) as Arc<dyn Reporter>,
+        memory: Arc::new(Memory::new(2)),
         traffic: Arc::new(Traffic::default()),
         host_platform: Platform::new("linux", "amd64"),
         threads: 2,

@@ -31,6 +31,9 @@ pub(crate) struct World {
     index: Once<Parent>,
     small: Once<Parent>,
     laden: Once<Parent>,
+    slim: Once<Parent>,
+    slim_venv: Once<Parent>,
+    embedded_slim: Once<Parent>,
     project: Once<Project>,
     main: Once<Build>,
     unpacked: Once<Unpacked>,
@@ -71,6 +74,9 @@ impl World {
             index: OnceCell::new(),
             small: OnceCell::new(),
             laden: OnceCell::new(),
+            slim: OnceCell::new(),
+            slim_venv: OnceCell::new(),
+            embedded_slim: OnceCell::new(),
             project: OnceCell::new(),
             main: OnceCell::new(),
             unpacked: OnceCell::new(),
@@ -128,6 +134,21 @@ impl World {
     /// The same with ten layers of 300 kB more.
     pub(crate) fn laden(&self) -> Result<&Parent, Halt> {
         once(&self.laden, || parents::small(self, &Client::default(), &self.registry()?.address, 10))
+    }
+
+    /// The slim parent in docker-registry.
+    pub(crate) fn slim(&self) -> Result<&Parent, Halt> {
+        once(&self.slim, || parents::slim(self, &self.registry()?.address))
+    }
+
+    /// The slim parent with a virtual environment, in docker-registry.
+    pub(crate) fn slim_venv(&self) -> Result<&Parent, Halt> {
+        once(&self.slim_venv, || parents::slim_venv(self))
+    }
+
+    /// The slim parent in the embedded registry.
+    pub(crate) fn embedded_slim(&self) -> Result<&Parent, Halt> {
+        once(&self.embedded_slim, || parents::slim(self, &self.embedded()?.address))
     }
 
     /// The project with 46 wheels, in a folder of its own, with the store that all cases share.

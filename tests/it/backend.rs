@@ -4,20 +4,18 @@ use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use lapstrake::backend::{Backends, Context, Secret, Segment, apt_segment};
+use lapstrake::backend::{Context, Secret, Segment, apt_segment};
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::event::{Event, Recorded, Reporter, Work};
 use lapstrake::oci::{Descriptor, Platform, Reference, Repository};
 use lapstrake::ops::segment::{self, PlannedSegment, SegmentImage, SegmentRequest};
-use lapstrake::ops::{Means, OpsError, Traffic};
-use lapstrake::registry::{Anonymous, Client, ClientConfig, Credential, Given, Identity, Keychain};
+use lapstrake::ops::{Means, OpsError};
+use lapstrake::registry::{Anonymous, Credential, Given, Identity, Keychain};
 use lapstrake::resolver::child::ChildEnvironment;
-use lapstrake::resolver::{HttpClient, Resolver};
-use lapstrake::store::Store;
 use serde_json::{Value, json};
 
+use crate::support::means::{Parts, means};
 use crate::support::yard::{Yard, parent_layer};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/backend-sample/lapstrake-backend-sample");
@@ -60,22 +58,14 @@ impl Slip {
     }
 
     fn means(&self, store: &str) -> (Means, Arc<Recorded>) {
-        let environment = ChildEnvironment::new(self.variables.clone());
         let reporter = Arc::new(Recorded::default());
-        let client = Arc::new(Client::new(ClientConfig::default()));
-        let http = HttpClient::new("test", Duration::from_secs(5), true);
-        let backends = Backends::new(environment.clone(), Arc::clone(&self.keychain), Arc::clone(&client), Vec::new());
-        let means = Means {
-            registry: client,
-            store: Store::open(&self.yard.path(store)).unwrap(),
-            resolver: Arc::new(Resolver::new(environment, http, None)),
-            backends: Arc::new(backends),
-            netrc: None,
+        let parts = Parts {
+            registry: None,
+            environment: ChildEnvironment::new(self.variables.clone()),
+            keychain: Arc::clone(&self.keychain),
             reporter: Arc::clone(&reporter) as Arc<dyn Reporter>,
-            traffic: Arc::new(Traffic::default()),
-            host_platform: Platform::new("linux", "amd64"),
-            threads: 1,
         };
+        let means = means(parts, &self.yard.path(store));
         (means, reporter)
     }
 

@@ -145,7 +145,7 @@ async fn history_says_what_each_layer_is() {
         .collect();
     assert_eq!(layers.len(), 3);
     for (line, title) in
-        layers.iter().zip(["treenail 5.0.0", "keelson 2.1.0, oarlock 0.3.1", "sources: 7 files in /app"])
+        layers.iter().zip(["treenail 5.0.0", "keelson 2.1.0, oarlock 0.3.1", "sources: 6 files in /app"])
     {
         assert!(line.contains(title), "{line}");
     }

@@ -100,7 +100,8 @@ async fn plan_is_a_table_that_people_read() {
         command.args(["plan", "--parent-image", &yard.at("demo/parent:1"), "--tag", &yard.at("demo/app:latest")]);
         let ran: Ran = command.output().unwrap().into();
         assert_eq!(ran.code, 0, "{}", ran.stderr);
-        ran.stdout.replace(&yard.domain(), "HOST")
+        let project = yard.project().display().to_string();
+        ran.stdout.replace(&yard.domain(), "HOST").replace(&project, "PROJECT")
     };
     let first = plan();
     yard.build("store", &[]);
@@ -109,24 +110,30 @@ async fn plan_is_a_table_that_people_read() {
     image   HOST/demo/app:latest
     parent  HOST/demo/parent:1 @ 9a37aa2b6b8d
     why     3 packages for Python 3.11
+    code    in the image, from PROJECT
+    in      6 files, 1.7 kB: pylock.toml 1.1 kB, lapstrake.yaml 277 B, steps 178 B, pipeline.py 115 B
+    out     by .dockerignore: .dockerignore, wheels
 
            LAYER                              SIZE  FETCH
     MOUNT  1 layer of the parent            8.7 kB
     BUILD  treenail 5.0.0                 ~44.7 kB
     BUILD  keelson 2.1.0, oarlock 0.3.1  ~147.5 kB
-    BUILD  sources: 7 files in /app        ~1.7 kB
+    BUILD  sources: 6 files in /app        ~1.7 kB
 
     linux/amd64: 0 B to fetch, about 193.9 kB to push; 4 layers
 
     image   HOST/demo/app:latest
     parent  HOST/demo/parent:1 @ 9a37aa2b6b8d
     why     requirements and parent are as they were: the Python layers of the last build stand
+    code    in the image, from PROJECT
+    in      6 files, 1.6 kB: pylock.toml 1.1 kB, lapstrake.yaml 277 B, steps 178 B, pipeline.py 17 B
+    out     by .dockerignore: .dockerignore, wheels
 
            LAYER                             SIZE  FETCH
     HIT    1 layer of the parent           8.7 kB
     HIT    treenail 5.0.0                 44.8 kB
     HIT    keelson 2.1.0, oarlock 0.3.1  148.5 kB
-    BUILD  sources: 7 files in /app       ~1.6 kB
+    BUILD  sources: 6 files in /app       ~1.6 kB
 
     linux/amd64: 0 B to fetch, about 1.6 kB to push; 4 layers
     ");

@@ -215,8 +215,9 @@ async fn json_of_build_and_plan_has_just_the_documented_keys() {
     let planned: Value = serde_json::from_slice(&plan.stdout).unwrap();
     let ran = yard.run_build("store", &["--format", "json"]);
     let built: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(keys(&planned), ["bytes", "images", "schemaVersion"]);
+    assert_eq!(keys(&built), ["build", "bytes", "images", "schemaVersion"]);
     for printed in [&planned, &built] {
-        assert_eq!(keys(printed), ["bytes", "images", "schemaVersion"]);
         assert_eq!(printed["schemaVersion"], 1);
         let image = &printed["images"][0];
         assert_eq!(keys(&image["parent"]), ["digest", "reference"]);
@@ -229,7 +230,8 @@ async fn json_of_build_and_plan_has_just_the_documented_keys() {
     let keys_of_build =
         ["bytes", "digest", "key", "keys", "layers", "parent", "platforms", "reference", "reused", "seconds"];
     assert_eq!(keys(&built["images"][0]), keys_of_build);
-    let known_before = ["bytes", "key", "keys", "layers", "parent", "platforms", "reference", "reused", "segments"];
+    let known_before =
+        ["bytes", "key", "keys", "layers", "parent", "platforms", "reference", "reused", "segments", "sources"];
     assert_eq!(keys(&planned["images"][0]), known_before);
 }
 

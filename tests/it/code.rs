@@ -145,9 +145,14 @@ async fn a_url_has_to_be_a_remote_and_is_recorded_as_it_is_given() {
     assert_eq!(plan(&yard, &git)["repository"]["url"], "git@git.example:team/app");
     configure(&yard, "code_repository: 'https://u:s3cret@git.example/other'", "");
     assert!(reason(&yard, &git).contains("no remote of the checkout is `https://git.example/other`"));
-    configure(&yard, "code_repository: true", "local_project_install_command: pip install .");
+    configure(&yard, "code_repository: true", "local_project_install_command: make install");
     let ran = run(&yard, &git, "plan", &[]);
-    assert!(ran.code == 2 || ran.stdout.contains("local_project_install_command"), "{} {}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stderr.contains("make install") || ran.stdout.contains("needs the files"),
+        "{} {}",
+        ran.stdout,
+        ran.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,4 +192,31 @@ async fn the_nearest_folder_with_zen_is_the_source_root() {
     let sources = &printed["images"][0]["sources"];
     assert_eq!(sources["root"], yard.project().canonicalize().unwrap().display().to_string());
     assert!(sources["out"].as_array().unwrap().contains(&json!(".dockerignore")), "{sources}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_user_is_an_error_before_anything_is_made() {
+    let yard = Yard::new().await;
+    configure(&yard, "artifact_store: ../artifacts", "user: sailor");
+    let ran = yard.run_build("store", &[]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the image has no user `sailor`"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the image has the users root, "), "{}", ran.stderr);
+    assert!(!yard.requests().iter().any(|line| !line.starts_with("GET ") && !line.starts_with("HEAD ")));
+    assert!(!yard.path("artifacts").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_groups_of_the_parent_own_the_folder_of_code_that_is_fetched() {
+    let yard = Yard::new().await;
+    let passwd = yard.pull("demo/parent:1").await.file("etc/passwd").map(|file| file.text().to_owned());
+    assert!(passwd.is_some_and(|text| text.contains("zen:")), "the demo's parent knows zen");
+    for (user, owner) in [("zen", (1000, 0)), ("4242", (4242, 0)), ("4242:77", (4242, 77))] {
+        configure(&yard, "artifact_store: ../artifacts", &format!("user: '{user}'"));
+        yard.build("store", &[]);
+        let image = yard.pull("demo/app:latest").await;
+        let folder = &image.of_kind("sources")[0].files["app"];
+        assert_eq!((folder.mode, folder.uid, folder.gid), (0o777, owner.0, owner.1), "{user}");
+        assert_eq!(image.config["config"]["User"], user);
+    }
 }

@@ -21,7 +21,7 @@ fn names(archive: &[u8]) -> Vec<String> {
 /// The only archive in the folder `artifacts`.
 fn archive(yard: &Yard, printed: &Value) -> Vec<u8> {
     let uri = printed["archive"]["uri"].as_str().unwrap();
-    assert!(uri.starts_with(&format!("{}/artifacts/code_uploads/", yard.path("").display())), "{uri}");
+    assert!(uri.starts_with(&format!("{}/", yard.path("artifacts/code_uploads").display())), "{uri}");
     let bytes = std::fs::read(uri).unwrap();
     let digest = sha256(&bytes);
     assert_eq!(printed["archive"]["digest"], digest);
@@ -172,4 +172,7 @@ async fn files_that_look_like_secrets_are_named_in_plan_and_build() {
     for warning in ["`.env` looks like an environment file", "`keys/deploy` looks like a private key"] {
         assert!(ran.stderr.contains(warning), "{warning}: {}", ran.stderr);
     }
+    let strict = yard.run_build("store", &["--strict"]);
+    assert_eq!(strict.code, 2, "{}", strict.stderr);
+    assert!(strict.stderr.contains("delivered with the code: `.env`, `keys/deploy`"), "{}", strict.stderr);
 }

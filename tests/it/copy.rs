@@ -341,18 +341,50 @@ async fn the_output_is_a_table_for_people_and_a_line_for_scripts() {
     assert_eq!((quiet.stdout, quiet.stderr), (ran.stdout, String::new()));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_version_under_a_tag_asks_only_for_what_is_new() {
-    let (from, to) = (Yard::new().await, Yard::new().await);
+/// Two versions of an image, `demo/app:1` and `demo/app:2`, of 30 layers each, of which 29 are the same.
+async fn push_versions(yard: &Yard) {
     let layers: Vec<Vec<u8>> = (0..31_u8).map(|number| gzip(&[number; 2048])).collect();
     let all: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
-    from.push_image("demo/app:1", &all[..30], &parent_config()).await;
+    yard.push_image("demo/app:1", &all[..30], &parent_config()).await;
     let changed = changed_config(|config| config["config"]["Env"] = json!(["VERSION=2"]));
-    from.push_image("demo/app:2", &all[1..], &changed).await;
-    copy(&from, &[&from.at("demo/app:1"), &to.at("team/app:latest")]);
-    to.requests();
-    copy(&from, &[&from.at("demo/app:2"), &to.at("team/app:latest")]);
-    let requests = to.requests();
-    assert_eq!(requests.len(), 9, "of 30 layers 29 are there: {requests:#?}");
-    println!("row N2: a push of which 29 of 30 layers are there: {} requests", requests.len());
+    yard.push_image("demo/app:2", &all[1..], &changed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_asks_only_for_what_is_new_under_the_tag_before_and_under_a_new_one() {
+    let (from, to) = (Yard::new().await, Yard::new().await);
+    push_versions(&from).await;
+    for (name, tag, expected) in [("same", "latest", 6), ("new", "2", 8)] {
+        let first = if tag == "2" { "1" } else { tag };
+        copy(&from, &[&from.at("demo/app:1"), &to.at(&format!("team/{name}:{first}"))]);
+        to.requests();
+        copy(&from, &[&from.at("demo/app:2"), &to.at(&format!("team/{name}:{tag}"))]);
+        let requests = to.requests();
+        assert_eq!(requests.len(), expected, "of 30 layers 29 are there: {requests:#?}");
+        println!("row N2: a push of which 29 of 30 layers are there, under the {name} tag: {expected} requests");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_under_a_new_tag_costs_little_where_no_post_carries_a_blob() {
+    let from = Yard::new().await;
+    push_versions(&from).await;
+    let registry = Arc::new(TinyRegistry::default());
+    let script = Arc::clone(&registry);
+    let server = FaultServer::start(move |seen, _| script.reply(seen)).await;
+    let mut counts = Vec::new();
+    for version in [1, 2] {
+        let before = server.seen().len();
+        let target = format!("{}/team/app:{version}", server.domain());
+        copy(&from, &[&from.at(&format!("demo/app:{version}")), &target]);
+        counts.push(server.seen().len() - before);
+    }
+    let lines = server.lines();
+    assert!(counts[1] <= 10, "{:#?}", &lines[counts[0]..]);
+    let sent = lines.iter().filter(|line| line.starts_with("PUT") && line.contains("/blobs/")).count();
+    assert_eq!(sent, 31 + 2, "the session that answers a POST with a blob is used: {lines:#?}");
+    println!(
+        "row N2: the same at a strict registry under a new tag: {} requests (first push: {})",
+        counts[1], counts[0]
+    );
 }

@@ -160,3 +160,30 @@ async fn targets_that_cannot_be_are_refused_before_anything_moves() {
     assert_eq!(equal["images"][0]["targets"][0]["names"], json!([]), "a digest that is the source's is no tag");
     assert!(yard.digest_of(&format!("x/app@{digest}")).await.is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_a_repository_is_a_usage_error_and_no_image_of_docker_hub() {
+    let yard = Yard::new().await;
+    let (parent, host) = (yard.at("demo/parent:1"), yard.domain());
+    let runs = [
+        yard.run(&["copy", &parent, &host]),
+        yard.run(&["copy", &host, "oci:there"]),
+        yard.run(&["build", "--parent-image", &parent, "--tag", &host]),
+        yard.run(&["inspect", &host]),
+    ];
+    let parent = yard.run(&["build", "--parent-image", &host]);
+    assert!(
+        parent.code == 2 && parent.stderr.contains("`HOST` is a registry without a repository"),
+        "{}",
+        parent.stderr
+    );
+    for ran in runs {
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.stderr, @"
+            error: `HOST` is a registry without a repository
+              hint: write `HOST/REPOSITORY` for an image there, or `docker.io/library/HOST` for the one of Docker Hub
+            ");
+        }
+    }
+}

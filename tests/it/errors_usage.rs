@@ -22,16 +22,6 @@ async fn a_misspelt_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_not_supported_yet() {
-    let yard = yard().await;
-    let text = refused(&yard, "settings:\n  docker:\n    apt_packages: [git]\n", &[]).await;
-    insta::assert_snapshot!(text, @"
-    error: lapstrake.yaml:3:19: `settings.docker.apt_packages` is not supported yet
-      hint: use a parent image that has these packages
-    ");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_variable_that_is_not_set() {
     let yard = yard().await;
     let text = refused(&yard, "settings:\n  docker:\n    environment:\n      KEY: ${NOWHERE}\n", &[]).await;
@@ -100,7 +90,10 @@ async fn no_parent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn skip_build_without_a_parent() {
     let yard = yard().await;
-    let text = refused(&yard, "settings:\n  docker:\n    skip_build: true\n", &[]).await;
+    yard.write("lapstrake.yaml", "settings:\n  docker:\n    skip_build: true\n");
+    let ran: Ran = yard.command("store").args(["build", "--quiet"]).output().unwrap().into();
+    assert_eq!(yard.requests(), Vec::<String>::new());
+    let text = failed(&yard, ran, 2).await;
     insta::assert_snapshot!(text, @"
     error: lapstrake.yaml:3:5: `settings.docker` has `skip_build` without `parent_image`
       hint: name the `parent_image`
@@ -180,7 +173,7 @@ async fn a_lock_that_is_not_there() {
     let demanded = build_fails(&yard, &["--locked"], 2).await;
     insta::assert_snapshot!(demanded, @"
     error: `--locked` needs `DIR/project/pylock.toml`, which is not there
-      hint: make one with `uv export --format pylock.toml`, or leave `--locked` away
+      hint: make one with `lapstrake requirements --write-lock`, or leave `--locked` away
     ");
 }
 

@@ -113,10 +113,14 @@ async fn blobs_come_before_manifests_and_the_tag_last() {
     let before = server.seen().len();
     let ran = build(&yard, &server, "store");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    let writes: Vec<Seen> = server.seen().split_off(before).into_iter().filter(|seen| stage(seen).is_some()).collect();
+    let mut writes: Vec<Seen> =
+        server.seen().split_off(before).into_iter().filter(|seen| stage(seen).is_some()).collect();
     let order: Vec<u8> = writes.iter().filter_map(stage).collect();
     assert_eq!(order.iter().filter(|stage| **stage == 2).count(), 1);
-    assert_eq!(order.last(), Some(&2), "{order:?}");
+    // After the tag comes the record of the build alone: its blob, its manifest, and the list of what refers to the image.
+    let tagged = order.iter().position(|stage| *stage == 2).unwrap();
+    assert!(order.len() - tagged <= 4, "{order:?}");
+    writes.truncate(tagged + 1);
     // Each manifest comes after the blobs that it names.
     for (at, manifest) in writes.iter().enumerate().filter(|(_, seen)| stage(seen) != Some(0)) {
         let document: Value = serde_json::from_slice(&manifest.body).unwrap();

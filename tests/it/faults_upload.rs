@@ -372,7 +372,7 @@ async fn a_blob_that_many_tasks_push_is_sent_once_and_mounted_elsewhere() {
 async fn when_the_one_that_pushes_fails_another_takes_over() {
     let registry = TinyRegistry::default();
     let server = FaultServer::start(move |seen, nth| match (seen.method.as_str(), nth) {
-        ("POST", 1) => Reply::status(400).delay(Duration::from_millis(50)),
+        ("POST", 1) => Reply::status(403).delay(Duration::from_millis(50)),
         _ => registry.reply(seen),
     })
     .await;

@@ -3,12 +3,13 @@
 //! Needs the path of an empty, writable file system of 2 to 16 MiB in `LAPSTRAKE_SMALL_FS`.
 
 use std::io::{ErrorKind, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lapstrake::diagnostic::Diagnose as _;
 use lapstrake::oci::media_type::OCI_LAYER;
 use lapstrake::oci::{Descriptor, Digest};
 use lapstrake::serve::{ServeOptions, Server};
+use lapstrake::store::ledger::{BuildId, BuildRecord, Ledger, LedgerError, Moment, Query};
 use lapstrake::store::{DockerArchive, ImageSink, OciLayout, SinkError, Store, StoreError};
 
 const TOO_MUCH: usize = 20 << 20;
@@ -68,4 +69,20 @@ async fn every_writer_names_the_place_and_the_need_and_leaves_no_rest() {
         assert_eq!(answer.status(), 507);
     }
     assert_eq!(push(b"small".to_vec()).await.unwrap().status(), 201);
+    ledger_says_so_and_takes_what_there_is_room_for(&root.join("ledger.db"));
+}
+
+fn ledger_says_so_and_takes_what_there_is_room_for(path: &Path) {
+    let ledger = Ledger::open(path).unwrap();
+    let record = |id: u8| {
+        let text = "is_local: true\ncontains_code: false\nimages: {orchestrator: {image: a}}\n";
+        BuildRecord::from_yaml(text, "f", BuildId::of_random([id; 16]), Moment::of_seconds(0)).unwrap()
+    };
+    let mut large = record(1);
+    large.images.values_mut().for_each(|image| image.requirements = Some("x".repeat(TOO_MUCH)));
+    let error = ledger.put(&mut large).unwrap_err();
+    assert!(matches!(&error, LedgerError::Full { path: at } if at == path), "{error:?}");
+    assert!(ledger.put(&mut record(2)).unwrap());
+    let found = ledger.list(&Query::default()).unwrap().builds;
+    assert_eq!(found, [record(2)]);
 }

@@ -196,3 +196,17 @@ async fn a_build_takes_its_parent_from_the_mirror_of_the_configuration_or_of_the
     let asked = yard.requests();
     assert!(asked.iter().any(|line| line.starts_with("GET /v2/hub/library/base/blobs/")), "{asked:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_that_name_no_mirror_are_usage_errors() {
+    let yard = Yard::new().await;
+    for flag in ["docker.io", "=mirror.example", "docker.io=", "docker.io=https://mirror.example", "docker.io=mirror"] {
+        let ran = yard.run(&["inspect", &yard.at("demo/parent:1"), "--registry-mirror", flag]);
+        let expected = format!(
+            "error: `--registry-mirror {flag}` is not of the form REGISTRY=MIRROR\n  hint: write it as in \
+             `--registry-mirror docker.io=mirror.example/hub`\n"
+        );
+        assert_eq!((ran.code, ran.stderr), (2, expected));
+    }
+    assert_eq!(yard.requests(), Vec::<String>::new());
+}

@@ -1,5 +1,6 @@
 //! Fetching locked wheels from an index that may misbehave, and resolving with uv where there is one.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use lapstrake::resolver::request::{
     InstallerArguments, ParentDistribution, PythonTarget, RequirementText, ResolveRequest,
 };
 use lapstrake::resolver::{FetchError, FetchOptions, HttpClient, ResolveError, Uv, WheelFetcher, resolve};
+use lapstrake::settings::Installer;
 use lapstrake::store::Store;
 use tempfile::TempDir;
 
@@ -36,6 +38,8 @@ fn wheel(name: &str, url: String, bytes: &[u8]) -> LockedWheel {
         sha256: Digest::of(bytes),
         size: None,
         direct_url: None,
+        index: None,
+        origin: None,
     }
 }
 
@@ -321,6 +325,9 @@ async fn project(text: &str) -> Option<(Uv, ResolveRequest, TempDir)> {
             libc: Libc::Glibc(2, 36),
         },
         installed: vec![],
+        installer: Installer::Uv,
+        contents: BTreeMap::new(),
+        made: vec![],
         arguments: InstallerArguments::from([pair("no-index", None), pair("find-links", Some("wheels"))]),
         folder: folder.path().into(),
         scratch: folder.path().into(),
@@ -332,7 +339,9 @@ async fn project(text: &str) -> Option<(Uv, ResolveRequest, TempDir)> {
 }
 
 async fn ask(uv: &Uv, request: &ResolveRequest) -> Result<Lock, ResolveError> {
-    resolve(request, uv, &tags()).await
+    let resolved = resolve(request, uv, &tags()).await?;
+    assert!(resolved.unbuilt.is_empty(), "{:?}", resolved.unbuilt);
+    Ok(resolved.lock)
 }
 
 fn names(lock: &Lock) -> Vec<&str> {

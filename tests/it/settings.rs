@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use lapstrake::diagnostic::{Class, Diagnose};
 use lapstrake::oci::{Platform, Reference};
 use lapstrake::settings::{
-    BuildConfig, Installer, LocalEnvironment, Overrides, Requirements, Resolution, RunSettings, SecretSource, Settings,
-    SettingsError, Substitution, Warning, first_unbuilt,
+    BuildConfig, Installer, LocalEnvironment, Requirements, Resolution, SecretSource, Settings, SettingsError,
+    Substitution, Warning,
 };
 
 fn parse(text: &str) -> Result<(Settings, Vec<Warning>), SettingsError> {
@@ -134,25 +134,6 @@ fn unknown_keys_are_refused_with_a_suggestion() {
     ");
 }
 
-/// The refusal of what no build does yet.
-fn unbuilt(text: &str) -> String {
-    let (run, _) = RunSettings::parse(text, "run.yaml", &Overrides::default(), &Substitution::default()).unwrap();
-    let error = first_unbuilt(&run).unwrap();
-    format!("{error}\nhint: {}", error.hint().unwrap_or_default())
-}
-
-#[test]
-fn what_no_build_does_yet_says_so_and_what_to_do() {
-    insta::assert_snapshot!(unbuilt("settings:\n  docker:\n    apt_packages: [git]\n"), @r"
-    run.yaml:3:19: `settings.docker.apt_packages` is not supported yet
-    hint: use a parent image that has these packages
-    ");
-    insta::assert_snapshot!(unbuilt("lapstrake: {resolution: sequential}"), @r"
-    run.yaml:1:25: `lapstrake.resolution` is not supported yet
-    hint: remove it
-    ");
-}
-
 #[test]
 fn every_field_of_zenml_is_read() {
     let docker = |text: &str| docker(text).unwrap().0.docker;
@@ -209,7 +190,7 @@ fn every_key_of_our_own_is_read() {
 lapstrake:
   stack:
     name: prod
-    components: {orchestrator: kubernetes, artifact_store: s3}
+    components: {orchestrator: kubernetes, artifact_store: {flavor: s3, requirements: [s3fs], apt_packages: [curl]}}
     requirements: [boto3]
     apt_packages: [git]
   resolution: sequential
@@ -218,7 +199,9 @@ lapstrake:
   backend: buildkit
 ";
     let native = parse(text).unwrap().0.lapstrake;
-    assert_eq!(native.stack.components["artifact_store"], "s3");
+    assert_eq!(native.stack.components["orchestrator"].flavor.as_deref(), Some("kubernetes"));
+    let store = &native.stack.components["artifact_store"];
+    assert_eq!((store.flavor.as_deref(), store.requirements.len(), store.apt_packages.len()), (Some("s3"), 1, 1));
     assert_eq!((native.stack.requirements.len(), native.stack.apt_packages.len()), (1, 1));
     assert_eq!(native.resolution, Resolution::Sequential);
     assert_eq!(native.artifact_store.as_deref(), Some("s3://bucket/prefix"));

@@ -166,11 +166,11 @@ async fn a_registry_that_wants_a_certificate_gets_the_one_that_is_configured() {
     told.push_str(&format!("a stranger's\n{}", fleet.told(&front.domain(), &fleet.run(&front.domain()))));
     insta::assert_snapshot!(told, @"
     none
-    error: no trusted TLS connection to `HOST`: it wants a certificate of us
+    error: no trusted TLS connection to `HOST`: it wants a client certificate
       because: received fatal alert: CertificateRequired
-      hint: set `client_certificate` and `client_key` below `registries.HOST` in the user configuration
+      hint: name it by `registries.HOST.client_certificate`, and its key by `client_key` there, in the user configuration
     a stranger's
-    error: no trusted TLS connection to `HOST`: it does not accept our certificate
+    error: no trusted TLS connection to `HOST`: it does not accept our client certificate
       because: received fatal alert: UnknownCA
       hint: see that `HOST` knows the issuer of `registries.HOST.client_certificate`
     ");
@@ -183,6 +183,36 @@ async fn a_registry_that_wants_a_certificate_gets_the_one_that_is_configured() {
     println!(
         "row A9: client certificate: none and a stranger's refused with reason and cure, the registry's own taken"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_closes_for_want_of_a_certificate_is_understood_at_the_first_try() {
+    let fleet = Fleet::new().await;
+    let own = fleet.authority.issue(&["localhost"]);
+    let front = TlsFront::start_abrupt(fleet.yard.domain(), &own, &fleet.authority).await;
+    let stranger = Authority::new().issue(&["me"]);
+    std::fs::write(fleet.yard.path("me.pem"), stranger.certificate + &stranger.key).unwrap();
+    let cases = [
+        ("", "it wants a client certificate", "name it by `registries.HOST.client_certificate`"),
+        (
+            "    client_certificate: me.pem\n",
+            "it does not accept our client certificate",
+            "see that `HOST` knows the issuer of `registries.HOST.client_certificate`",
+        ),
+    ];
+    for (number, (keys, fault, cure)) in cases.into_iter().enumerate() {
+        fleet.configure(&front.domain(), &format!("    ca_file: ca.pem\n{keys}"));
+        let text = fleet.told(&front.domain(), &fleet.run(&front.domain()));
+        let head = format!("error: no trusted TLS connection to `HOST`: {fault}\n");
+        assert!(text.starts_with(&head) && text.contains(&format!("hint: {cure}")), "{text}");
+        assert_eq!(front.connections(), number + 1, "a connection that is refused is not tried again");
+    }
+    let mut command = fleet.yard.command("store");
+    command.args(["doctor", &front.domain()]).env("LAPSTRAKE_CONFIG", fleet.yard.path("config.yaml"));
+    fleet.configure(&front.domain(), "    ca_file: ca.pem\n");
+    let ran: Ran = command.output().unwrap().into();
+    assert!(ran.code == 1 && ran.stdout.contains("it wants a client certificate"), "{}", ran.stdout);
+    println!("row A9: a registry that closes for want of a client certificate: named at the first try, 1 connection");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ mod tree;
 mod walk;
 
 pub use archive::write_archive;
-pub(in crate::inputs) use content::head;
+pub(super) use content::head;
 pub use error::WalkError;
 pub use layer::{ParentDirectory, Placement, SourceLayerError, write_layer};
 pub use listed::read_listed;

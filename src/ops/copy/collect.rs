@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::event::Event;
+use crate::oci::media_type::OCI_EMPTY;
 use crate::oci::{Descriptor, Digest, Document, Manifest};
 use crate::plan::Action;
 
@@ -113,6 +114,17 @@ impl Collection {
         let mut blobs: Vec<_> = blobs.into_values().collect();
         blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
         Ok(blobs)
+    }
+
+    /// The configs of the images among those documents that `wanted` takes. An artifact has none of its own.
+    pub(super) fn configs(&self, wanted: impl Fn(&Document) -> bool) -> BTreeSet<Digest> {
+        let manifests = self.documents().filter(|document| wanted(document)).filter_map(|document| match document {
+            Document::Manifest(manifest) => Some(manifest.value()),
+            Document::Index(_) => None,
+        });
+        let configs =
+            manifests.map(|manifest| &manifest.config).filter(|config| config.media_type.as_str() != OCI_EMPTY);
+        configs.map(|config| config.digest.clone()).collect()
     }
 }
 

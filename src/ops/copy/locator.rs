@@ -50,7 +50,7 @@ impl Locator {
             let names = name.map(Reference::parse).transpose()?.into_iter().collect();
             return Ok(Self::DockerArchive { path: folder.join(path), names });
         }
-        Ok(Self::Registry(Reference::parse(text)?))
+        Ok(Self::Registry(Reference::written(text)?))
     }
 
     /// The registry's name, when it is one.

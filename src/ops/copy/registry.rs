@@ -16,6 +16,7 @@ use super::super::means::Means;
 use super::super::transfer;
 use super::collect::Collection;
 use super::source::Source;
+use super::standing;
 
 /// Brings everything to `to` but the names; a root that nothing refers to goes with its first name.
 pub(super) async fn carry(
@@ -30,15 +31,17 @@ pub(super) async fn carry(
     // A registry takes a manifest only with all its blobs, so that these are there too.
     let held = collection.blobs(&to.to_string(), is_present)?;
     let mut done: BTreeMap<Digest, Action> = held.into_iter().map(|blob| (blob.digest, Action::Hit)).collect();
-    if source.repository() != Some(to) && !is_present(&collection.root) {
-        done.extend(standing(means, names).await.into_iter().map(|digest| (digest, Action::Hit)));
-    }
     let due = collection.blobs(&to.to_string(), |document| !is_present(document))?;
+    let configs = collection.configs(|document| !is_present(document));
+    if source.repository() != Some(to) && !is_present(&collection.root) {
+        let held = standing::blobs(means, names, due.len()).await;
+        done.extend(held.into_iter().map(|digest| (digest, Action::Hit)));
+    }
     let due: Vec<Descriptor> = due.into_iter().filter(|blob| !done.contains_key(&blob.digest)).collect();
     // How many are under way at once is decided at each registry, by what it bears.
-    let brought = due.into_iter().map(|blob| async move {
-        let action = bring(means, source, to, &blob).await?;
-        Ok::<_, OpsError>((blob.digest, action))
+    let brought = due.into_iter().map(|blob| {
+        let chance = if configs.contains(&blob.digest) { Chance::Slim } else { Chance::Fair };
+        async move { Ok::<_, OpsError>((blob.digest.clone(), bring(means, source, to, &blob, chance).await?)) }
     });
     done.extend(try_join_all(brought).await?);
     documents(means, collection, to, &present, names).await?;
@@ -70,20 +73,17 @@ async fn present(
     Ok(try_join_all(asked).await?.into_iter().flatten().collect())
 }
 
-/// The blobs of the image that the first of `names` stands for now: a new version has most of them, and one request
-/// says so for all. Every failure counts as none.
-async fn standing(means: &Means, names: &[Reference]) -> Vec<Digest> {
-    let Some(name) = names.iter().find(|name| name.tag().is_some()) else { return Vec::new() };
-    match means.registry.manifest(name).await {
-        Ok(Some(Document::Manifest(manifest))) => {
-            means.traffic.downloaded(manifest.bytes().len() as u64);
-            let manifest = manifest.value();
-            let held = manifest.layers.iter().filter(|layer| !layer.media_type.is_non_distributable());
-            held.chain([&manifest.config]).map(|blob| blob.digest.clone()).collect()
-        }
-        _ => Vec::new(),
-    }
+/// How likely a repository has a blob already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ops) enum Chance {
+    /// Worth a question, which costs one request.
+    Fair,
+    /// Not worth one: it is the config of a manifest that the repository does not have.
+    Slim,
 }
+
+/// The most bytes that are sent without asking whether they are there.
+const UNASKED: u64 = 64 << 10;
 
 /// Brings one blob, and says what was done.
 ///
@@ -94,8 +94,13 @@ pub(in crate::ops) async fn bring(
     source: &Source,
     to: &Repository,
     blob: &Descriptor,
+    chance: Chance,
 ) -> Result<Action, OpsError> {
-    if source.repository() == Some(to) || means.registry.blob_size(to, &blob.digest).await?.is_some() {
+    if source.repository() == Some(to) {
+        return Ok(Action::Hit);
+    }
+    let unasked = chance == Chance::Slim && blob.size <= UNASKED;
+    if !unasked && means.registry.blob_size(to, &blob.digest).await?.is_some() {
         return Ok(Action::Hit);
     }
     if let Some(from) = source.repository().filter(|_| source.is_of_registry(to))

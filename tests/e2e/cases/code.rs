@@ -301,7 +301,7 @@ fn s3(world: &World) -> Figures {
 /// Sends a request without a body to moto, which believes everybody.
 fn request(address: &str, method: &str, path: &str) -> Result<String, Halt> {
     let mut stream = TcpStream::connect(address)?;
-    let scope = "AKID/20260101/eu-central-1/s3/aws4_request";
+    let scope = "AKID/20260101/us-east-1/s3/aws4_request";
     write!(
         stream,
         "{method} {path} HTTP/1.0\r\nhost: {address}\r\ncontent-length: 0\r\n\

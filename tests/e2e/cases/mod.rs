@@ -7,6 +7,7 @@ mod copies;
 mod copy;
 mod ecr;
 mod login;
+mod made;
 mod outputs;
 mod platforms;
 mod refusals;
@@ -17,6 +18,7 @@ mod registry_proxy;
 mod registry_refusals;
 mod registry_tls;
 mod replaced;
+mod runs;
 mod runtime;
 mod same;
 mod truth;
@@ -30,6 +32,7 @@ pub(crate) fn all() -> Vec<Case> {
         runtime::CASES,
         truth::CASES,
         replaced::CASES,
+        made::CASES,
         platforms::CASES,
         same::CASES,
         outputs::CASES,
@@ -44,6 +47,7 @@ pub(crate) fn all() -> Vec<Case> {
         registry_faults::CASES,
         login::CASES,
         ecr::CASES,
+        runs::CASES,
         code::CASES,
         backend::CASES,
     ]

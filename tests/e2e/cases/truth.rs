@@ -18,7 +18,10 @@ use super::runtime::{constraints, installed};
 pub(super) const CASES: &[Case] = &[
     Case { name: "the files equal those that uv pip install leaves", run: by_uv },
     Case { name: "the files equal those that pip install leaves, on a smaller set", run: by_pip },
+    Case { name: "with pip as the installer, the files equal those that pip install leaves", run: by_pip_itself },
 ];
+
+const PIP: &str = "settings:\n  docker:\n    python_package_installer: pip\n    requirements: requirements.txt\n";
 
 const SMALLER: &str = "requests\nrich\npyyaml\n";
 
@@ -84,10 +87,21 @@ fn always(difference: &Difference) -> Option<&'static str> {
 }
 
 fn by_pip(world: &World) -> Figures {
-    let target = format!("{}/app:smaller", world.registry()?.address);
     let project = Project::requiring(world, "smaller", &world.folder("store"), SMALLER)?;
+    against_pip(world, "smaller", &project, "uv")
+}
+
+fn by_pip_itself(world: &World) -> Figures {
+    let project = Project::requiring(world, "by-pip", &world.folder("store"), SMALLER)?;
+    project.write("lapstrake.yaml", PIP)?;
+    against_pip(world, "by-pip", &project, "pip")
+}
+
+/// Builds `project` and holds the image against what pip leaves for the same versions; `installer` is named in the image.
+fn against_pip(world: &World, name: &str, project: &Project, installer: &str) -> Figures {
+    let target = format!("{}/app:{name}", world.registry()?.address);
     let build = project.build(&["--parent-image", &world.plain()?.reference, "--tag", &target])?;
-    let image = Unpacked::of(world, "smaller", &build.reference)?;
+    let image = Unpacked::of(world, name, &build.reference)?;
     let wheels = world.fresh("truth-wheels")?;
     let mut pins = versions(&image.root)?;
     pins.retain(|name, _| !["pip", "setuptools", "wheel"].contains(&name.as_str()));
@@ -101,7 +115,7 @@ fn by_pip(world: &World) -> Figures {
     let (differences, paths) = compare::trees(&image.root, &root)?;
     let (ours, theirs) = (image.root.clone(), root.clone());
     let mut figures = compare::explained(differences, |difference| {
-        always(difference).or_else(|| by_another_installer(&ours, &theirs, difference))
+        always(difference).or_else(|| by_another_installer(&ours, &theirs, difference, installer))
     })?;
     check(paths > 1_000, || format!("only {paths} paths"))?;
     figures.insert(0, format!("{paths} paths compared; {} packages", pins.len()));
@@ -111,13 +125,13 @@ fn by_pip(world: &World) -> Figures {
 }
 
 /// What pip writes otherwise than uv, which Lapstrake follows.
-fn by_another_installer(ours: &Path, theirs: &Path, difference: &Difference) -> Option<&'static str> {
+fn by_another_installer(ours: &Path, theirs: &Path, difference: &Difference, installer: &str) -> Option<&'static str> {
     let path = &difference.path;
     let content = |root: &Path| std::fs::read_to_string(root.join(path)).unwrap_or_default();
     match path.file_name()?.to_str()? {
         "INSTALLER" => {
-            let named = (content(ours).trim() == "uv", content(theirs).trim() == "pip");
-            (named == (true, true)).then_some("INSTALLER names who installed")
+            let named = (content(ours).trim() == installer, content(theirs).trim() == "pip");
+            (installer != "pip" && named == (true, true)).then_some("INSTALLER names who installed")
         }
         "REQUESTED" => (content(ours).is_empty() && !theirs.join(path).exists())
             .then_some("REQUESTED, which uv writes for dependencies too"),

@@ -5,19 +5,43 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::parents::lock_text;
+use super::readback::sha256;
 use super::wheel_maker::WheelMaker;
-use super::yard::Yard;
+use super::yard::{Ran, Yard};
 
-/// Answers `pip compile` with `answer.toml` and `pip install` with `changes`; notes requirement lines and the skeleton in
-/// `asked`, and all arguments in `argv`.
+/// Answers `pip compile` with `answer.toml`, `pip install` with `changes`, `export` with `export` and `pip freeze` with
+/// `freeze`, or fails where that is not there; notes requirement lines and the skeleton in `asked`, and all arguments in
+/// `argv`. While there is an `sdist.toml`, wheels alone are no answer and it is. `build` leaves
+/// the one wheel in `built`, and writes where it builds. An answer of `MADE` stands for the last file of a requirement.
 const SCRIPT: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
 case "$*" in
   *--version*) echo uv 0.13.8; exit 0 ;;
+  "python find"*) [ -f FOLDER/python3 ] && echo FOLDER/python3; exit 0 ;;
 esac
 echo "$*" >> FOLDER/argv
+case "$1 $2" in
+  export*) exec /bin/cat FOLDER/export ;;
+  "pip freeze") printf '# of %s\n' "$VIRTUAL_ENV"; exec /bin/cat FOLDER/freeze ;;
+esac
+if [ "$1" = build ]; then
+  for word in "$@"; do
+    [ "$before" = --out-dir ] && out=$word
+    before=$word
+  done
+  if [ -d "$word" ]; then
+    echo "built" $(ls "$word") >> FOLDER/asked
+    mkdir "$word/build"
+  else
+    echo "built" $(basename "$word") >> FOLDER/asked
+  fi
+  [ -d FOLDER/built ] || { echo nothing to build >&2; exit 1; }
+  mkdir -p "$out" && cp FOLDER/built/*.whl "$out"
+  exit 0
+fi
 {
   echo "== $1 $2"
   for word in "$@"; do
@@ -25,9 +49,42 @@ echo "$*" >> FOLDER/argv
   done
   [ "$2" = install ] && ls skeleton | sed 's/^/has /'
 } >> FOLDER/asked
+if [ -f FOLDER/sdist.toml ]; then
+  case "$*" in *--only-binary*) echo "all versions have no usable wheels" >&2; exit 1 ;; esac
+fi
 case "$2" in
-  compile) cat FOLDER/answer.toml ;;
+  compile)
+    if [ -f FOLDER/sdist.toml ]; then
+      cat FOLDER/sdist.toml
+    else
+      sed "s#MADE#$(echo $PWD/made-0/*.whl)#" FOLDER/answer.toml
+    fi ;;
   install) cat FOLDER/changes >&2 ;;
+esac
+"#;
+
+/// Says of itself what the test says, and plays pip, which answers with `report.json`.
+const PYTHON: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
+case "$1" in
+  -I) cat FOLDER/python.json; exit 0 ;;
+esac
+shift 9
+echo "pip $*" >> FOLDER/asked
+for word in "$@"; do
+  case "$word" in *.txt) sed 's/^/line /' "$word" >> FOLDER/asked ;; esac
+done
+cat FOLDER/report.json
+"#;
+
+/// Knows one commit of any repository, which holds one file.
+const GIT: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
+echo "git $*" >> FOLDER/asked
+case "$1" in
+  ls-remote) printf 'COMMIT\trefs/tags/v1\n' ;;
+  rev-parse) echo COMMIT ;;
+  checkout) echo content > fender.txt ;;
 esac
 "#;
 
@@ -41,11 +98,95 @@ impl<'a> FakeUv<'a> {
     pub(crate) fn new(yard: &'a Yard) -> Self {
         std::fs::create_dir_all(yard.path("uv")).unwrap();
         let fake = Self { yard };
-        let folder = yard.path("uv");
-        std::fs::write(folder.join("uv"), SCRIPT.replace("FOLDER", &folder.display().to_string())).unwrap();
-        std::fs::set_permissions(folder.join("uv"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        fake.script("uv", SCRIPT);
+        fake.script("python3", PYTHON);
+        fake.python("3.11.7", "x86_64");
         fake.answers(&[], "");
         fake
+    }
+
+    fn script(&self, name: &str, text: &str) {
+        let path = self.folder().join(name);
+        std::fs::write(&path, text.replace("FOLDER", &self.folder().display().to_string())).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The folder of the scripts and their answers.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.yard.path("uv")
+    }
+
+    /// What this machine's Python says that it is; it has no pip.
+    pub(crate) fn python(&self, version: &str, machine: &str) {
+        self.python_with(version, machine, &Value::Null);
+    }
+
+    fn python_with(&self, version: &str, machine: &str, pip: &Value) {
+        let told = json!({"version": version, "machine": machine, "libc": "glibc 2.36", "soabi": "", "pip": pip});
+        std::fs::write(self.folder().join("python.json"), told.to_string()).unwrap();
+    }
+
+    /// Gives the Python a pip of this version, which reports these wheels.
+    pub(crate) fn pip(&self, version: &str, wheels: &[&WheelMaker]) {
+        self.python_with("3.11.7", "x86_64", &json!([self.folder().join("pip"), version]));
+        let item = |wheel: &&WheelMaker| {
+            let (path, bytes) = (self.folder().join(wheel.filename()), wheel.build());
+            std::fs::write(&path, &bytes).unwrap();
+            let hex = sha256(&bytes).replace("sha256:", "");
+            let info = json!({"hash": format!("sha256={hex}")});
+            let filename = wheel.filename();
+            let mut parts = filename.split('-');
+            let metadata = json!({"name": parts.next(), "version": parts.next()});
+            json!({
+                "download_info": {"url": format!("file://{}", path.display()), "archive_info": info},
+                "is_direct": false, "requested": true, "metadata": metadata,
+            })
+        };
+        let report = json!({"version": "0", "install": wheels.iter().map(item).collect::<Vec<_>>()});
+        std::fs::write(self.folder().join("report.json"), report.to_string()).unwrap();
+    }
+
+    /// Puts a git beside the scripts whose repositories have one commit.
+    pub(crate) fn git(&self, commit: &str) {
+        self.script("git", &GIT.replace("COMMIT", commit));
+    }
+
+    /// What the next `uv build` makes.
+    pub(crate) fn builds(&self, wheel: &WheelMaker) {
+        self.builds_named(&wheel.filename(), &wheel.build());
+    }
+
+    /// The same, as a file of any name and content.
+    pub(crate) fn builds_named(&self, name: &str, bytes: &[u8]) {
+        let folder = self.folder().join("built");
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+
+    /// What the next runs answer: the wheel that was made for the first requirement.
+    pub(crate) fn answers_made(&self, wheel: &WheelMaker) {
+        let hex = sha256(&wheel.build()).replace("sha256:", "");
+        let filename = wheel.filename();
+        let name = filename.split('-').next().unwrap();
+        let text = format!(
+            "lock-version = \"1.0\"\ncreated-by = \"test\"\n[[packages]]\nname = \"{name}\"\n\
+             archive = {{ path = \"MADE\", hashes = {{ sha256 = \"{hex}\" }} }}\n"
+        );
+        std::fs::write(self.folder().join("answer.toml"), text).unwrap();
+    }
+
+    /// What the next runs answer: a source distribution beside the scripts.
+    pub(crate) fn answers_sdist(&self, filename: &str, sha256: &str) {
+        let (name, rest) = filename.split_once('-').unwrap();
+        let version = rest.strip_suffix(".tar.gz").unwrap();
+        let (path, hex) = (self.folder().join(filename), sha256.replace("sha256:", ""));
+        let text = format!(
+            "lock-version = \"1.0\"\ncreated-by = \"test\"\n[[packages]]\nname = \"{name}\"\nversion = \"{version}\"\n\
+             sdist = {{ path = \"{}\", hashes = {{ sha256 = \"{hex}\" }} }}\n",
+            path.display()
+        );
+        std::fs::write(self.folder().join("sdist.toml"), text).unwrap();
     }
 
     /// The script's path.
@@ -75,14 +216,19 @@ impl<'a> FakeUv<'a> {
         text
     }
 
-    /// Builds with these requirement lines and gives the only image of `--format json`.
-    pub(crate) fn build(&self, store: &str, lines: &str, more: &[&str]) -> Value {
+    /// Runs a build with these requirement lines.
+    pub(crate) fn run(&self, store: &str, lines: &str, more: &[&str]) -> Ran {
         self.yard.write("requirements.txt", lines);
         let flags = ["--format", "json", "-r", "requirements.txt"];
         let mut command = self.yard.build_command(store, &[&flags, more].concat());
-        let output = command.env("LAPSTRAKE_UV", self.program()).env("PATH", "/usr/bin:/bin").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let mut printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        command.env("LAPSTRAKE_UV", self.program()).env("PATH", self.folder()).output().unwrap().into()
+    }
+
+    /// Builds with these requirement lines and gives the only image of `--format json`.
+    pub(crate) fn build(&self, store: &str, lines: &str, more: &[&str]) -> Value {
+        let ran = self.run(store, lines, more);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let mut printed: Value = serde_json::from_str(&ran.stdout).unwrap();
         printed["images"][0].take()
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod fake_uv;
 pub(crate) mod fault;
 pub(crate) mod harbour;
 pub(crate) mod index;
+pub(crate) mod means;
 pub(crate) mod parents;
 pub(crate) mod readback;
 pub(crate) mod steps;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject;
@@ -73,22 +73,50 @@ fn parameters(names: &[&str]) -> CertificateParams {
 /// A listener that speaks TLS and hands on what is in it; ends when dropped.
 pub(crate) struct TlsFront {
     address: SocketAddr,
+    connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
+}
+
+/// How a front treats a client whose certificate it does not like.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// It sends an alert and waits until the client is gone.
+    Polite,
+    /// It closes at once, as Go's servers do: the client's bytes that nobody has read reset the connection, and the
+    /// alert is lost.
+    Abrupt,
 }
 
 impl TlsFront {
     /// Stands before `backend` (`host:port`). With `clients`, only whoever has a certificate of theirs comes in.
     pub(crate) async fn start(backend: String, own: &Issued, clients: Option<&Authority>) -> Self {
+        Self::start_as(Manner::Polite, backend, own, clients).await
+    }
+
+    /// Stands before `backend` and turns away whoever has no certificate of `clients`, without a word.
+    pub(crate) async fn start_abrupt(backend: String, own: &Issued, clients: &Authority) -> Self {
+        Self::start_as(Manner::Abrupt, backend, own, Some(clients)).await
+    }
+
+    async fn start_as(manner: Manner, backend: String, own: &Issued, clients: Option<&Authority>) -> Self {
         let acceptor = TlsAcceptor::from(Arc::new(server_config(own, clients)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
                 let (acceptor, backend) = (acceptor.clone(), backend.clone());
-                tokio::spawn(async move { pass(stream, &acceptor, &backend).await });
+                tokio::spawn(async move { pass(stream, &acceptor, &backend, manner).await });
             }
         });
-        Self { address, task }
+        Self { address, connections, task }
+    }
+
+    /// How many connections were made.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -107,13 +135,14 @@ impl Drop for TlsFront {
     }
 }
 
-async fn pass(stream: TcpStream, acceptor: &TlsAcceptor, backend: &str) {
+async fn pass(stream: TcpStream, acceptor: &TlsAcceptor, backend: &str, manner: Manner) {
     match acceptor.accept(stream).into_fallible().await {
         Ok(mut inside) => {
             let mut behind = TcpStream::connect(backend).await.unwrap();
             // Either side may go away first.
             let _ = copy_bidirectional(&mut inside, &mut behind).await;
         }
+        Err((_, stream)) if matches!(manner, Manner::Abrupt) => stream.set_zero_linger().unwrap(),
         Err((_, mut stream)) => {
             // What the client still sends is read, so that our alert reaches it before any reset does.
             let mut rest = Vec::new();

@@ -99,6 +99,11 @@ impl WheelMaker {
         self
     }
 
+    /// Replaces the METADATA, which is the member `name`.
+    pub(crate) fn with_metadata(self, name: &str, text: &str) -> Self {
+        self.file(name, text)
+    }
+
     /// The file name.
     pub(crate) fn filename(&self) -> String {
         format!("{}-{}-py3-none-any.whl", self.name, self.version)
@@ -116,7 +121,10 @@ impl WheelMaker {
         let metadata = format!("Metadata-Version: 2.1\nName: {}\nVersion: {}\n", self.name, self.version);
         let wheel = format!("Wheel-Version: 1.0\nRoot-Is-Purelib: {}\nTag: py3-none-any\n", self.purelib);
         for (name, content) in [("METADATA", metadata), ("WHEEL", wheel)] {
-            members.push(plain(format!("{dist_info}/{name}"), content.into_bytes()));
+            let name = format!("{dist_info}/{name}");
+            if !members.iter().any(|member| member.name == name) {
+                members.push(plain(name, content.into_bytes()));
+            }
         }
         let mut record = String::new();
         for member in members.iter().filter(|member| member.recorded) {

@@ -39,6 +39,8 @@ pub(crate) struct Yard {
     running: Running,
     seen: Arc<Mutex<Vec<RequestLine>>>,
     client: Client,
+    /// Whether builds are recorded.
+    ledger: bool,
 }
 
 impl Yard {
@@ -53,12 +55,17 @@ impl Yard {
             ..ServeOptions::new(folder.path().join("registry"))
         });
         let running = running.await.unwrap().spawn();
-        let yard = Self { folder, running, seen, client: Client::new(ClientConfig::default()) };
+        let yard = Self { folder, running, seen, client: Client::new(ClientConfig::default()), ledger: false };
         copy_tree(&Path::new(FIXTURES).join("project"), &yard.project());
         std::fs::create_dir_all(yard.path("home")).unwrap();
         yard.push_image("demo/parent:1", &[&parent_layer()], &parent_config()).await;
         yard.requests();
         yard
+    }
+
+    /// A yard whose builds are recorded. In all others they are not, so that the requests of a test are the image's.
+    pub(crate) async fn with_ledger() -> Self {
+        Self { ledger: true, ..Self::new().await }
     }
 
     /// A path of the yard's folder.
@@ -109,6 +116,9 @@ impl Yard {
     pub(crate) fn command(&self, store: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lapstrake"));
         command.env_clear().env("HOME", self.path("home")).env("TMPDIR", self.folder.path());
+        if !self.ledger {
+            command.env("LAPSTRAKE_LEDGER", "off");
+        }
         command.env("LAPSTRAKE_STORE", self.path(store)).current_dir(self.project());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -1,0 +1,7 @@
+//! Dockerfiles as text: the one that stands for what is assembled.
+//!
+//! Nothing is built here, and no Dockerfile is read.
+
+mod equivalent;
+
+pub use equivalent::{EquivalentImage, Exactness, equivalent, exec_form};

@@ -1,0 +1,115 @@
+//! Sources of requirements resolved one after the other, each on top of what the ones before installed.
+//!
+//! A later source may undo what an earlier one chose, as ZenML's files do; contradictions are no errors here.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use crate::python::Wheel;
+use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
+use crate::python::tags::CompatibleTags;
+use crate::resolver::WheelFetcher;
+use crate::resolver::request::{ParentDistribution, ResolveRequest};
+
+use super::error::OpsError;
+use super::means::Means;
+use super::request::BuildRequest;
+use super::resolution;
+
+/// What is installed after some of the sources.
+#[derive(Default)]
+struct Stage {
+    packages: BTreeMap<String, LockedWheel>,
+    removed: BTreeMap<String, RemovedDistribution>,
+}
+
+impl Stage {
+    /// What one more source changes.
+    fn add(&mut self, lock: Lock) {
+        for gone in lock.removed {
+            if self.packages.remove(&gone.name).is_none() {
+                self.removed.insert(gone.name.clone(), gone);
+            }
+        }
+        self.packages.extend(lock.packages.into_iter().map(|wheel| (wheel.name.clone(), wheel)));
+    }
+
+    /// The parent's distributions that are left, and what was chosen in the place of others.
+    fn installed(&self, means: &Means, parent: &[ParentDistribution]) -> Result<Vec<ParentDistribution>, OpsError> {
+        let is_left = |dist: &&ParentDistribution| {
+            !self.removed.contains_key(&dist.name) && !self.packages.contains_key(&dist.name)
+        };
+        let mut installed: Vec<ParentDistribution> = parent.iter().filter(is_left).cloned().collect();
+        for wheel in self.packages.values() {
+            let path = means.store.path(&wheel.sha256);
+            let file = File::open(&path).map_err(|source| OpsError::ReadFile { path, source })?;
+            installed.push(ParentDistribution {
+                name: wheel.name.clone(),
+                version: wheel.version.clone(),
+                metadata: Wheel::open(file, &wheel.filename)?.metadata()?,
+                installer: Some("uv\n".to_owned()),
+            });
+        }
+        Ok(installed)
+    }
+}
+
+/// The lock for `questions`, in their order; each has the parent's distributions as its own.
+///
+/// Wheels of all but the last are fetched, since what they require counts for the next.
+///
+/// # Errors
+/// Fails as the first source that cannot be resolved does.
+pub(super) async fn resolve(
+    means: &Means,
+    request: &BuildRequest,
+    questions: Vec<ResolveRequest>,
+    tags: &CompatibleTags,
+    fetcher: &WheelFetcher,
+) -> Result<Lock, OpsError> {
+    let mut stage = Stage::default();
+    let last = questions.len().saturating_sub(1);
+    for (at, question) in questions.into_iter().enumerate() {
+        let asked = ResolveRequest { installed: stage.installed(means, &question.installed)?, ..question };
+        let answer = resolution::resolve_once(means, request, &asked, tags, fetcher, None).await?;
+        if at < last {
+            fetcher.fetch_all(&answer.lock.packages).await?;
+        }
+        stage.add(answer.lock);
+    }
+    let Stage { packages, removed } = stage;
+    Ok(Lock { packages: packages.into_values().collect(), removed: removed.into_values().collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Digest;
+
+    fn wheel(name: &str, version: &str) -> LockedWheel {
+        LockedWheel {
+            name: name.into(),
+            version: version.into(),
+            filename: format!("{name}-{version}-py3-none-any.whl"),
+            url: format!("https://files.example/{name}-{version}-py3-none-any.whl"),
+            sha256: Digest::of(version.as_bytes()),
+            size: None,
+            direct_url: None,
+            index: None,
+            origin: None,
+        }
+    }
+
+    #[test]
+    fn a_later_source_replaces_what_an_earlier_one_or_the_parent_has() {
+        let gone = |name: &str, version: &str| RemovedDistribution { name: name.into(), version: version.into() };
+        let mut stage = Stage::default();
+        stage.add(Lock { packages: vec![wheel("a", "1"), wheel("b", "1")], removed: vec![gone("a", "0.9")] });
+        stage.add(Lock { packages: vec![wheel("a", "2")], removed: vec![gone("a", "1")] });
+        let versions: Vec<(&str, &str)> =
+            stage.packages.values().map(|wheel| (wheel.name.as_str(), wheel.version.as_str())).collect();
+        assert_eq!(versions, [("a", "2"), ("b", "1")]);
+        let removed: Vec<&RemovedDistribution> = stage.removed.values().collect();
+        assert_eq!(removed, [&gone("a", "0.9")]);
+    }
+}
