@@ -164,7 +164,7 @@ async fn command(environment: &ChildEnvironment, folder: &Path) -> Child {
     let environment = environment.clone().with("TMPDIR", below("tmp"));
     let child = |name: &str| Child::new(program(name), environment.clone(), folder);
     if !is_root() {
-        let mut child = child("rootlesskit").on_choke(folder);
+        let mut child = child("rootlesskit").on_choke(folder, Some(program("rootlesskit")));
         let namespaces = ["--net=host", "--pidns", "--copy-up=/etc", "--copy-up=/run"].map(str::to_owned);
         // Below `/run` of its own it would find no place of the user's.
         child.environment = child.environment.with("XDG_RUNTIME_DIR", folder.display().to_string());
@@ -175,7 +175,7 @@ async fn command(environment: &ChildEnvironment, folder: &Path) -> Child {
     probe.arguments = UNSHARE.into_iter().chain(["true"]).map(str::to_owned).collect();
     probe.timeout = PATIENCE;
     if probe.run().await.is_ok_and(|outcome| outcome.status.success()) {
-        let mut child = child("unshare").on_choke(folder);
+        let mut child = child("unshare").on_choke(folder, None);
         child.arguments = UNSHARE.into_iter().map(str::to_owned).chain(daemon).collect();
         return child;
     }

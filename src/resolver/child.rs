@@ -92,13 +92,15 @@ struct Leash {
     signal: &'static str,
     /// The folder that is removed after it.
     folder: PathBuf,
+    /// The program that removes it, given `rm` and its arguments; for files of subordinate users.
+    remover: Option<PathBuf>,
 }
 
 /// Runs `"$@"` until it ends or standard input does, which is a pipe from us: it ends with this process, however that
 /// ends. What is left of its group is then ended too and the folder removed, in which dying processes may still write.
 const LEASH: &str = r#"exec 3<&0 </dev/null
-signal=$1 folder=$2
-shift 2
+signal=$1 folder=$2 remover=$3
+shift 3
 "$@" 3<&- &
 child=$!
 PATH="$PATH:/usr/bin:/bin"
@@ -109,7 +111,7 @@ trap '' TERM
 kill -TERM 0
 tries=0
 [ ! -e "$folder/.alone" ] || while [ -e "$folder" ] && [ "$tries" -lt 100 ]; do
-  rm -rf --one-file-system -- "$folder" 2>/dev/null || sleep 0.1
+  ${remover:+"$remover"} rm -rf --one-file-system -- "$folder" >/dev/null 2>&1 || sleep 0.1
   tries=$((tries + 1))
 done
 exit "$code""#;
@@ -195,14 +197,15 @@ impl Child {
     /// no standard input.
     #[must_use]
     pub fn on_leash(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.leash = Some(Leash { signal: "TERM", folder: folder.into() });
+        self.leash = Some(Leash { signal: "TERM", folder: folder.into(), remover: None });
         self
     }
 
     /// The same as [`Child::on_leash`] for a child that takes what it started with it when it is killed, and no other way.
+    /// Where its files are of users that `rm` may not speak for, `remover` runs `rm`.
     #[must_use]
-    pub fn on_choke(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.leash = Some(Leash { signal: "KILL", folder: folder.into() });
+    pub fn on_choke(mut self, folder: impl Into<PathBuf>, remover: Option<PathBuf>) -> Self {
+        self.leash = Some(Leash { signal: "KILL", folder: folder.into(), remover });
         self
     }
 
@@ -294,9 +297,10 @@ impl Child {
     fn command(&self) -> tokio::process::Command {
         let mut command = match &self.leash {
             None => tokio::process::Command::new(&self.program),
-            Some(Leash { signal, folder }) => {
+            Some(Leash { signal, folder, remover }) => {
                 let mut shell = tokio::process::Command::new("/bin/sh");
-                shell.args(["-c", LEASH, "sh", signal]).arg(folder).arg(&self.program);
+                let remover = remover.clone().unwrap_or_default();
+                shell.args(["-c", LEASH, "sh", signal]).arg(folder).arg(remover).arg(&self.program);
                 shell
             }
         };
@@ -511,7 +515,11 @@ mod tests {
             let gone = folder.path().join("gone");
             std::fs::create_dir(&gone).unwrap();
             let script = format!("touch {}/up; sleep 30", gone.display());
-            let child = if choked { shell(&script).on_choke(&gone) } else { shell(&script).on_leash(&gone) };
+            let child = if choked {
+                shell(&script).on_choke(&gone, Some("/usr/bin/env".into()))
+            } else {
+                shell(&script).on_leash(&gone)
+            };
             let serving = child.serve(tempfile::tempfile().unwrap()).unwrap();
             while !gone.join("up").exists() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
