@@ -261,7 +261,6 @@ impl Configuration {
             None => self.parent.clone(),
         };
         same(&format!("what `{at}` stands for"), done("crane", ["digest", &at])?.trim(), image.digest.as_str())?;
-        image::accepted(&image.reference)?;
         if let Some(labels) = &wanted.labels {
             let config = image::config(&image.reference)?;
             same("the labels", config["config"]["Labels"].clone(), serde_json::json!(labels))?;
