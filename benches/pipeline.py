@@ -129,8 +129,8 @@ def push_parent(address):
     layer, config = (DEMO / "parent.tar.gz").read_bytes(), (DEMO / "parent.json").read_bytes()
     blobs = push_blob(address, CONFIG, config), push_blob(address, LAYER, layer)
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": blobs[0], "layers": [blobs[1]]}
-    ask("PUT", f"http://{address}/v2/parent/manifests/1", json.dumps(manifest).encode(), **{"Content-Type": MANIFEST})
-    return f"{address}/parent:1"
+    ask("PUT", f"http://{address}/v2/source/image/manifests/1", json.dumps(manifest).encode(), **{"Content-Type": MANIFEST})
+    return f"{address}/source/image:1"
 
 
 def requirements(number):

@@ -139,7 +139,12 @@ fn segment_text(step: &SegmentStep) -> String {
 }
 
 fn segment_json(step: &SegmentStep) -> Value {
-    json!({"title": step.title, "key": step.key.to_string(), "backend": step.backend, "reference": step.at.to_string()})
+    json!({
+        "title": step.title,
+        "key": step.key.as_ref().map(ToString::to_string),
+        "backend": step.backend,
+        "reference": step.at.as_ref().map(ToString::to_string),
+    })
 }
 
 fn layers_text(platform: &str, layers: &[PlannedLayer]) -> String {

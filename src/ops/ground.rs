@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
+use tempfile::TempDir;
 
 use crate::backend::{Context, Segment, apt_segment, resolve_secrets};
 use crate::event::Event;
@@ -29,10 +30,10 @@ pub struct SegmentStep {
     pub title: String,
     /// The backend that builds it; `None` when its image is there.
     pub backend: Option<String>,
-    /// Its key; of several platforms the first one's.
-    pub key: SegmentKey,
+    /// Its key; of several platforms the first one's. `None` as long as what it begins with is not there.
+    pub key: Option<SegmentKey>,
     /// The tag under which the target repository keeps its image.
-    pub at: Reference,
+    pub at: Option<Reference>,
     /// Its image, once it is there.
     pub image: Option<Reference>,
 }
@@ -45,6 +46,15 @@ pub(super) struct Ground {
     pub(super) steps: Vec<SegmentStep>,
     /// Whether the image to stand on is there; else a plan shows what stands on the parent as it is now.
     pub(super) is_there: bool,
+    /// A folder that the request names, as long as the plan reads it.
+    pub(super) folder: Option<TempDir>,
+}
+
+impl Ground {
+    /// Names a segment that begins with what is not there yet.
+    pub(super) fn promise(&mut self, title: String, backend: String) {
+        self.steps.push(SegmentStep { title, backend: Some(backend), key: None, at: None, image: None });
+    }
 }
 
 /// How far to go.
@@ -61,7 +71,7 @@ pub(super) enum Mode {
 /// # Errors
 /// Fails when there is no parent, no backend for what needs one, or the backend fails.
 pub(super) async fn ground(means: &Means, request: &BuildRequest, mode: Mode) -> Result<Ground, OpsError> {
-    let mut ground = Ground { request: request.clone(), steps: Vec::new(), is_there: true };
+    let mut ground = Ground { request: request.clone(), steps: Vec::new(), is_there: true, folder: None };
     if request.settings.docker.skip_build {
         return Ok(ground);
     }
@@ -76,7 +86,8 @@ pub(super) async fn ground(means: &Means, request: &BuildRequest, mode: Mode) ->
     Ok(ground)
 }
 
-fn backend_of(request: &BuildRequest) -> Option<&str> {
+/// The backend that is asked for.
+pub(super) fn backend_of(request: &BuildRequest) -> Option<&str> {
     request.backend.as_deref().or(request.settings.lapstrake.backend.as_deref())
 }
 
@@ -178,15 +189,18 @@ async fn apt(means: &Means, ground: &mut Ground, packages: &[String], mode: Mode
 }
 
 /// One thing that the settings ask for, as a segment a platform.
-struct Step<'a> {
-    title: String,
-    instruction: &'a str,
-    reason: &'a str,
-    segments: &'a [Segment],
+pub(super) struct Step<'a> {
+    pub(super) title: String,
+    pub(super) instruction: &'a str,
+    pub(super) reason: &'a str,
+    pub(super) segments: &'a [Segment],
 }
 
 /// Puts the images of the segments into the place of the parent.
-async fn stand_on(means: &Means, ground: &mut Ground, step: Step<'_>, mode: Mode) -> Result<(), OpsError> {
+///
+/// # Errors
+/// Fails without a registry to leave the image in, without a backend, and when the backend fails.
+pub(super) async fn stand_on(means: &Means, ground: &mut Ground, step: Step<'_>, mode: Mode) -> Result<(), OpsError> {
     let request = &ground.request;
     let Some(target) = target_repository(request) else {
         return Err(OpsError::SegmentNeedsRegistry { instruction: step.instruction.to_owned() });
@@ -227,7 +241,7 @@ async fn stand_on(means: &Means, ground: &mut Ground, step: Step<'_>, mode: Mode
     if let Some(image) = &image {
         ground.request.settings.docker.parent_image = Some(image.clone());
     }
-    ground.steps.push(SegmentStep { title: step.title, backend: made_by, key, at, image });
+    ground.steps.push(SegmentStep { title: step.title, backend: made_by, key: Some(key), at: Some(at), image });
     Ok(())
 }
 

@@ -66,6 +66,10 @@ pub(super) fn contains_code(request: &BuildRequest, document: &Document, made: &
     if document.annotations().contains_key(annotation::CODE_DELIVERY) {
         return false;
     }
+    if super::installation::command(request).is_some() {
+        // A backend made the layers of such an image anew, without our annotations.
+        return true;
+    }
     let is_sources = |layer: &Descriptor| {
         layer.annotations.get(annotation::LAYER_KIND).is_some_and(|kind| kind == LayerKind::Sources.word())
     };

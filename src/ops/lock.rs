@@ -9,6 +9,7 @@ use crate::python::lock::{Lock, PylockHead};
 
 use super::error::OpsError;
 use super::ground::{Ground, Mode, ground};
+use super::installation;
 use super::means::Means;
 use super::plan::Planning;
 use super::request::BuildRequest;
@@ -44,7 +45,11 @@ impl ImageLock {
 /// # Errors
 /// Fails as the plan of the image does.
 pub async fn image_locks(means: &Means, request: &BuildRequest) -> Result<Vec<ImageLock>, OpsError> {
-    let Ground { request, is_there, .. } = ground(means, request, Mode::Look).await?;
+    let request = match installation::command(request) {
+        Some(_) => installation::below(request)?,
+        None => request.clone(),
+    };
+    let Ground { request, is_there, .. } = ground(means, &request, Mode::Look).await?;
     if !is_there && request.settings.docker.dockerfile.is_some() {
         return Ok(Vec::new());
     }

@@ -19,6 +19,7 @@ mod export;
 mod facts;
 mod ground;
 mod inspect;
+mod installation;
 mod ledger;
 mod list;
 mod listing;

@@ -23,6 +23,7 @@ use super::earlier;
 use super::error::OpsError;
 use super::facts::{self, LocalFacts, Wanted};
 use super::ground::{Ground, Mode, SegmentStep, ground};
+use super::installation;
 use super::means::Means;
 use super::parent::{self, PinnedParent};
 use super::parent_index::{self, ParentIndex};
@@ -105,7 +106,17 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
 /// Plans the build; with [`Mode::Build`] what only a backend can make is there when the plan is.
 pub(super) async fn plan_as(means: &Means, request: &BuildRequest, mode: Mode) -> Result<Planned, OpsError> {
     check_targets(request)?;
-    let Ground { request, steps, is_there } = ground(means, request, mode).await?;
+    let command = installation::command(request);
+    let Ground { request, steps, is_there, folder: _folder } = match command {
+        Some(command) if mode == Mode::Build => installation::ground(means, request, command, mode).await?,
+        Some(command) => {
+            let last = installation::ground(means, request, command, mode).await?;
+            let mut first = ground(means, &last.request, mode).await?;
+            first.steps.extend(last.steps);
+            first
+        }
+        None => ground(means, request, mode).await?,
+    };
     let mut planned = match is_there || request.settings.docker.dockerfile.is_none() {
         true => plan_on(means, &request).await?,
         false => waiting(&steps)?,
@@ -123,9 +134,9 @@ pub(super) async fn plan_as(means: &Means, request: &BuildRequest, mode: Mode) -
 fn waiting(steps: &[SegmentStep]) -> Result<Planned, OpsError> {
     let first = steps.first().ok_or(OpsError::ParentUnset)?;
     Ok(Planned {
-        key: PlanKey(first.key.0.clone()),
+        key: PlanKey(first.key.clone().ok_or(OpsError::ParentUnset)?.0),
         segments: Vec::new(),
-        parent: first.at.clone(),
+        parent: first.at.clone().ok_or(OpsError::ParentUnset)?,
         parent_descriptor: None,
         course: Course::Waits,
         code: None,

@@ -165,6 +165,24 @@ pub(super) async fn key_of(segment: &Segment) -> Result<SegmentKey, OpsError> {
     Ok(tokio::task::spawn_blocking(move || segment.key()).await.map_err(OpsError::Worker)??)
 }
 
+/// The name of the backend that would run `instruction`.
+///
+/// # Errors
+/// Fails when there is none.
+pub(super) async fn check_backend(
+    means: &Means,
+    backend: Option<&str>,
+    instruction: &str,
+    reason: &str,
+) -> Result<String, OpsError> {
+    let chosen = means.backends.choose(backend).await.map_err(|source| SegmentError::NoBackend {
+        instruction: instruction.to_owned(),
+        reason: reason.to_owned(),
+        source,
+    })?;
+    Ok(chosen.name().to_owned())
+}
+
 fn no_backend(request: SegmentRequest<'_>, source: BackendError) -> SegmentError {
     SegmentError::NoBackend { instruction: request.instruction.into(), reason: request.reason.into(), source }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod backend;
+mod backend_builds;
 mod build;
 mod build_choice;
 mod build_moves;

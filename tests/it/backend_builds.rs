@@ -1,0 +1,140 @@
+//! Builds that need a backend: what it makes stands below or between layers of ours, and is made once.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::{Value, json};
+
+use crate::support::yard::{Ran, Yard};
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/backend-sample/lapstrake-backend-sample");
+
+/// Puts the sample backend into the yard's folder `bin`; `false` where there is no Python to run it.
+fn with_sample(yard: &Yard) -> bool {
+    let Some(python) =
+        ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter().find(|path| std::path::Path::new(path).exists())
+    else {
+        println!("skipped: the sample backend needs python3");
+        return false;
+    };
+    let path = yard.path("bin/lapstrake-backend-sample");
+    std::fs::create_dir_all(yard.path("bin")).unwrap();
+    std::fs::write(&path, format!("#!/bin/sh\nexec {python} {SAMPLE} \"$@\"\n")).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    true
+}
+
+fn run(yard: &Yard, store: &str, arguments: &[&str]) -> Ran {
+    let tag = yard.at("demo/app:latest");
+    let mut command = yard.command(store);
+    command.args(["--format", "json"]).args(arguments).args(["--tag", &tag]).env("PATH", yard.path("bin"));
+    command.output().unwrap().into()
+}
+
+fn done(ran: Ran) -> Value {
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    serde_json::from_str::<Value>(&ran.stdout).unwrap()["images"][0].clone()
+}
+
+fn configure(yard: &Yard, docker: &Value) {
+    let mut docker = docker.clone();
+    if docker["dockerfile"].is_null() {
+        docker["parent_image"] = json!(yard.at("demo/parent:1"));
+    }
+    yard.write("lapstrake.yaml", json!({"settings": {"docker": docker}}).to_string());
+}
+
+/// The commands that the sample backend was to run, by what it left in the image.
+fn commands(image: &crate::support::readback::Image) -> Vec<String> {
+    let history = image.config["history"].as_array().unwrap().iter();
+    let lines = history.filter_map(|entry| entry["created_by"].as_str());
+    lines.filter(|line| line.contains("RUN")).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apt_packages_are_installed_below_our_layers_and_not_again_for_an_edit() {
+    let yard = Yard::new().await;
+    if !with_sample(&yard) {
+        return;
+    }
+    configure(&yard, &json!({"apt_packages": ["git", "curl", "git"], "requirements": "pylock.toml"}));
+    let plan = done(run(&yard, "store", &["plan"]));
+    assert_eq!(plan["segments"][0]["backend"], "sample");
+    done(run(&yard, "store", &["build"]));
+    let image = yard.pull("demo/app:latest").await;
+    let ran = commands(&image);
+    assert!(ran.len() == 1 && ran[0].contains("'curl' 'git'") && ran[0].contains("--no-install-recommends"), "{ran:?}");
+    yard.write("steps/train.py", "RATE = 3\n");
+    std::fs::remove_dir_all(yard.path("bin")).unwrap();
+    let again = run(&yard, "other-machine", &["plan"]);
+    assert_eq!(done(again)["segments"][0]["backend"], Value::Null, "the target repository remembers it");
+    done(run(&yard, "other-machine", &["build"]));
+    let edited = yard.pull("demo/app:latest").await;
+    assert_eq!(edited.layer_digests()[..2], image.layer_digests()[..2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dockerfile_is_built_first_and_is_the_parent() {
+    let yard = Yard::new().await;
+    if !with_sample(&yard) {
+        return;
+    }
+    let parent = yard.at("demo/parent:1");
+    yard.write("Dockerfile", format!("FROM {parent}\nRUN make world\n"));
+    configure(&yard, &json!({"dockerfile": "Dockerfile", "requirements": "pylock.toml"}));
+    let plan = run(&yard, "store", &["plan"]);
+    let planned = done(plan);
+    assert_eq!((&planned["segments"][0]["backend"], &planned["layers"]), (&json!("sample"), &json!([])));
+    done(run(&yard, "store", &["build"]));
+    let image = yard.pull("demo/app:latest").await;
+    assert!(commands(&image)[0].contains("make world"));
+    assert!(image.file("app/pipeline.py").is_some(), "our layers stand on it");
+    let reused = done(run(&yard, "store", &["build"]));
+    assert_eq!(reused["reused"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_installs_the_project_runs_upon_the_sources_and_below_what_comes_last() {
+    let yard = Yard::new().await;
+    if !with_sample(&yard) {
+        return;
+    }
+    let docker = json!({
+        "requirements": "pylock.toml",
+        "local_project_install_command": "make install",
+        "user": "1000",
+        "runtime_environment": {"LAST": "1"},
+    });
+    configure(&yard, &docker);
+    let plan = done(run(&yard, "store", &["plan"]));
+    assert_eq!(plan["segments"][0]["title"], "local project `make install`");
+    done(run(&yard, "store", &["build"]));
+    let image = yard.pull("demo/app:latest").await;
+    let ran = commands(&image);
+    assert!(ran.len() == 2 && ran[0].contains("make install") && ran[1].contains("chown -R 1000 ."), "{ran:?}");
+    assert!(image.file("app/pipeline.py").is_some());
+    assert_eq!(image.config["config"]["User"], "1000");
+    let variables = image.config["config"]["Env"].as_array().unwrap();
+    assert_eq!(variables.last().unwrap(), "LAST=1");
+    std::fs::remove_dir_all(yard.path("bin")).unwrap();
+    let again = done(run(&yard, "other-machine", &["build"]));
+    assert_eq!(again["reused"], true, "all of it is found again, without a backend");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_backend_the_error_says_what_needs_one_and_nothing_is_moved() {
+    let yard = Yard::new().await;
+    std::fs::create_dir_all(yard.path("bin")).unwrap();
+    for (docker, instruction) in [
+        (json!({"apt_packages": ["git"]}), "`apt_packages` needs a backend"),
+        (json!({"local_project_install_command": "make install"}), "`make install` needs a backend"),
+    ] {
+        configure(&yard, &docker);
+        yard.requests();
+        for command in ["plan", "build"] {
+            let ran = run(&yard, "store", &[command]);
+            assert_ne!(ran.code, 0);
+            assert!(ran.stderr.contains(instruction) && ran.stderr.contains("hint:"), "{}", ran.stderr);
+        }
+        assert!(!yard.requests().iter().any(|line| line.starts_with("PUT") && line.contains("manifests/latest")));
+    }
+}
