@@ -27,7 +27,7 @@ fn apt_line(packages: &[String]) -> Option<String> {
     }
     let quoted: Vec<String> = sorted.iter().map(|package| format!("'{}'", package.replace('\'', r"'\''"))).collect();
     Some(format!(
-        "RUN apt-get update && apt-get install -y --no-install-recommends {} && rm -rf /var/lib/apt/lists/*",
+        "RUN apt-get update && apt-get install -y --no-install-recommends {} && apt-get clean && rm -rf /var/lib/apt/lists/*",
         quoted.join(" ")
     ))
 }
@@ -51,7 +51,7 @@ mod tests {
     fn one_set_of_packages_gives_one_line() {
         let line = |packages: &[&str]| apt_line(&packages.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         let expected = "RUN apt-get update && apt-get install -y --no-install-recommends 'curl' 'git=1:2.39*' \
-                        && rm -rf /var/lib/apt/lists/*";
+                        && apt-get clean && rm -rf /var/lib/apt/lists/*";
         assert_eq!(line(&["git=1:2.39*", "curl"]).as_deref(), Some(expected));
         assert_eq!(line(&["curl", " git=1:2.39*", "curl", ""]).as_deref(), Some(expected));
         assert_eq!(line(&[]), None);
