@@ -18,7 +18,7 @@ use super::{config, ledger, output, reuse, setup};
 pub(crate) async fn run(command: &BuildCommand, shown: &Shown, environment: &Environment) -> Outcome {
     let started = Instant::now();
     let args = &command.build;
-    let prepared = config::prepare(args, shown, environment)?;
+    let prepared = config::prepare(args, shown, environment).await?;
     if let Some(record) = reuse::earlier(command, &prepared, environment).await? {
         return output::to_stdout(&reuse::shown(&record, &prepared, shown.format)).map_err(exit::fail);
     }

@@ -2,12 +2,14 @@
 //!
 //! Flags beat the file. Relative paths of the file start from its folder, those of flags from the working folder.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use lapstrake::backend::resolve_secrets;
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::inputs::source::zenml_root;
 use lapstrake::oci::{Platform, Reference};
-use lapstrake::ops::{BuildRequest, Means, Output};
+use lapstrake::ops::{self, BuildRequest, Means, Output};
 use lapstrake::plan::{WantedImage, wanted_images};
 use lapstrake::python::environment::PythonHints;
 use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning};
@@ -41,7 +43,7 @@ impl Prepared {
 }
 
 /// Reads the configuration and joins it with the flags.
-pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Result<Prepared, Failure> {
+pub(crate) async fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment) -> Result<Prepared, Failure> {
     let file = file(args.config.as_deref().or(args.config_flag.as_deref()));
     let here = working_folder()?;
     let (run, warnings) = settings(file.as_deref(), &args.changes.overrides(&here)?, environment)?;
@@ -67,7 +69,13 @@ pub(crate) fn prepare(args: &BuildArgs, shown: &Shown, environment: &Environment
     let no_reuse = args.no_reuse || prevents_reuse(&run);
     let setting = Setting { args, environment, here, folder, output, store: means.store.root(), no_reuse };
     let requests = images.iter().zip(targets).map(|(image, targets)| setting.request(&run, image, targets));
-    let requests = requests.collect::<Result<_, _>>()?;
+    let mut requests = requests.collect::<Result<Vec<BuildRequest>, _>>()?;
+    let secrets = resolve_secrets(&native.secrets, &setting.folder, means.backends.environment()).await;
+    let secrets = secrets.map_err(exit::fail)?;
+    for request in &mut requests {
+        request.secrets = secrets.clone();
+        ops::take_default_parent(&means, request).await;
+    }
     let insecure = native.insecure_registries.clone();
     Ok(Prepared { requests, means, keys: keys(&run, &images), insecure })
 }
@@ -152,6 +160,7 @@ impl Setting<'_> {
             strict: args.changes.strict,
             created,
             variables: self.environment.variables().clone(),
+            secrets: BTreeMap::new(),
         })
     }
 

@@ -63,7 +63,7 @@ impl Demo<'_> {
         demo_project::write(&project).map_err(|error| self.disk(&project, &error))?;
         self.prepare(&project).await?;
         self.say(&format!("A registry at {}, a parent image, and a project. First the plan:\n", self.address));
-        let prepared = config::prepare(&self.build_args("store"), &self.quiet(), self.environment)?;
+        let prepared = config::prepare(&self.build_args("store"), &self.quiet(), self.environment).await?;
         let planned = ops::plan(&prepared.means, prepared.pipeline()).await.map_err(exit::fail)?;
         self.say(&indented(&plan::text(&planned, &self.target())));
 
@@ -127,7 +127,7 @@ impl Demo<'_> {
     }
 
     async fn round(&self, name: &'static str, store: &str) -> Result<Round, Failure> {
-        let prepared = config::prepare(&self.build_args(store), &self.quiet(), self.environment)?;
+        let prepared = config::prepare(&self.build_args(store), &self.quiet(), self.environment).await?;
         let started = Instant::now();
         let built = ops::build(&prepared.means, prepared.pipeline()).await.map_err(exit::fail)?;
         Ok(Round { name, took: started.elapsed(), built })

@@ -20,7 +20,7 @@ const TITLE: usize = 58;
 /// Plans, and prints the plan.
 pub(crate) async fn run(command: &PlanArgs, shown: &Shown, environment: &Environment) -> Outcome {
     let args = &command.build;
-    let prepared = config::prepare(args, shown, environment)?;
+    let prepared = config::prepare(args, shown, environment).await?;
     if command.dockerfile {
         return dockerfiles(command, &prepared, shown).await;
     }

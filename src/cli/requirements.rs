@@ -23,7 +23,7 @@ struct Answer<'a> {
 
 /// Gathers, resolves unless told not to, and prints.
 pub(crate) async fn run(args: &RequirementsArgs, shown: &Shown, environment: &Environment) -> Outcome {
-    let prepared = config::prepare(&args.build, shown, environment)?;
+    let prepared = config::prepare(&args.build, shown, environment).await?;
     let means = &prepared.means;
     let mut answers = Vec::new();
     for request in &prepared.requests {

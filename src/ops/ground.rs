@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use tempfile::TempDir;
 
-use crate::backend::{Context, Segment, apt_segment, resolve_secrets};
+use crate::backend::{Context, Segment, apt_segment};
 use crate::event::Event;
 use crate::oci::{Descriptor, Digest, Document, Index, Platform, Raw, Reference, Repository};
 use crate::plan::SegmentKey;
@@ -103,13 +103,11 @@ async fn dockerfile(means: &Means, ground: &mut Ground, mode: Mode) -> Result<()
     let path = request.folder.join(file);
     let text = std::fs::read_to_string(&path).map_err(|source| OpsError::ReadFile { path: path.clone(), source })?;
     let config = &docker.parent_image_build_config;
-    let environment = means.backends.environment();
-    let secrets = resolve_secrets(&request.settings.lapstrake.secrets, &request.folder, environment).await?;
     let context = context(&request, &path)?;
     let segment = |platform| Segment {
         context: context.clone(),
         build_args: build_args(config, &request.variables),
-        secrets: secrets.clone(),
+        secrets: request.secrets.clone(),
         no_cache: config.no_cache || request.no_cache,
         engine_options: config.engine_options.clone(),
         ..Segment::new(text.clone(), platform)

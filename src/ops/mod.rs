@@ -73,4 +73,4 @@ pub use repositories::create_repositories;
 pub use request::{BuildRequest, Output};
 pub use requirements::{RequirementFile, apt_packages, gather as gather_requirements, requirement_files};
 pub use traffic::{Moved, Traffic};
-pub use zenml::{ZenmlImage, equivalent_dockerfile, zenml_image};
+pub use zenml::{ZenmlImage, equivalent_dockerfile, take_default_parent, zenml_image};

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use crate::backend::Secret;
 use crate::oci::{Platform, Reference};
 use crate::python::environment::PythonHints;
 use crate::settings::Settings;
@@ -62,6 +63,8 @@ pub struct BuildRequest {
     pub strict: bool,
     /// RFC 3339 time for the image's `created`.
     pub created: Option<String>,
+    /// The values of `lapstrake.secrets`, for indexes and backends; no key covers them.
+    pub secrets: std::collections::BTreeMap<String, Secret>,
     /// Variables that requirement files may refer to.
     pub variables: std::collections::BTreeMap<String, String>,
 }

@@ -51,7 +51,11 @@ pub async fn gather(means: &Means, request: &BuildRequest) -> Result<Vec<Sourced
         Some(path) => Some(listing::pyproject(means, request, &path).await?),
         None => None,
     };
-    let request = request.clone();
+    let mut request = request.clone();
+    let secrets =
+        request.secrets.iter().filter_map(|(name, secret)| Some((name.clone(), secret.expose_text()?.to_owned())));
+    let secrets: Vec<(String, String)> = secrets.collect();
+    request.variables.extend(secrets);
     let read = move || read(&request, found.as_ref(), local, pyproject);
     let (sources, events) = tokio::task::spawn_blocking(read).await.map_err(OpsError::Worker)??;
     for event in events {

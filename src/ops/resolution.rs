@@ -168,13 +168,17 @@ pub(super) fn question(
     }
 }
 
-/// The client's environment with the indexes that the image's variables name, as `ENV` before an installation does.
+/// The client's environment with the indexes that the image's variables name, as `ENV` before an installation does, and
+/// with the secrets of the settings.
 ///
 /// What else they tell an installer, such as where its cache is, holds inside the image and not here.
 fn installers_environment(means: &Means, request: &BuildRequest) -> ChildEnvironment {
     let names_index = |name: &str| (name.starts_with("PIP_") || name.starts_with("UV_")) && name.contains("INDEX");
     let named = request.settings.docker.environment.iter().filter(|(name, _)| names_index(name));
-    named.fold(means.resolver.environment().clone(), |environment, (name, value)| environment.with(name, value))
+    let environment = means.resolver.environment().clone();
+    let environment = named.fold(environment, |environment, (name, value)| environment.with(name, value));
+    let secrets = request.secrets.iter().filter_map(|(name, secret)| Some((name, secret.expose_text()?)));
+    secrets.fold(environment, |environment, (name, value)| environment.with(name, value))
 }
 
 /// `lines` as files, one for each run of lines from one place, so that messages name that place; `options` stand in the

@@ -3,6 +3,9 @@
 //! Told and recorded; no image is made from it.
 
 use crate::dockerfile::{EquivalentImage, Exactness, equivalent, exec_form};
+use crate::event::Event;
+use crate::inputs::python::PythonHost;
+use crate::oci::Reference;
 use crate::plan::SettingsChecksum;
 
 use super::error::OpsError;
@@ -10,7 +13,7 @@ use super::facts::{self, Wanted};
 use super::means::Means;
 use super::parent;
 use super::request::{BuildRequest, Output};
-use super::requirements::apt_packages;
+use super::requirements::{apt_packages, tell_once};
 
 /// ZenML's own image, of which its version and that of Python are parts.
 const DEFAULT_PARENT: &str = "zenmldocker/zenml:0.98.0-py";
@@ -124,12 +127,34 @@ fn parent_name(request: &BuildRequest) -> String {
     let written = document.as_ref().and_then(|document| document["parent_image"].as_str());
     match written {
         Some(written) => written.to_owned(),
-        None => default_parent(request.python.version),
+        None => match &request.settings.docker.parent_image {
+            Some(taken) => taken.to_string().trim_start_matches("docker.io/").to_owned(),
+            None => default_parent(DEFAULT_PYTHON),
+        },
     }
 }
 
+/// Takes ZenML's own image for the parent where the settings name none, for the Python that `lapstrake.python.version` or
+/// the project's environment has; without either the parent stays unset.
+pub async fn take_default_parent(means: &Means, request: &mut BuildRequest) {
+    let docker = &request.settings.docker;
+    if docker.parent_image.is_some() || docker.dockerfile.is_some() || docker.skip_build {
+        return;
+    }
+    let host = PythonHost::new(means.resolver.environment(), &request.source_root, None);
+    let python = match request.python.version {
+        Some(version) => Some(version),
+        None => host.version().await,
+    };
+    let Some(python) = python else { return };
+    let name = default_parent(python);
+    let Ok(parent) = Reference::parse(&name) else { return };
+    let text = format!("`parent_image` is not set: the image is built upon ZenML's own, `{name}`");
+    tell_once(means, Event::Note { text }).await;
+    request.settings.docker.parent_image = Some(parent);
+}
+
 /// The image that ZenML takes where the settings name none.
-pub fn default_parent(python: Option<(u32, u32)>) -> String {
-    let (major, minor) = python.unwrap_or(DEFAULT_PYTHON);
+fn default_parent((major, minor): (u32, u32)) -> String {
     format!("{DEFAULT_PARENT}{major}.{minor}")
 }

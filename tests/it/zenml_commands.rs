@@ -111,6 +111,48 @@ async fn the_dockerfiles_are_those_of_zenml_byte_for_byte() {
     println!("{compared} of {} Dockerfiles are ZenML's", golden.dockerfiles.len());
 }
 
+/// Puts a Python on `PATH` that only says its version.
+fn with_python(yard: &Yard, version: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = yard.path("python");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("python3"), format!("#!/bin/sh\necho {version}\n")).unwrap();
+    std::fs::set_permissions(folder.join("python3"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_parent_zenmls_own_for_the_local_python_is_taken_and_said() {
+    let yard = Yard::new().await;
+    configure(&yard, &json!({"environment": {"A": "1"}}), json!({}));
+    let python = with_python(&yard, "3 12");
+    let mut command = yard.command("store");
+    let ran: Ran = command.args(["plan", "--dockerfile"]).env("PATH", &python).output().unwrap().into();
+    assert!(ran.stdout.starts_with("FROM zenmldocker/zenml:0.98.0-py3.12\n"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("`parent_image` is not set"), "{}", ran.stderr);
+    configure(&yard, &json!({"environment": {"A": "1"}}), json!({"python": {"version": "3.10"}}));
+    assert!(dockerfile(&yard, &[]).starts_with("FROM zenmldocker/zenml:0.98.0-py3.10\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_reach_the_requirements_and_no_output_and_a_missing_one_is_an_error() {
+    let yard = Yard::new().await;
+    yard.write("token", "s3cret\n");
+    let docker = json!({
+        "parent_image": yard.at("demo/parent:1"),
+        "requirements": "r.txt",
+    });
+    yard.write("r.txt", "numpy @ https://me:${TOKEN}@files.example/numpy-1-py3-none-any.whl\n");
+    configure(&yard, &docker, json!({"secrets": {"TOKEN": {"file": "token"}}}));
+    let ran = run(&yard, &["requirements", "--files-only"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("files.example/numpy") && !ran.stdout.contains("s3cret"), "{}", ran.stdout);
+    configure(&yard, &docker, json!({"secrets": {"TOKEN": {"env": "NOWHERE"}}}));
+    let ran = run(&yard, &["requirements", "--files-only"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("secret `TOKEN`") && ran.stderr.contains("NOWHERE"), "{}", ran.stderr);
+}
+
 fn build(yard: &Yard, flags: &[&str]) -> Value {
     let parent = yard.at("demo/parent:1");
     let tag = yard.at("demo/app:latest");

@@ -1,10 +1,14 @@
 //! Where commands that list requirements run: the user's environment, with the project's Python in front.
 //!
-//! Python itself is not started; which interpreter a command takes is up to the command.
+//! Python itself is started for its version alone; which interpreter a command takes is up to the command.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::resolver::child::ChildEnvironment;
+use crate::resolver::child::{Child, ChildEnvironment};
+
+/// How long Python may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The user's environment as commands in the source root see it.
 #[derive(Clone, Debug)]
@@ -35,6 +39,20 @@ impl PythonHost {
     #[must_use]
     pub fn with_uv(self, uv: Option<PathBuf>) -> Self {
         Self { uv, ..self }
+    }
+
+    /// Major and minor version of the environment's Python; `None` where there is none that says.
+    pub async fn version(&self) -> Option<(u32, u32)> {
+        let python = match &self.virtual_environment {
+            Some(folder) => folder.join("bin/python"),
+            None => ["python3", "python"].iter().find_map(|name| self.environment.find_on_path(name))?,
+        };
+        let mut child = Child::new(python, self.environment.clone(), &self.folder);
+        child.arguments = ["-c", "import sys; print(*sys.version_info[:2])"].map(str::to_owned).to_vec();
+        child.timeout = PATIENCE;
+        let printed = String::from_utf8(child.run().await.ok()?.stdout).ok()?;
+        let (major, minor) = printed.trim().split_once(' ')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
     }
 
     /// Whether the environment's packages can be listed by `pip`.
