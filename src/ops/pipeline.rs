@@ -11,7 +11,7 @@ use super::error::OpsError;
 use super::ground::Mode;
 use super::means::Means;
 use super::plan::{Planned, plan, plan_as};
-use super::request::BuildRequest;
+use super::request::{BuildRequest, Output};
 use super::traffic::Traffic;
 
 /// How many images are under way at once; each registry bounds the requests, and the cores the layers.
@@ -42,5 +42,7 @@ pub async fn build_all(means: &Means, requests: &[BuildRequest]) -> Result<Vec<B
     let planned: Vec<Planned> = stream::iter(plans).buffered(IMAGES).try_collect().await?;
     let builds = each.iter().zip(requests).zip(planned);
     let builds = builds.map(|((means, request), planned)| carry_out(means, request, planned));
-    stream::iter(builds).buffered(IMAGES).try_collect().await
+    // A layout has one list of its images, which one at a time may write.
+    let is_published = requests.iter().all(|request| request.output == Output::Registry);
+    stream::iter(builds).buffered(if is_published { IMAGES } else { 1 }).try_collect().await
 }

@@ -144,3 +144,19 @@ async fn several_images_do_not_fit_into_a_docker_archive() {
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("cannot take 2 images"), "{}", ran.stderr);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layout_takes_all_images_by_their_names() {
+    let yard = Yard::new().await;
+    let steps: String = (0..4).map(|n| step(&format!("step{n}"), &format!("environment: {{N: {n}}}"))).collect();
+    configure(&yard, &steps);
+    let ran = yard.run(&["build", "--output", "oci:out"]);
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 5), "{}", ran.stderr);
+    let index = std::fs::read(yard.project().join("out/index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let name =
+        |manifest: &Value| manifest["annotations"]["org.opencontainers.image.ref.name"].as_str().map(str::to_owned);
+    let names: Vec<String> = index["manifests"].as_array().unwrap().iter().filter_map(name).collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    assert!(names.contains(&"voyage-step3-orchestrator".to_owned()), "{names:?}");
+}
