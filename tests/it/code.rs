@@ -148,7 +148,7 @@ async fn a_url_has_to_be_a_remote_and_is_recorded_as_it_is_given() {
     configure(&yard, "code_repository: true", "local_project_install_command: make install");
     let ran = run(&yard, &git, "plan", &[]);
     assert!(
-        ran.stderr.contains("make install") || ran.stdout.contains("needs the files"),
+        ran.stderr.contains("make install") || ran.stdout.contains(r#""delivery":"include""#),
         "{} {}",
         ran.stdout,
         ran.stderr

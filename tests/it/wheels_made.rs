@@ -164,7 +164,7 @@ async fn the_project_is_installed_as_a_wheel_with_what_it_requires() {
     assert!(!uv.asked().contains("cleat"));
     let other = settings.replace("pip install .", "make install");
     let ran = run(&yard, &uv, &other, &[]);
-    assert!(ran.stderr.contains("local project command `make install` needs a backend"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`make install` needs a backend"), "{}", ran.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
