@@ -218,7 +218,7 @@ fn terminated(world: &World) -> Figures {
 fn dying(world: &World) -> Figures {
     let (order, running) = asleep(world, "dying", "61.73")?;
     let store = order.store.display().to_string();
-    let listing = done("ps", ["-eo", "pid,args"])?;
+    let listing = done("ps", ["-ww", "-eo", "pid,args"])?;
     let daemon = listing.lines().map(str::trim).find(|line| {
         line.split(' ').nth(1).is_some_and(|program| program.ends_with("buildkitd")) && line.contains(&store)
     });
