@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::backend::{Context, Segment, apt_segment};
 use crate::event::Event;
-use crate::oci::{Descriptor, Digest, Document, Index, Platform, Raw, Reference, Repository};
+use crate::oci::{Descriptor, Document, Index, Platform, Raw, Reference, Repository};
 use crate::plan::SegmentKey;
 use crate::settings::BuildConfig;
 
@@ -50,13 +50,6 @@ pub(super) struct Ground {
     pub(super) folder: Option<TempDir>,
 }
 
-impl Ground {
-    /// Names a segment that begins with what is not there yet.
-    pub(super) fn promise(&mut self, title: String, backend: String) {
-        self.steps.push(SegmentStep { title, backend: Some(backend), key: None, at: None, image: None });
-    }
-}
-
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -84,11 +77,6 @@ pub(super) async fn ground(means: &Means, request: &BuildRequest, mode: Mode) ->
         apt(means, &mut ground, &packages, mode).await?;
     }
     Ok(ground)
-}
-
-/// The backend that is asked for.
-pub(super) fn backend_of(request: &BuildRequest) -> Option<&str> {
-    request.backend.as_deref().or(request.settings.lapstrake.backend.as_deref())
 }
 
 /// The image of the user's own Dockerfile.
@@ -194,45 +182,59 @@ pub(super) struct Step<'a> {
     pub(super) segments: &'a [Segment],
 }
 
+/// What is asked about a step of `request`, whose segments go to `target`.
+pub(super) fn asked<'a>(request: &'a BuildRequest, step: &Step<'a>, target: &'a Repository) -> SegmentRequest<'a> {
+    SegmentRequest {
+        target,
+        backend: request.backend.as_deref().or(request.settings.lapstrake.backend.as_deref()),
+        refresh: request.refresh_backend,
+        instruction: step.instruction,
+        reason: step.reason,
+    }
+}
+
+/// The repository that keeps the images of segments.
+///
+/// # Errors
+/// Fails when the image goes to no registry.
+pub(super) fn segments_target(request: &BuildRequest, instruction: &str) -> Result<Repository, OpsError> {
+    let none = || OpsError::SegmentNeedsRegistry { instruction: instruction.to_owned() };
+    target_repository(request).ok_or_else(none)
+}
+
 /// Puts the images of the segments into the place of the parent.
 ///
 /// # Errors
 /// Fails without a registry to leave the image in, without a backend, and when the backend fails.
 pub(super) async fn stand_on(means: &Means, ground: &mut Ground, step: Step<'_>, mode: Mode) -> Result<(), OpsError> {
-    let request = &ground.request;
-    let Some(target) = target_repository(request) else {
-        return Err(OpsError::SegmentNeedsRegistry { instruction: step.instruction.to_owned() });
-    };
-    let asked = SegmentRequest {
-        target: &target,
-        backend: backend_of(request),
-        refresh: request.refresh_backend,
-        instruction: step.instruction,
-        reason: step.reason,
-    };
-    let Some(first) = step.segments.first() else { return Ok(()) };
-    let key = segment::key_of(first).await?;
-    let at = Reference::tagged(&target, &key.tag())?;
-    let mut images = Vec::new();
-    let mut made_by = None;
+    let target = segments_target(&ground.request, step.instruction)?;
+    let asked = asked(&ground.request, &step, &target);
+    let (mut images, mut made_by, mut first) = (Vec::new(), None, None);
     for segment in step.segments {
+        // The context is read for it: once, whatever is asked by it.
+        let key = segment::key_of(segment).await?;
+        first.get_or_insert_with(|| key.clone());
         let image = match mode {
-            Mode::Build => Some(build_once(means, asked, segment).await?),
-            Mode::Look => match segment::find(means, asked, segment).await? {
-                PlannedSegment::Reused(image) => Some(*image),
+            Mode::Build => {
+                let name = format!("{target} {key}");
+                let make = || segment::find_or_build_keyed(means, asked, segment, key);
+                means.memory.segments.get(name, make).await?
+            }
+            Mode::Look => match segment::find_keyed(means, asked, segment, &key).await? {
+                PlannedSegment::Reused(image) => *image,
                 PlannedSegment::Build { backend, .. } => {
                     made_by = Some(backend);
-                    None
+                    continue;
                 }
             },
         };
-        let Some(image) = image else { continue };
         made_by = made_by.or(image.made_by);
-        let platform = Some(segment.platform.clone());
-        images.push(Descriptor { platform, ..image.descriptor });
+        images.push(Descriptor { platform: Some(segment.platform.clone()), ..image.descriptor });
     }
+    let Some(key) = first else { return Ok(()) };
+    let at = Reference::tagged(&target, &key.tag())?;
     let image = match images.len() == step.segments.len() {
-        true => Some(joined(means, &target, images).await?),
+        true => joined(means, &target, images, mode).await?,
         false => None,
     };
     ground.is_there = image.is_some();
@@ -243,29 +245,28 @@ pub(super) async fn stand_on(means: &Means, ground: &mut Ground, step: Step<'_>,
     Ok(())
 }
 
-async fn build_once(
+/// The only image, or an index over those of several platforms, which a plan does not write.
+async fn joined(
     means: &Means,
-    asked: SegmentRequest<'_>,
-    segment: &Segment,
-) -> Result<segment::SegmentImage, OpsError> {
-    let key = format!("{} {}", asked.target, segment::key_of(segment).await?);
-    means.memory.segments.get(key, || segment::find_or_build(means, asked, segment)).await
-}
-
-/// The only image, or an index over those of several platforms.
-async fn joined(means: &Means, target: &Repository, images: Vec<Descriptor>) -> Result<Reference, OpsError> {
+    target: &Repository,
+    images: Vec<Descriptor>,
+    mode: Mode,
+) -> Result<Option<Reference>, OpsError> {
     if let [only] = images.as_slice() {
-        return Ok(Reference::pinned(target, &only.digest));
+        return Ok(Some(Reference::pinned(target, &only.digest)));
     }
     let index = Raw::of(Index::new(images))
         .map_err(|source| OpsError::ParentDocument { reference: target.to_string(), source })?;
     let document = Document::Index(index);
-    let at: Digest = document.digest().clone();
-    let reference = Reference::pinned(target, &at);
-    if means.registry.resolve(&reference).await?.is_none() {
-        means.registry.push_manifest(&reference, &document.media_type(), document.bytes()).await?;
+    let reference = Reference::pinned(target, document.digest());
+    match (means.registry.resolve(&reference).await?, mode) {
+        (Some(_), _) => {}
+        (None, Mode::Look) => return Ok(None),
+        (None, Mode::Build) => {
+            means.registry.push_manifest(&reference, &document.media_type(), document.bytes()).await?;
+        }
     }
-    Ok(reference)
+    Ok(Some(reference))
 }
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use crate::settings::{BuildConfig, DockerSettings, Native, StackSettings};
 
 use super::build::carry_out;
 use super::error::OpsError;
-use super::ground::{Ground, Mode, Step, backend_of, stand_on};
+use super::ground::{self, Ground, Mode, SegmentStep, Step, asked, segments_target, stand_on};
 use super::means::Means;
 use super::parent;
 use super::plan::{plan_as, wanted_platforms};
 use super::request::{BuildRequest, Output};
-use super::segment::check_backend;
+use super::segment::backend_for;
 
 /// The tag of the image that the command runs upon; one of ours, so that `delete --key-tags` finds it.
 const BELOW: &str = "lapstrake-below-";
@@ -74,8 +74,8 @@ fn above(request: &BuildRequest, parent: Reference, empty: &std::path::Path) -> 
     above
 }
 
-/// Makes what the last part of the image stands on: the image below, and the command run upon it. In a plan it names the
-/// command and leaves the image below to be shown.
+/// What the last part of the image stands on: the image below, and the command run upon it. A plan names the command, and
+/// stands where the image below does.
 ///
 /// # Errors
 /// Fails without a backend, when the image below cannot be made, and when the command fails.
@@ -85,19 +85,40 @@ pub(super) async fn ground(
     command: &str,
     mode: Mode,
 ) -> Result<Ground, OpsError> {
-    let reason = "it is no plain installation of the project";
     let below = below(request)?;
+    let title = format!("local project `{command}`");
+    let mut step =
+        Step { title, instruction: command, reason: "it is no plain installation of the project", segments: &[] };
+    let target = segments_target(request, command)?;
     if mode == Mode::Look {
-        let mut ground = Ground { request: below, steps: Vec::new(), is_there: true, folder: None };
-        let backend = check_backend(means, backend_of(request), command, reason).await?;
-        ground.promise(format!("local project `{command}`"), backend);
+        let backend = backend_for(means, asked(request, &step, &target)).await?;
+        let mut ground = ground::ground(means, &below, mode).await?;
+        // What it begins with is not there, and so has no key.
+        let last = SegmentStep { title: step.title, backend: Some(backend), key: None, at: None, image: None };
+        ground.steps.push(last);
         return Ok(ground);
     }
-    let planned = Box::pin(plan_as(means, &below, Mode::Build)).await?;
-    let mut steps = planned.segments.clone();
+    let planned = Box::pin(plan_as(means, &below, mode)).await?;
+    let steps = planned.segments.clone();
     let built = carry_out(means, &below, planned).await?;
-    let image = Reference::parse(&built.reference).map_err(OpsError::Reference)?;
-    let pinned = parent::pin(means, &image).await?.read(means).await?;
+    let segments = segments(means, request, command, &Reference::pinned(&target, &built.descriptor.digest)).await?;
+    step.segments = &segments;
+    let mut ground = Ground { request: request.clone(), steps, is_there: true, folder: None };
+    stand_on(means, &mut ground, step, mode).await?;
+    let parent = ground.request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
+    let empty = means.store.scratch()?;
+    ground.request = above(request, parent, empty.path());
+    Ok(Ground { folder: Some(empty), ..ground })
+}
+
+/// The command, upon the image of each platform in `image`.
+async fn segments(
+    means: &Means,
+    request: &BuildRequest,
+    command: &str,
+    image: &Reference,
+) -> Result<Vec<Segment>, OpsError> {
+    let pinned = parent::pin(means, image).await?.read(means).await?;
     let mut segments = Vec::new();
     for platform in wanted_platforms(means, request, &pinned) {
         let of_platform = pinned.image(means, platform.as_ref()).await?;
@@ -105,14 +126,7 @@ pub(super) async fn ground(
         let text = dockerfile(&from, command, request.settings.docker.user.as_deref());
         segments.push(Segment::new(text, of_platform.config.platform()));
     }
-    let mut ground = Ground { request: request.clone(), steps: Vec::new(), is_there: true, folder: None };
-    let step = Step { title: format!("local project `{command}`"), instruction: command, reason, segments: &segments };
-    stand_on(means, &mut ground, step, mode).await?;
-    steps.append(&mut ground.steps);
-    let parent = ground.request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
-    let empty = means.store.scratch()?;
-    let request = above(request, parent, empty.path());
-    Ok(Ground { request, steps, is_there: true, folder: Some(empty) })
+    Ok(segments)
 }
 
 /// `RUN` of the command in `/app`, and the owner of what is there afterwards.

@@ -106,15 +106,8 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
 /// Plans the build; with [`Mode::Build`] what only a backend can make is there when the plan is.
 pub(super) async fn plan_as(means: &Means, request: &BuildRequest, mode: Mode) -> Result<Planned, OpsError> {
     check_targets(request)?;
-    let command = installation::command(request);
-    let Ground { request, steps, is_there, folder: _folder } = match command {
-        Some(command) if mode == Mode::Build => installation::ground(means, request, command, mode).await?,
-        Some(command) => {
-            let last = installation::ground(means, request, command, mode).await?;
-            let mut first = ground(means, &last.request, mode).await?;
-            first.steps.extend(last.steps);
-            first
-        }
+    let Ground { request, steps, is_there, folder: _folder } = match installation::command(request) {
+        Some(command) => installation::ground(means, request, command, mode).await?,
         None => ground(means, request, mode).await?,
     };
     let mut planned = match is_there || request.settings.docker.dockerfile.is_none() {

@@ -122,14 +122,25 @@ impl Diagnose for SegmentError {
 /// # Errors
 /// Fails when the context cannot be read, the registry does not answer, or there is no backend and one is needed.
 pub async fn find(means: &Means, request: SegmentRequest<'_>, segment: &Segment) -> Result<PlannedSegment, OpsError> {
-    let key = key_of(segment).await?;
+    find_keyed(means, request, segment, &key_of(segment).await?).await
+}
+
+/// The same for a segment whose key is known.
+///
+/// # Errors
+/// As [`find`].
+pub(super) async fn find_keyed(
+    means: &Means,
+    request: SegmentRequest<'_>,
+    segment: &Segment,
+    key: &SegmentKey,
+) -> Result<PlannedSegment, OpsError> {
     if !request.refresh
-        && let Some(image) = remembered(means, request.target, &key, &segment.platform).await?
+        && let Some(image) = remembered(means, request.target, key, &segment.platform).await?
     {
         return Ok(PlannedSegment::Reused(Box::new(image)));
     }
-    let backend = means.backends.choose(request.backend).await.map_err(|source| no_backend(request, source))?;
-    Ok(PlannedSegment::Build { key, backend: backend.name().to_owned() })
+    Ok(PlannedSegment::Build { key: key.clone(), backend: backend_for(means, request).await? })
 }
 
 /// The image of `segment` in the target repository, built when it is not there.
@@ -141,10 +152,22 @@ pub async fn find_or_build(
     request: SegmentRequest<'_>,
     segment: &Segment,
 ) -> Result<SegmentImage, OpsError> {
-    if let PlannedSegment::Reused(image) = find(means, request, segment).await? {
+    find_or_build_keyed(means, request, segment, key_of(segment).await?).await
+}
+
+/// The same for a segment whose key is known.
+///
+/// # Errors
+/// As [`find_or_build`].
+pub(super) async fn find_or_build_keyed(
+    means: &Means,
+    request: SegmentRequest<'_>,
+    segment: &Segment,
+    key: SegmentKey,
+) -> Result<SegmentImage, OpsError> {
+    if let PlannedSegment::Reused(image) = find_keyed(means, request, segment, &key).await? {
         return Ok(*image);
     }
-    let key = key_of(segment).await?;
     let (store, name) = (means.store.clone(), key.to_string());
     // Of several builds on one machine one makes the segment, and the others find it.
     let _claim = tokio::task::spawn_blocking(move || store.claim(&name)).await.map_err(OpsError::Worker)??;
@@ -165,22 +188,13 @@ pub(super) async fn key_of(segment: &Segment) -> Result<SegmentKey, OpsError> {
     Ok(tokio::task::spawn_blocking(move || segment.key()).await.map_err(OpsError::Worker)??)
 }
 
-/// The name of the backend that would run `instruction`.
+/// The name of the backend that would build a segment which nobody remembers.
 ///
 /// # Errors
 /// Fails when there is none.
-pub(super) async fn check_backend(
-    means: &Means,
-    backend: Option<&str>,
-    instruction: &str,
-    reason: &str,
-) -> Result<String, OpsError> {
-    let chosen = means.backends.choose(backend).await.map_err(|source| SegmentError::NoBackend {
-        instruction: instruction.to_owned(),
-        reason: reason.to_owned(),
-        source,
-    })?;
-    Ok(chosen.name().to_owned())
+pub(super) async fn backend_for(means: &Means, request: SegmentRequest<'_>) -> Result<String, OpsError> {
+    let backend = means.backends.choose(request.backend).await.map_err(|source| no_backend(request, source))?;
+    Ok(backend.name().to_owned())
 }
 
 fn no_backend(request: SegmentRequest<'_>, source: BackendError) -> SegmentError {
