@@ -1,7 +1,27 @@
-//! Dockerfiles as text: the one that stands for what is assembled.
+//! Dockerfiles: the language as BuildKit reads it, and the file that stands for what is assembled.
 //!
-//! Nothing is built here, and no Dockerfile is read.
+//! Text becomes stages with typed instructions, and words are expanded on request. Nothing is built here, and no file is read.
 
+mod directive;
 mod equivalent;
+mod error;
+mod expand;
+mod flags;
+mod healthcheck;
+mod here_document;
+mod instruction;
+mod mount;
+mod node;
+mod parse;
+mod types;
+mod words;
 
 pub use equivalent::{EquivalentImage, Exactness, equivalent, exec_form};
+pub use error::{DockerfileError, Problem};
+pub use expand::{ExpandError, ExpandProblem, Lookup, expand_word, expand_words};
+pub use mount::{Mount, MountKind, MountProblem, Sharing};
+pub use node::{Node, Nodes, read_nodes};
+pub use types::{
+    ArgBeforeFrom, Command, Copy, Directives, Dockerfile, Healthcheck, HereDocument, Instruction, InstructionKind,
+    Lines, Run, Script, Stage,
+};

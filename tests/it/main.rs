@@ -71,6 +71,7 @@ mod store;
 mod support;
 mod tls;
 mod unsafe_code;
+mod vectors_dockerfile;
 mod vectors_oci;
 mod vectors_parent;
 mod vectors_registry;
