@@ -2,6 +2,7 @@
 //!
 //! Text becomes stages with typed instructions, and words are expanded on request. Nothing is built here, and no file is read.
 
+mod apply;
 mod directive;
 mod equivalent;
 mod error;
@@ -13,14 +14,19 @@ mod instruction;
 mod mount;
 mod node;
 mod parse;
+mod scope;
+mod stages;
 mod types;
 mod words;
 
+pub use apply::{ApplyError, DEFAULT_PATH, StageConfig, absolute, is_config};
 pub use equivalent::{EquivalentImage, Exactness, equivalent, exec_form};
 pub use error::{DockerfileError, Problem};
 pub use expand::{ExpandError, ExpandProblem, Lookup, expand_word, expand_words};
 pub use mount::{Mount, MountKind, MountProblem, Sharing};
 pub use node::{Node, Nodes, read_nodes};
+pub use scope::{BuildArguments, Scope, is_predefined};
+pub use stages::{Origin, StageError};
 pub use types::{
     ArgBeforeFrom, Command, Copy, Directives, Dockerfile, Healthcheck, HereDocument, Instruction, InstructionKind,
     Lines, Run, Script, Stage,

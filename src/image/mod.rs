@@ -6,4 +6,6 @@ pub mod users;
 pub mod annotation;
 mod assemble;
 
-pub use assemble::{AddedLayer, AssembleError, ConfigChange, Image, MAX_LAYERS, ParentImage, assemble};
+pub use assemble::{
+    AddedLayer, AssembleError, ConfigChange, Image, InstructedConfig, InstructedStep, MAX_LAYERS, ParentImage, assemble,
+};
