@@ -19,6 +19,8 @@ mod stages;
 mod types;
 mod words;
 
+pub mod run;
+
 pub use apply::{ApplyError, DEFAULT_PATH, StageConfig, absolute, is_config};
 pub use equivalent::{EquivalentImage, Exactness, equivalent, exec_form};
 pub use error::{DockerfileError, Problem};
