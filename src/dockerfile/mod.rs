@@ -3,5 +3,7 @@
 //! Nothing is built here, and no Dockerfile is read.
 
 mod equivalent;
+mod instruction;
 
 pub use equivalent::{EquivalentImage, Exactness, equivalent, exec_form};
+pub use instruction::{Copy, HereDocument};
