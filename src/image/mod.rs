@@ -1,6 +1,7 @@
 //! Images: the parent's filesystem index, config changes, assembly and validation.
 
 pub mod filesystem;
+pub mod mode;
 pub mod users;
 
 pub mod annotation;
