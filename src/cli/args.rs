@@ -141,7 +141,8 @@ pub(crate) struct Reach {
 #[command(after_long_help = "Examples:
   lapstrake build --tag ghcr.io/me/app:latest
   lapstrake build --parent-image python:3.12 -r requirements.txt --tag localhost:5000/app:dev
-  lapstrake build --output oci:out --platform linux/amd64 --platform linux/arm64")]
+  lapstrake build --output oci:out --platform linux/amd64 --platform linux/arm64
+  lapstrake build --dockerfile Dockerfile --context . --tag localhost:5000/app:dev")]
 pub(crate) struct BuildArgs {
     /// The configuration; a ZenML run configuration works as it is [default: lapstrake.yaml]
     pub(crate) config: Option<PathBuf>,
@@ -188,9 +189,33 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     pub(crate) create_repository: bool,
     #[command(flatten)]
+    pub(crate) file: DockerfileArgs,
+    #[command(flatten)]
     pub(crate) changes: Changes,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+/// A Dockerfile that is built as it is.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Dockerfile")]
+pub(crate) struct DockerfileArgs {
+    /// Build what this Dockerfile says and nothing else; the flag alone means `Dockerfile`, and for `plan` the one that
+    /// ZenML would write, which it prints
+    #[arg(short = 'f', long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) dockerfile: Option<PathBuf>,
+    /// The folder that the Dockerfile copies from [default: the working folder]
+    #[arg(long, value_name = "DIR", requires = "dockerfile")]
+    pub(crate) context: Option<PathBuf>,
+    /// The stage to build, by name or number [default: the last]
+    #[arg(long, value_name = "STAGE", requires = "dockerfile")]
+    pub(crate) target: Option<String>,
+    /// A value for an `ARG`; without one, that of the variable; repeatable
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]", requires = "dockerfile")]
+    pub(crate) build_args: Vec<String>,
+    /// A secret that a mount may name: `id=ID,src=FILE` or `id=ID,env=VARIABLE`; repeatable
+    #[arg(long = "secret", value_name = "SPEC", requires = "dockerfile")]
+    pub(crate) secrets: Vec<String>,
 }
 
 /// What `build` takes beside what `plan` does.
@@ -216,10 +241,7 @@ pub(crate) enum Checksum {
 /// What `plan` takes.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PlanArgs {
-    /// Print the Dockerfile that ZenML would write instead, and ask nobody
-    #[arg(long)]
-    pub(crate) dockerfile: bool,
-    /// With `--dockerfile`: quote what ZenML does not, and leave out what looks like a secret
+    /// With `--dockerfile` alone: quote what ZenML does not, and leave out what looks like a secret
     #[arg(long, requires = "dockerfile")]
     pub(crate) corrected: bool,
     #[command(flatten)]

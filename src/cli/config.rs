@@ -17,7 +17,7 @@ use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warnin
 use super::args::{BuildArgs, Refresh, Shown};
 use super::environment::Environment;
 use super::exit::{self, UsageError};
-use super::{ledger, setup, targets};
+use super::{dockerfile, ledger, setup, targets};
 
 type Failure = Box<dyn Diagnose + Send>;
 
@@ -55,7 +55,11 @@ pub(crate) async fn prepare(args: &BuildArgs, shown: &Shown, environment: &Envir
     let output = output(
         args.output.as_deref().map(|text| (text, &here)).or(native.output.as_deref().map(|text| (text, &folder))),
     )?;
-    let images = wanted_images(&run.pipeline, &run.steps);
+    let mut images = wanted_images(&run.pipeline, &run.steps);
+    let file = dockerfile::request(args, &here, environment)?;
+    if file.is_some() {
+        images.truncate(1);
+    }
     if let (Output::DockerArchive(path), true) = (&output, images.len() > 1) {
         let what = format!("`docker-archive:{}` cannot take {} images", path.display(), images.len());
         return Err(exit::fail(UsageError::new(what, "write `oci:DIR`, or publish to a registry")));
@@ -74,7 +78,13 @@ pub(crate) async fn prepare(args: &BuildArgs, shown: &Shown, environment: &Envir
     let secrets = secrets.map_err(exit::fail)?;
     for request in &mut requests {
         request.secrets = secrets.clone();
-        ops::take_default_parent(&means, request).await;
+        match &file {
+            Some((file, secrets)) => {
+                request.secrets.extend(secrets.clone());
+                request.dockerfile = Some(file.clone());
+            }
+            None => ops::take_default_parent(&means, request).await,
+        }
     }
     let insecure = native.insecure_registries.clone();
     Ok(Prepared { requests, means, keys: keys(&run, &images), insecure })
@@ -145,6 +155,7 @@ impl Setting<'_> {
             platforms: self.platforms(image.settings),
             python: PythonHints { version: native.python.version, prefix: native.python.prefix.clone() },
             settings: image.settings.clone(),
+            dockerfile: None,
             folder: self.folder.clone(),
             source_root,
             not_sources,

@@ -13,6 +13,7 @@ mod copy;
 mod delete;
 mod demo;
 mod demo_project;
+mod dockerfile;
 mod doctor;
 mod environment;
 mod exit;

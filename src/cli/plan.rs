@@ -12,7 +12,7 @@ use super::args::{BuildArgs, Format, PlanArgs, Shown};
 use super::config::Prepared;
 use super::environment::Environment;
 use super::exit::{self, Outcome};
-use super::{config, output, sources};
+use super::{config, dockerfile, output, sources};
 
 /// Characters of a title that are shown in a row.
 const TITLE: usize = 58;
@@ -20,10 +20,11 @@ const TITLE: usize = 58;
 /// Plans, and prints the plan.
 pub(crate) async fn run(command: &PlanArgs, shown: &Shown, environment: &Environment) -> Outcome {
     let args = &command.build;
-    let prepared = config::prepare(args, shown, environment).await?;
-    if command.dockerfile {
+    if let Some(named) = dockerfile::equivalent(args) {
+        let prepared = config::prepare(&named, shown, environment).await?;
         return dockerfiles(command, &prepared, shown).await;
     }
+    let prepared = config::prepare(args, shown, environment).await?;
     let planned = ops::plan_all(&prepared.means, &prepared.requests).await.map_err(exit::fail)?;
     let images = prepared.requests.iter().zip(&planned);
     let text = match shown.format {
@@ -108,9 +109,12 @@ pub(crate) fn text(planned: &Planned, target: &str) -> String {
             None => format!("parent  {} (not there yet)", planned.parent),
         },
     ];
-    lines.extend(planned.segments.iter().map(segment_text));
+    lines.extend(planned.segments.iter().filter(|_| planned.instructions.is_empty()).map(segment_text));
     lines.extend(planned.reasons.iter().map(|reason| format!("why     {reason}")));
     lines.extend(planned.code.iter().flat_map(|code| sources::lines(code)));
+    if !planned.instructions.is_empty() {
+        lines.push(dockerfile::table(&planned.instructions));
+    }
     match &planned.course {
         Course::Reuse { document, missing, .. } => {
             lines.push(format!("REUSE   {}: nothing is made or moved", document.digest()));
@@ -214,6 +218,9 @@ fn as_json(request: &BuildRequest, planned: &Planned, target: &str) -> Value {
     };
     image["key"] = json!(request.keys.first());
     image["keys"] = json!(request.keys);
+    if !planned.instructions.is_empty() {
+        image["instructions"] = planned.instructions.iter().map(dockerfile::as_json).collect();
+    }
     image["segments"] = planned.segments.iter().map(segment_json).collect();
     image
 }

@@ -27,6 +27,20 @@ pub enum ApplyError {
     EmptyVolume,
 }
 
+impl crate::diagnostic::Diagnose for ApplyError {
+    fn class(&self) -> crate::diagnostic::Class {
+        crate::diagnostic::Class::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Port(_) => "write a number, `8000/udp` or `8000-8010`".into(),
+            Self::Signal(_) => "write a name such as `SIGTERM`, or its number".into(),
+            Self::EmptyVolume => "name a folder of the image".into(),
+        })
+    }
+}
+
 /// The config of a stage while its instructions are carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageConfig {

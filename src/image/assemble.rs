@@ -142,8 +142,11 @@ pub fn assemble(
     layers.extend(added.iter().map(|layer| layer.descriptor.clone()));
     let mut manifest = Manifest::new(config.descriptor(media_type::OCI_CONFIG), layers);
     manifest.annotations = annotations;
-    manifest.annotations.insert(annotation::BASE_NAME.into(), parent.name.clone());
-    manifest.annotations.insert(annotation::BASE_DIGEST.into(), parent.descriptor.digest.to_string());
+    // An image that stands on nothing has no base to name.
+    if !parent.manifest.layers.is_empty() {
+        manifest.annotations.insert(annotation::BASE_NAME.into(), parent.name.clone());
+        manifest.annotations.insert(annotation::BASE_DIGEST.into(), parent.descriptor.digest.to_string());
+    }
     let manifest = Raw::of(manifest).map_err(AssembleError::Write)?;
     let mut descriptor = manifest.descriptor(media_type::OCI_MANIFEST);
     descriptor.platform = Some(platform);

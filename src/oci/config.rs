@@ -209,6 +209,16 @@ impl ImageConfig {
         self.0.get("config").and_then(Value::as_object).cloned().unwrap_or_default()
     }
 
+    /// Takes everything from `other` that containers run with, and its author; layers, history and platform stay.
+    pub fn copy_runtime_of(&mut self, other: &Self) {
+        for member in ["config", "author"] {
+            match other.0.get(member) {
+                Some(value) => self.0.insert(member.to_owned(), value.clone()),
+                None => self.0.remove(member),
+            };
+        }
+    }
+
     /// Sets a member of `config` that has no method of its own, as a Dockerfile's instruction does.
     pub fn set_member(&mut self, member: &str, value: Value) {
         self.set(member, value);

@@ -109,6 +109,16 @@ impl FromStr for Platform {
     }
 }
 
+impl crate::diagnostic::Diagnose for PlatformError {
+    fn class(&self) -> crate::diagnostic::Class {
+        crate::diagnostic::Class::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("write it as `linux/amd64` or `linux/arm/v7`".into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

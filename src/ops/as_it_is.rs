@@ -29,6 +29,7 @@ pub(super) async fn parent_stays(means: &Means, named: &Reference) -> Result<Pla
         parent_descriptor: Some(pinned.descriptor.clone()),
         course: Course::ParentStays { document, platforms },
         code: None,
+        instructions: Vec::new(),
         reasons: vec!["`skip_build` is set: the parent is the image, and stays where it is".into()],
     })
 }

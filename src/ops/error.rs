@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::diagnostic::{Class, Diagnose};
+use crate::dockerfile::DockerfileError;
 use crate::oci::{DocumentError, ReferenceError};
 use crate::python::lock::LockError;
 
@@ -65,6 +66,28 @@ pub enum OpsError {
         /// As the settings name it.
         reference: String,
     },
+    /// A Dockerfile that cannot be used.
+    #[error("{}:{problem}", path.display())]
+    Dockerfile {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Box<DockerfileError>,
+    },
+    /// An instruction of a Dockerfile that cannot be carried out.
+    #[error("{place}: `{text}`")]
+    Instruction {
+        /// File and line.
+        place: String,
+        /// The instruction's first line.
+        text: String,
+        /// Why.
+        #[source]
+        source: Lower,
+    },
+    /// An instruction copies files, and there is no folder to copy from.
+    #[error("there is no build context to copy from")]
+    NoContext,
     /// Nowhere to publish to.
     #[error("nothing says where the image goes")]
     NoTarget,
@@ -183,6 +206,13 @@ pub enum OpsError {
 #[derive(Debug)]
 pub struct Lower(Box<dyn Diagnose + Send + Sync>);
 
+impl Lower {
+    /// Any error that knows its cure.
+    pub(super) fn of(error: impl Diagnose + Send + Sync + 'static) -> Self {
+        Self(Box::new(error))
+    }
+}
+
 impl fmt::Display for Lower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -212,6 +242,8 @@ lifted!(
     crate::image::AssembleError,
     crate::image::filesystem::LookupError,
     crate::image::users::UserError,
+    crate::inputs::copy::CopyError,
+    crate::plan::files::ArgumentError,
     crate::inputs::ignore::IgnoreError,
     crate::inputs::python::ListingError,
     crate::inputs::requirements::RequirementsError,
@@ -253,6 +285,9 @@ impl Diagnose for OpsError {
             }
             Self::ReadFile { .. } | Self::Secrets { .. } => Class::Usage,
             Self::Lock { source, .. } => source.class(),
+            Self::Dockerfile { problem, .. } => problem.class(),
+            Self::Instruction { source, .. } => source.0.class(),
+            Self::NoContext => Class::Usage,
             Self::Worker(_) => Class::Defect,
             Self::Below(error) => error.0.class(),
             _ => Class::Failed,
@@ -290,6 +325,9 @@ impl Diagnose for OpsError {
             Self::Secrets { .. } => "name them in `.dockerignore` or `.gitignore`, or leave `--strict` away",
             Self::NoLock { .. } => "make one with `lapstrake requirements --write-lock`, or leave `--locked` away",
             Self::Lock { source, .. } => return source.hint(),
+            Self::Dockerfile { problem, .. } => return problem.hint(),
+            Self::Instruction { source, .. } => return source.0.hint(),
+            Self::NoContext => "name its folder with `--context DIR`",
             Self::LostBlob { .. } => "run the build again: what was lost is made again",
             Self::FetchBlob { .. } => "run the build again; what arrived whole is kept",
             Self::Contradiction { hint, .. } => hint,

@@ -33,6 +33,17 @@ pub(super) enum Wanted {
     },
     /// Lines that are to be resolved, source by source in the order of installation.
     Lines(Vec<SourcedRequirements>),
+    /// Installations of a Dockerfile, each on top of those before it, with options of its own.
+    Installs(Vec<Install>),
+}
+
+/// One installation of a Dockerfile.
+#[derive(Clone, Debug)]
+pub(super) struct Install {
+    /// What is asked for.
+    pub source: SourcedRequirements,
+    /// How it is resolved: a request with the installation's options as settings.
+    pub request: BuildRequest,
 }
 
 /// The facts.
@@ -134,6 +145,12 @@ impl LocalFacts {
             Some(Wanted::Lines(sources)) => {
                 for source in sources {
                     key.add("requirements", source.set.key_text());
+                }
+            }
+            Some(Wanted::Installs(installs)) => {
+                for Install { source, request } in installs {
+                    key.add("requirements", source.set.key_text());
+                    super::python::add_how(key, request);
                 }
             }
         }

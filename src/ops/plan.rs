@@ -20,6 +20,7 @@ use crate::plan::{
 use super::as_it_is::{as_it_is, parent_stays, stays_where_it_is};
 use super::chosen::NewChoice;
 use super::code::Code;
+use super::dockerfile::{self, InstructionStep};
 use super::earlier;
 use super::error::OpsError;
 use super::facts::{self, LocalFacts, Wanted};
@@ -46,6 +47,8 @@ pub struct Planned {
     pub parent_descriptor: Option<Descriptor>,
     /// What is done.
     pub course: Course,
+    /// What is done about each instruction of a Dockerfile, of its first platform.
+    pub instructions: Vec<InstructionStep>,
     /// Where a container gets its code from; `None` when the parent is taken as it is.
     pub code: Option<Arc<Code>>,
     /// Lines that say why.
@@ -108,6 +111,9 @@ pub async fn plan(means: &Means, request: &BuildRequest) -> Result<Planned, OpsE
 /// Plans the build; with [`Mode::Build`] what only a backend can make is there when the plan is.
 pub(super) async fn plan_as(means: &Means, request: &BuildRequest, mode: Mode) -> Result<Planned, OpsError> {
     check_targets(request)?;
+    if let Some(asked) = &request.dockerfile {
+        return dockerfile::plan(means, request, asked, mode).await;
+    }
     let Ground { request, steps, is_there, folder: _folder } = match installation::command(request) {
         Some(command) => installation::ground(means, request, command, mode).await?,
         None => ground(means, request, mode).await?,
@@ -135,6 +141,7 @@ fn waiting(steps: &[SegmentStep]) -> Result<Planned, OpsError> {
         parent_descriptor: None,
         course: Course::Waits,
         code: None,
+        instructions: Vec::new(),
         reasons: vec!["a backend makes the parent first; what stands on it is planned when it is there".into()],
     })
 }
@@ -167,6 +174,7 @@ async fn plan_on(means: &Means, request: &BuildRequest) -> Result<Planned, OpsEr
             requirements: Vec::new(),
         },
         code: local.code.clone(),
+        instructions: Vec::new(),
         reasons: Vec::new(),
     };
     let is_local = python::is_local(means, request, &local);
@@ -288,6 +296,19 @@ impl<'a> Planning<'a> {
     ) -> Self {
         let target = earlier::target_repository(request);
         Self { means, request, local, parent, parent_at, target, index: None, choice: None }
+    }
+
+    /// The planning of packages upon files that are known already.
+    pub(super) fn upon(
+        means: &'a Means,
+        request: &'a BuildRequest,
+        local: &'a LocalFacts,
+        parent_at: Repository,
+        parent: ParentImage,
+        files: Arc<Filesystem>,
+    ) -> Self {
+        let index = Some(ParentIndex { files, unpublished: None });
+        Self { index, ..Self::new(means, request, local, parent_at, parent) }
     }
 
     /// The parent's files.

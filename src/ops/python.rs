@@ -11,12 +11,12 @@ use crate::image::filesystem::{Filesystem, Node};
 use crate::image::users::Owner;
 use crate::inputs::requirements::SourcedRequirements;
 use crate::layer::{EntryPath, LAYER_FORMAT};
-use crate::oci::{Digest, Platform};
+use crate::oci::{Digest, ImageConfig, Platform};
 use crate::plan::{
     Action, DirectoryEntry, KeyHasher, Known, LayerKind, Making, Place, Placement, PlannedLayer, ResolutionKey,
     collapse, removals_key, wheel_layers,
 };
-use crate::python::environment::{PythonEnvironment, detect};
+use crate::python::environment::{PythonEnvironment, PythonHints, detect};
 use crate::python::layering::{Budget, OWN_LAYER};
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
@@ -27,7 +27,7 @@ use crate::settings::{Installer, Resolution};
 
 use super::chosen::{self, NewChoice};
 use super::error::OpsError;
-use super::facts::{LocalFacts, Wanted};
+use super::facts::{Install, LocalFacts, Wanted};
 use super::means::Means;
 use super::plan::Planning;
 use super::request::BuildRequest;
@@ -118,6 +118,9 @@ pub(super) async fn locked_packages(
 pub(super) fn is_local(means: &Means, request: &BuildRequest, local: &LocalFacts) -> bool {
     match &local.wanted {
         Some(Wanted::Lines(sources)) => resolution::is_local(means, request, sources, &local.contents),
+        Some(Wanted::Installs(installs)) => installs.iter().any(|Install { source, request }| {
+            resolution::is_local(means, request, std::slice::from_ref(source), &local.contents)
+        }),
         _ => false,
     }
 }
@@ -159,8 +162,16 @@ pub(super) fn add_how(key: &mut KeyHasher, request: &BuildRequest) {
 }
 
 pub(super) fn environment(planning: &Planning<'_>, files: &Filesystem) -> Result<PythonEnvironment, OpsError> {
-    let config = &planning.parent.config;
-    Ok(detect(files, &config.env(), &config.platform(), &planning.request.python)?)
+    found(files, &planning.parent.config, &planning.request.python)
+}
+
+/// The Python of an image with these files and this config.
+pub(super) fn found(
+    files: &Filesystem,
+    config: &ImageConfig,
+    hints: &PythonHints,
+) -> Result<PythonEnvironment, OpsError> {
+    Ok(detect(files, &config.env(), &config.platform(), hints)?)
 }
 
 /// What is to be installed, without what the parent has.
@@ -192,6 +203,7 @@ pub(super) async fn lock(
         Some(Wanted::Lock { path, .. }) => {
             Answer { lock: locked(planning, python, path, &tags).await?, ..Answer::default() }
         }
+        Some(Wanted::Installs(installs)) => installations(planning, installs, interpreter, &tags, known).await?,
         None if of_project.is_none() => Answer::default(),
         _ if request.settings.lapstrake.resolution == Resolution::Sequential => {
             let mut questions: Vec<_> = sources.iter().map(|source| question(std::slice::from_ref(source))).collect();
@@ -215,6 +227,33 @@ pub(super) async fn lock(
         project.join(&mut answer.lock, version);
     }
     Ok(answer)
+}
+
+/// What the installations of a Dockerfile come to, one after the other.
+async fn installations(
+    planning: &Planning<'_>,
+    installs: &[Install],
+    interpreter: Option<(&PythonEnvironment, &Platform)>,
+    tags: &CompatibleTags,
+    known: &Known,
+) -> Result<Answer, OpsError> {
+    let Planning { means, request, .. } = planning;
+    let question = |install: &Install| {
+        let sources = std::slice::from_ref(&install.source);
+        resolution::question(means, &install.request, sources, &planning.local.contents, interpreter)
+    };
+    let sources: Vec<SourcedRequirements> = installs.iter().map(|install| install.source.clone()).collect();
+    let fetcher = resolution::fetcher(means, request, &sources).await?;
+    if let [only] = installs {
+        let last = match !request.upgrade && !request.no_cache {
+            true => chosen::last(means, known, &planning.parent.config.platform(), planning.target()).await?,
+            false => None,
+        };
+        return resolution::resolve_once(means, &only.request, &question(only), tags, &fetcher, last.as_ref()).await;
+    }
+    let questions = installs.iter().map(question).collect();
+    let lock = sequence::resolve(means, request, questions, tags, &fetcher).await?;
+    Ok(Answer { lock, ..Answer::default() })
 }
 
 /// What the project's lock at `path` says, without what the parent has.

@@ -9,6 +9,8 @@ use crate::oci::{Platform, Reference};
 use crate::python::environment::PythonHints;
 use crate::settings::Settings;
 
+use super::dockerfile::DockerfileRequest;
+
 /// Where a finished image goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -31,6 +33,8 @@ pub struct BuildRequest {
     pub document: String,
     /// The merged settings.
     pub settings: Settings,
+    /// The Dockerfile to build as it is; nothing else of the settings but their `lapstrake` section counts then.
+    pub dockerfile: Option<DockerfileRequest>,
     /// The folder that relative paths in the settings start from.
     pub folder: PathBuf,
     /// The folder whose files go into the image.

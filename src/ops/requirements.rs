@@ -124,6 +124,7 @@ pub async fn requirement_files(means: &Means, request: &BuildRequest) -> Result<
             let place = path.display().to_string();
             vec![RequirementFile { origin: "lock", name, place, text: String::new(), requirements: Vec::new() }]
         }
+        Some(Wanted::Installs(_)) => Vec::new(),
         Some(Wanted::Lines(sources)) => sources
             .into_iter()
             .map(|source| RequirementFile {

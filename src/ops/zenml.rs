@@ -91,6 +91,7 @@ struct File {
 async fn files(means: &Means, request: &BuildRequest) -> Result<Vec<File>, OpsError> {
     Ok(match facts::wanted(means, request).await? {
         None => Vec::new(),
+        Some(Wanted::Installs(_)) => Vec::new(),
         Some(Wanted::Lines(sources)) => {
             sources.into_iter().map(|source| File { name: source.name, text: source.text }).collect()
         }

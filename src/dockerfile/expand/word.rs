@@ -77,6 +77,16 @@ fn said(message: &str) -> String {
 /// Where values come from: `None` for a variable that is not set.
 pub type Lookup<'l> = dyn Fn(&str) -> Option<String> + 'l;
 
+impl crate::diagnostic::Diagnose for ExpandError {
+    fn class(&self) -> crate::diagnostic::Class {
+        crate::diagnostic::Class::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("see its quotes, its braces and the names of its variables".into())
+    }
+}
+
 /// Expands `word` to one text; blanks stay, quotes go.
 ///
 /// # Errors

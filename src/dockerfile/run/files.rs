@@ -2,7 +2,8 @@
 //!
 //! What the two do in different ways is refused; no file is looked at.
 
-use super::mode::Mode;
+use crate::image::mode::ModeChange;
+
 use super::options::{self, Known, switch, value};
 use super::step::{ChownGroup, RunStep};
 
@@ -72,8 +73,8 @@ fn paths(operands: &[String]) -> Result<Vec<String>, String> {
     Ok(operands.to_vec())
 }
 
-fn mode(text: &str) -> Result<Mode, String> {
-    Mode::parse(text).ok_or_else(|| format!("`{text}` is no mode that is understood"))
+fn mode(text: &str) -> Result<ModeChange, String> {
+    ModeChange::parse_as_command(text).map_err(|error| error.to_string())
 }
 
 fn mkdir(words: &[String]) -> Result<RunStep, String> {

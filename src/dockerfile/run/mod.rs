@@ -6,7 +6,6 @@ mod accounts;
 mod commands;
 mod files;
 mod installation;
-mod mode;
 mod mounted;
 mod not_known;
 mod options;
@@ -27,7 +26,6 @@ mod tests;
 
 pub use accounts::{AccountTool, AddGroup, AddMember, AddUser, Password};
 pub use installation::{Cache, ConfigFile, Place};
-pub use mode::Mode;
 pub use mounted::Mounted;
 pub use not_known::NotKnown;
 pub use pattern::Pattern;

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::image::mode::ModeChange;
+
 use super::accounts::{AddGroup, AddMember, AddUser};
-use super::mode::Mode;
 use super::mounted::Mounted;
 use super::pattern::Pattern;
 use super::pip::PipInstall;
@@ -62,14 +63,14 @@ pub enum RunStep {
         /// Whether parents are made as well, and folders may exist (`-p`).
         parents: bool,
         /// The mode of the folders named, applied to `0777`; parents have `0755` of the umask.
-        mode: Option<Mode>,
+        mode: Option<ModeChange>,
     },
     /// `chmod`, which leaves links that it finds below a folder alone and follows those that are named.
     Chmod {
         /// The files.
         paths: Vec<String>,
         /// The change of their modes.
-        mode: Mode,
+        mode: ModeChange,
         /// Whether what is below folders is changed as well.
         recursive: bool,
     },

@@ -93,6 +93,11 @@ impl PlacedFiles {
         self.entries.is_empty() && self.removed.is_empty()
     }
 
+    /// The number of regular files, whatever number of names they have.
+    pub fn file_count(&self) -> usize {
+        self.entries.iter().filter(|entry| matches!(entry.kind, PlacedKind::File { .. })).count()
+    }
+
     /// The sum of the files' sizes in bytes.
     pub fn total_bytes(&self) -> u64 {
         let size = |entry: &PlacedEntry| if let PlacedKind::File { size, .. } = entry.kind { size } else { 0 };

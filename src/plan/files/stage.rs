@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::Diagnose;
 use crate::image::filesystem::{Found, LayerIndex, MergeError, Node, NodeKind, View};
-use crate::image::users::Owner;
+use crate::image::users::{Owner, copy_owner};
 use crate::layer::EntryPath;
 
 use super::super::layers::DirectoryEntry;
@@ -69,6 +69,19 @@ impl StageFiles {
     /// What is there.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Whom files belong to that are copied for `text`, a user and a group, by BuildKit's rules.
+    ///
+    /// # Errors
+    /// Fails when the files that name them are not known.
+    pub fn owner(&self, text: &str) -> Result<Owner, NotNative> {
+        copy_owner(&self.view, text).map_err(|error| NotNative::because(error.to_string()))
+    }
+
+    /// Where the content of the file at `path`, a real path, comes from, when this plan placed it.
+    pub fn content(&self, path: &EntryPath) -> Option<&FileContent> {
+        self.contents.get(path).map(|held| &held.content)
     }
 
     pub(super) fn held(&self, path: &EntryPath) -> Option<&Held> {

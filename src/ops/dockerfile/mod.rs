@@ -1,0 +1,19 @@
+//! Dockerfiles built as they say: instruction by instruction, here where it can be done and by a backend where not.
+//!
+//! Nothing is added to the image that the file does not ask for; settings of ZenML play no part.
+
+mod copies;
+mod evaluate;
+mod origin;
+mod plan;
+mod python;
+mod recipe;
+mod request;
+mod run;
+mod segments;
+mod stage;
+mod steps;
+
+pub(super) use plan::plan;
+pub use request::DockerfileRequest;
+pub use steps::{How, InstructionStep};

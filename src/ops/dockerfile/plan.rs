@@ -1,0 +1,246 @@
+//! Plans the image of a Dockerfile: whether it is published already, else its layers, one after the other.
+//!
+//! What it comes to is carried out as any other plan is.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+
+use crate::dockerfile::{BuildArguments, InstructionKind, Origin};
+use crate::event::Event;
+use crate::oci::{Descriptor, Platform};
+use crate::plan::{Action, KeyHasher, Known, PlanKey};
+
+use super::super::error::OpsError;
+use super::super::ground::Mode;
+use super::super::means::Means;
+use super::super::parent_index::ParentIndex;
+use super::super::placed::done_once;
+use super::super::plan::{Course, Planned};
+use super::super::request::BuildRequest;
+use super::super::{earlier, publish};
+use super::evaluate::{Evaluation, target_of};
+use super::origin::Origins;
+use super::recipe::Recipe;
+use super::request::DockerfileRequest;
+use super::segments::reference_of;
+use super::stage::Stage;
+use super::steps::{How, InstructionStep};
+
+/// What one platform's image is made of.
+struct Wanted {
+    platform: Platform,
+    arguments: BuildArguments,
+    needed: Vec<(usize, Origin)>,
+    origins: Origins,
+}
+
+/// Plans the image of the Dockerfile that `asked` names.
+///
+/// # Errors
+/// Fails when the file or its context cannot be read, when an instruction makes no sense, and when one needs a backend
+/// and there is none; each names the line.
+pub(in crate::ops) async fn plan(
+    means: &Means,
+    request: &BuildRequest,
+    asked: &DockerfileRequest,
+    mode: Mode,
+) -> Result<Planned, OpsError> {
+    for target in &request.targets {
+        means.registry.expect_push(&target.repository());
+    }
+    let (of_request, of_file) = (request.clone(), asked.clone());
+    let read = tokio::task::spawn_blocking(move || Recipe::read(&of_request, &of_file));
+    let (recipe, earlier) = tokio::join!(read, earlier::published(means, request));
+    let (recipe, earlier) = (Arc::new(recipe.map_err(OpsError::Worker)??), earlier?);
+    let wanted = wanted(means, request, asked, &recipe).await?;
+    warn(means, &recipe, &wanted);
+    let key = key(request, asked, &recipe, &wanted).await?;
+    let mut planned = Planned {
+        key: key.clone(),
+        segments: Vec::new(),
+        parent: request.targets.first().cloned().ok_or(OpsError::NoTarget).or_else(|_| scratch())?,
+        parent_descriptor: None,
+        course: Course::Waits,
+        code: None,
+        instructions: Vec::new(),
+        reasons: Vec::new(),
+    };
+    let may_reuse = !request.no_cache && !request.no_reuse && !request.upgrade && !request.refresh_backend;
+    if may_reuse && let Some((document, missing)) = earlier::reusable(means, request, &earlier, &key).await? {
+        planned.reasons.push("every input is as it was: the published image is reused".into());
+        let platforms = publish::platforms(means, request, &document);
+        planned.parent_descriptor = Some(document.descriptor());
+        if let Some(pinned) = wanted.first().and_then(|wanted| wanted.origins.first()) {
+            planned.parent.clone_from(&pinned.reference);
+        }
+        planned.course = Course::Reuse { document, missing, platforms };
+        return Ok(planned);
+    }
+    let known = if request.no_cache { Known::default() } else { earlier::known(means, request, earlier).await };
+    assemble(means, request, asked, (&recipe, &wanted), known, mode, &mut planned).await?;
+    Ok(planned)
+}
+
+fn scratch() -> Result<crate::oci::Reference, OpsError> {
+    Ok(crate::oci::Reference::parse("scratch")?)
+}
+
+/// What each platform's image is made of.
+async fn wanted(
+    means: &Means,
+    request: &BuildRequest,
+    asked: &DockerfileRequest,
+    recipe: &Recipe,
+) -> Result<Vec<Wanted>, OpsError> {
+    let host = &means.host_platform;
+    let platforms = if request.platforms.is_empty() { vec![host.clone()] } else { request.platforms.clone() };
+    let each = platforms.into_iter().map(|platform| async move {
+        let arguments = recipe.arguments(asked, host, &platform)?;
+        let needed = recipe.needed(asked, &arguments)?;
+        let origins = Origins::pin(means, recipe, &needed).await?;
+        Ok::<_, OpsError>(Wanted { platform, arguments, needed, origins })
+    });
+    try_join_all(each).await
+}
+
+/// Warns of build arguments that nothing asks for.
+fn warn(means: &Means, recipe: &Recipe, wanted: &[Wanted]) {
+    let declared = |name: &str| {
+        let lines = recipe.file.stages.iter().flat_map(|stage| &stage.instructions);
+        let in_stages = lines.into_iter().any(|line| match &line.kind {
+            InstructionKind::Arg(pairs) => pairs.iter().any(|(known, _)| known == name),
+            _ => false,
+        });
+        in_stages || recipe.file.args.iter().any(|argument| argument.name == name)
+    };
+    let Some(first) = wanted.first() else { return };
+    for name in first.arguments.unused(&declared) {
+        let text = format!("the build argument `{name}` is not declared by any `ARG` of `{}`", recipe.name);
+        means.reporter.report(Event::Warning { text });
+    }
+}
+
+/// The key over everything that shapes the image. Of the context, what the instructions take.
+async fn key(
+    request: &BuildRequest,
+    asked: &DockerfileRequest,
+    recipe: &Arc<Recipe>,
+    wanted: &[Wanted],
+) -> Result<PlanKey, OpsError> {
+    let mut key = KeyHasher::new("dockerfile/1")
+        .with("layers", crate::layer::LAYER_FORMAT)
+        .with("created", request.created.as_deref().unwrap_or_default());
+    for (name, value) in &asked.labels {
+        key.add("label", name);
+        key.add("value", value);
+    }
+    for (name, value) in &asked.engine_options {
+        key.add("option", name);
+        key.add("value", value.to_string());
+    }
+    for id in request.secrets.keys() {
+        key.add("secret", id);
+    }
+    for Wanted { platform, needed, origins, .. } in wanted {
+        key.add("platform", platform.to_string());
+        for (name, digest) in origins.digests() {
+            key.add("image", name);
+            key.add("digest", digest);
+        }
+        for (position, _) in needed {
+            let stage = &recipe.file.stages[*position];
+            key.add("from", &stage.base);
+            key.add("stage", stage.name.as_deref().unwrap_or_default());
+            stage.instructions.iter().for_each(|instruction| key.add("instruction", &instruction.text));
+        }
+    }
+    for (name, value) in &asked.build_args {
+        key.add("argument", name);
+        key.add("value", value);
+    }
+    for argument in &recipe.file.args {
+        key.add("default", &argument.name);
+        key.add("value", argument.default.as_deref().unwrap_or_default());
+    }
+    let positions = wanted.iter().flat_map(|wanted| wanted.needed.iter().map(|(position, _)| *position)).collect();
+    let of_context = Arc::clone(recipe);
+    let taken = tokio::task::spawn_blocking(move || of_context.taken(&positions));
+    for layer in taken.await.map_err(OpsError::Worker)?? {
+        key.add("context", layer.to_string());
+    }
+    Ok(PlanKey(key.finish()))
+}
+
+async fn assemble(
+    means: &Means,
+    request: &BuildRequest,
+    asked: &DockerfileRequest,
+    (recipe, wanted): (&Recipe, &[Wanted]),
+    known: Known,
+    mode: Mode,
+    planned: &mut Planned,
+) -> Result<(), OpsError> {
+    let (mut images, mut indexes, mut choices, mut requirements) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut known = Some(known);
+    for Wanted { platform, arguments, needed, origins } in wanted {
+        let mut evaluation = Evaluation {
+            means,
+            request,
+            asked,
+            recipe,
+            arguments,
+            origins,
+            platform,
+            mode,
+            target: target_of(request),
+            known: known.take().unwrap_or_default(),
+            stages: Default::default(),
+            steps: Vec::new(),
+            segments: Vec::new(),
+            reasons: Vec::new(),
+            sources: Vec::new(),
+            is_there: true,
+        };
+        let mut stage = evaluation.target(needed).await?;
+        let change = stage.change(request.created.clone(), &asked.labels);
+        images.push(evaluation.image_plan(&stage, change).await?);
+        indexes.extend(index_of(&mut stage));
+        choices.extend(stage.choice.take().and_then(|(_, choice)| choice));
+        requirements.append(&mut evaluation.sources);
+        let Evaluation { mut steps, segments, reasons, is_there, known: left, .. } = evaluation;
+        mark(&mut steps, &stage, &recipe.stage_name(recipe.target));
+        if planned.instructions.is_empty() {
+            planned.instructions = steps;
+            let at = target_of(request).map_or_else(|| crate::oci::Repository::parse("scratch"), Ok)?;
+            planned.parent = reference_of(&stage.base, &at);
+            planned.parent_descriptor = Some(stage.base.image.descriptor.clone());
+        }
+        planned.segments.extend(segments);
+        planned.reasons.extend(reasons);
+        if !is_there {
+            let text = "a backend goes first; the layers below are those of what is there without it";
+            planned.reasons.push(text.to_owned());
+        }
+        known = Some(left);
+    }
+    done_once(images.iter_mut().flat_map(|image| &mut image.layers));
+    planned.course = Course::Assemble { images, sources: None, indexes, choices, requirements };
+    Ok(())
+}
+
+/// The index of the stage's base, when the target does not have it yet.
+fn index_of(stage: &mut Stage) -> Option<(Descriptor, Vec<u8>)> {
+    let ParentIndex { unpublished, .. } = stage.index.take()?;
+    Some((stage.base.image.descriptor.clone(), unpublished?))
+}
+
+/// Says of instructions whose layers are all there that they are reused.
+fn mark(steps: &mut [InstructionStep], stage: &Stage, name: &str) {
+    for step in steps.iter_mut().filter(|step| step.stage == name && step.how == How::Native) {
+        let layers = stage.layers.get(step.layers.clone()).unwrap_or_default();
+        if !layers.is_empty() && layers.iter().all(|layer| layer.action != Action::Build) {
+            step.how = How::Reused;
+        }
+    }
+}
