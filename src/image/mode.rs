@@ -42,7 +42,10 @@ pub struct ModeChange(Form);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
     /// These bits, whatever was there; a directory keeps its set-ID bits when `keeps`.
-    Octal { bits: u32, keeps: bool },
+    Octal {
+        bits: u32,
+        keeps: bool,
+    },
     Symbolic(Vec<Step>),
 }
 
@@ -53,7 +56,12 @@ enum Step {
     /// Sets these if the file was executable for anyone, or is a directory.
     SetIfExecutable(u32),
     /// Takes the bits of one class for others.
-    Take { shift: u32, of: u32, sets: bool, clears: bool },
+    Take {
+        shift: u32,
+        of: u32,
+        sets: bool,
+        clears: bool,
+    },
 }
 
 impl ModeChange {
@@ -244,9 +252,8 @@ mod tests {
 
     #[test]
     fn the_command_minds_a_umask_and_the_bits_of_directories() {
-        let apply = |text: &str, mode, is_directory| {
-            ModeChange::parse_as_command(text).unwrap().apply(mode, is_directory)
-        };
+        let apply =
+            |text: &str, mode, is_directory| ModeChange::parse_as_command(text).unwrap().apply(mode, is_directory);
         assert_eq!((apply("+w", 0o444, false), apply("a+w", 0o444, false)), (0o644, 0o666));
         assert_eq!((apply("755", 0o2700, true), apply("00755", 0o2700, true)), (0o2755, 0o755));
         assert_eq!(apply("755", 0o2700, false), 0o755);

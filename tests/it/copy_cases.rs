@@ -90,8 +90,11 @@ struct Document {
 
 impl Step {
     fn copy(&self) -> Copy {
-        let document =
-            |document: &Document| HereDocument { name: document.name.clone(), content: document.content.clone(), expand: true };
+        let document = |document: &Document| HereDocument {
+            name: document.name.clone(),
+            content: document.content.clone(),
+            expand: true,
+        };
         Copy {
             sources: self.sources.clone(),
             documents: self.documents.iter().map(document).collect(),
@@ -148,9 +151,7 @@ impl Stage {
 
     /// The files as its layers have them.
     fn merged(&self) -> Filesystem {
-        let index = |blob: &Vec<u8>| {
-            LayerIndex::read(&blob[..], Compression::Gzip, &ReadLimits::default()).unwrap().0
-        };
+        let index = |blob: &Vec<u8>| LayerIndex::read(&blob[..], Compression::Gzip, &ReadLimits::default()).unwrap().0;
         Filesystem::merge_located(self.layers.iter().map(index)).unwrap()
     }
 
@@ -194,8 +195,7 @@ impl Stage {
         let mut writer = LayerWriter::new(Vec::new());
         let placed = match &step.from {
             None => {
-                let placed =
-                    copy_from_context(&arguments, context, &self.files).map_err(|error| said(&error))?;
+                let placed = copy_from_context(&arguments, context, &self.files).map_err(|error| said(&error))?;
                 write_files(&placed.files, context.root(), &mut writer).map_err(|error| said(&error))?;
                 placed
             }
@@ -276,7 +276,8 @@ fn run(case: &Case, contexts: &BTreeMap<String, BTreeMap<String, Item>>) -> Resu
         fs::set_permissions(at, fs::Permissions::from_mode(0o644)).unwrap();
     }
     let rules = IgnoreRules::parse(case.ignore.as_bytes()).unwrap();
-    let context = ContextTree::walk(folder.path(), &rules, &WalkOptions::default()).map_err(|error| error.to_string())?;
+    let context =
+        ContextTree::walk(folder.path(), &rules, &WalkOptions::default()).map_err(|error| error.to_string())?;
     let mut stages: BTreeMap<String, Stage> = BTreeMap::new();
     let (mut name, mut stage) = (None, Stage::scratch());
     for step in &case.steps {

@@ -184,10 +184,7 @@ impl Filesystem {
     /// Every path below `directory`, at any depth, in byte order; `""` is the root.
     pub(super) fn below(&self, directory: &[u8]) -> impl Iterator<Item = (&EntryPath, &Node)> {
         let (first, end) = subtree(directory);
-        let bounds = (
-            Bound::Included(&first[..]),
-            end.as_ref().map_or(Bound::Unbounded, |e| Bound::Excluded(&e[..])),
-        );
+        let bounds = (Bound::Included(&first[..]), end.as_ref().map_or(Bound::Unbounded, |e| Bound::Excluded(&e[..])));
         self.nodes.range::<[u8], _>(bounds)
     }
 }

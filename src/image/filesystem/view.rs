@@ -250,7 +250,8 @@ impl View {
     /// Drops every change and mark at and below `path`.
     fn forget(&mut self, path: &[u8]) {
         let (first, end) = subtree(path);
-        let inside = |at: &[u8]| at == path || (at >= first.as_slice() && end.as_ref().is_none_or(|e| at < e.as_slice()));
+        let inside =
+            |at: &[u8]| at == path || (at >= first.as_slice() && end.as_ref().is_none_or(|e| at < e.as_slice()));
         if self.changes.keys().any(|at| inside(at.as_bytes())) {
             Arc::make_mut(&mut self.changes).retain(|at, _| !inside(at.as_bytes()));
         }
@@ -264,12 +265,18 @@ impl View {
     pub fn apply(&mut self, layer: LayerIndex) -> Result<(), MergeError> {
         let put: Vec<EntryPath> = match self.unknown.is_empty() {
             true => Vec::new(),
-            false => layer.changes().iter().filter(|(_, change)| is_put(change)).map(|(path, _)| path.clone()).collect(),
+            false => {
+                layer.changes().iter().filter(|(_, change)| is_put(change)).map(|(path, _)| path.clone()).collect()
+            }
         };
         let files = self.files().as_ref().clone().with_layer(layer, 0, false)?;
         let known = put.into_iter().filter_map(|path| {
             let parent = path.parent().map_or(Ok(Vec::new()), |parent| files.walk(parent.as_bytes(), true)).ok()?;
-            let real = if parent.is_empty() { path.file_name().to_vec() } else { [&parent, &b"/"[..], path.file_name()].concat() };
+            let real = if parent.is_empty() {
+                path.file_name().to_vec()
+            } else {
+                [&parent, &b"/"[..], path.file_name()].concat()
+            };
             let (path, node) = files.nodes.get_key_value(&real[..])?;
             Some((path.clone(), Changed { node: Some(node.clone()), hides: !node.is_directory() }))
         });

@@ -149,7 +149,9 @@ mod tests {
         let tree = ContextTree::walk(root.path(), &rules, &WalkOptions::default()).unwrap();
         let node = |name: &str| tree.view().find(name.as_bytes()).node().unwrap().clone();
         assert_eq!((node("d").mode, node("d/f").mode, node("huge").mode), (0o1700, 0o4711, 0));
-        assert!(node("d/f").origin.is_some() && node("d/f").origin == node("twin").origin && node("huge").origin.is_none());
+        assert!(
+            node("d/f").origin.is_some() && node("d/f").origin == node("twin").origin && node("huge").origin.is_none()
+        );
         fs::remove_file(at("huge")).unwrap();
         let digests = tree.digests(&[path("twin"), path("d/f"), path("twin")]).unwrap();
         assert!(digests.iter().all(|digest| *digest == Digest::of(b"d/f")));

@@ -55,7 +55,10 @@ pub fn write_files<W: Write>(
 }
 
 /// Appends the directories above and the removals of `files`.
-pub(in crate::inputs) fn write_frame<W: Write>(files: &PlacedFiles, writer: &mut LayerWriter<W>) -> Result<(), LayerError> {
+pub(in crate::inputs) fn write_frame<W: Write>(
+    files: &PlacedFiles,
+    writer: &mut LayerWriter<W>,
+) -> Result<(), LayerError> {
     for DirectoryEntry { path, mode, owner } in &files.directories {
         let (path, kind) = (path.clone(), EntryKind::Directory);
         writer.append(&Entry { path, kind, mode: *mode, uid: owner.uid, gid: owner.gid, mtime: PLACED_MTIME })?;

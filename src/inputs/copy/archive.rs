@@ -8,7 +8,7 @@ use lzma_rust2::XzReader;
 
 use super::error::CopyError;
 use super::place::{Contents, Placer, entry_path, join};
-use crate::image::filesystem::{Found, NodeKind, Node, View};
+use crate::image::filesystem::{Found, Node, NodeKind, View};
 use crate::image::users::Owner;
 use crate::inputs::context::ContextTree;
 use crate::inputs::ignore::IgnoreRules;
@@ -55,14 +55,17 @@ pub(super) fn unpack(
     contents: &mut dyn Contents,
     draft: &mut Draft,
 ) -> Result<bool, CopyError> {
-    let unread = |source| crate::inputs::source::WalkError::Unreadable { path: context.root().join(path.to_string()), source };
+    let unread =
+        |source| crate::inputs::source::WalkError::Unreadable { path: context.root().join(path.to_string()), source };
     let Some(mut archive) = open_archive(context.open(path)?).map_err(unread)? else {
         return Err(NotNative::because(format!("`{path}` is compressed with bzip2")).into());
     };
     let mut next = match archive.next_entry() {
         Ok(Some(entry)) => Some(entry),
         // What has no first entry is copied as it is, and so is what only looks like an archive.
-        Ok(None) | Err(TarError::Io(_) | TarError::Checksum | TarError::Number | TarError::Truncated) => return Ok(false),
+        Ok(None) | Err(TarError::Io(_) | TarError::Checksum | TarError::Number | TarError::Truncated) => {
+            return Ok(false);
+        }
         Err(error) => return Err(strange(path, &error)),
     };
     let content = contents.content(path, &Node::new(NodeKind::File { size: 0 }, 0, 0, 0))?;
@@ -136,22 +139,26 @@ impl Unpacking<'_> {
                 return if self.draft.put_name(path, target.clone(), entry.mode, owner) {
                     Ok(())
                 } else {
-                    Err(NotNative::because(format!("the archive names `/{target}`, which is no file of its own")).into())
+                    Err(NotNative::because(format!("the archive names `/{target}`, which is no file of its own"))
+                        .into())
                 };
             }
             TarKind::File => {
                 let mut bytes = None;
                 if View::keeps(&path, entry.size) {
                     let mut content = Vec::new();
-                    member.archive.read_to_end(&mut content).map_err(|error| {
-                        CopyError::Archive { path: text(&name), source: TarError::Io(error) }
-                    })?;
+                    member
+                        .archive
+                        .read_to_end(&mut content)
+                        .map_err(|error| CopyError::Archive { path: text(&name), source: TarError::Io(error) })?;
                     bytes = Some(content.into());
                 }
                 (PlacedKind::File { size: entry.size, content: self.content(member.number) }, bytes)
             }
             TarKind::CharDevice | TarKind::BlockDevice | TarKind::Fifo => {
-                return Err(NotNative::because(format!("the archive holds the device or pipe `{}`", text(&name))).into());
+                return Err(
+                    NotNative::because(format!("the archive holds the device or pipe `{}`", text(&name))).into()
+                );
             }
         };
         self.draft.put(PlacedEntry { path, kind, mode: entry.mode, owner }, kept);

@@ -51,8 +51,12 @@ impl Diagnose for LayersError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Open(_) | Self::Read(_) => Some("try again; if it stays so, the layer is damaged where it lies".into()),
-            Self::Digest(_) | Self::Lacks(_) => Some("the registry or the store serves other bytes than it says".into()),
+            Self::Open(_) | Self::Read(_) => {
+                Some("try again; if it stays so, the layer is damaged where it lies".into())
+            }
+            Self::Digest(_) | Self::Lacks(_) => {
+                Some("the registry or the store serves other bytes than it says".into())
+            }
             Self::Layer(error) => error.hint(),
         }
     }
@@ -116,7 +120,8 @@ fn stream<W: Write>(
         return Err(error.into());
     }
     let (digest, _) = read.map_err(LayersError::Read)?;
-    if digest != source.digest {
+    // A digest of another algorithm was verified where the bytes came from.
+    if source.digest.algorithm() == digest.algorithm() && digest != source.digest {
         return Err(LayersError::Digest(source.digest));
     }
     if wanted.keys().any(|number| !met.contains(number)) {

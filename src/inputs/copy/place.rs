@@ -247,8 +247,7 @@ impl<'a> Placer<'a> {
                     self.names.insert(origin, target.clone());
                 }
                 let kind = PlacedKind::File { size: *size, content: self.contents.content(&source, node)? };
-                let kept =
-                    if View::keeps(&target, *size) { self.contents.bytes(&source, node)? } else { None };
+                let kept = if View::keeps(&target, *size) { self.contents.bytes(&source, node)? } else { None };
                 self.put(at.target, kind, mode, owner, kept)
             }
         }

@@ -41,8 +41,7 @@ pub fn copy_from_context(
 ) -> Result<Placed, CopyError> {
     // Once to see which files are selected, so that they are hashed together, then with their digests.
     let mut wanted = Wanted { context, paths: BTreeSet::new() };
-    run(arguments, context.view(), &mut wanted, Some(context), stage)
-        .map_err(|error| explained(error, context))?;
+    run(arguments, context.view(), &mut wanted, Some(context), stage).map_err(|error| explained(error, context))?;
     let paths: Vec<EntryPath> = wanted.paths.into_iter().collect();
     let digests = context.digests(&paths)?;
     let mut hashed = Hashed { context, digests: paths.into_iter().zip(digests).collect() };
@@ -176,9 +175,8 @@ fn near(view: &View, path: &[u8]) -> Option<String> {
     };
     let name = String::from_utf8_lossy(name).to_lowercase();
     let listing = view.list(&view.reach(parent, true).ok()?.path);
-    let likeness = |path: &EntryPath| {
-        strsim::jaro_winkler(&name, &String::from_utf8_lossy(path.file_name()).to_lowercase())
-    };
+    let likeness =
+        |path: &EntryPath| strsim::jaro_winkler(&name, &String::from_utf8_lossy(path.file_name()).to_lowercase());
     let (path, likeness) = listing
         .entries
         .into_iter()

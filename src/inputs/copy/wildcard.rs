@@ -41,8 +41,7 @@ pub(super) fn expand(view: &View, source: &[u8]) -> Result<Expanded, CopyError> 
     let pattern = above.split_off(first).join(&b'/');
     let above = above.join(&b'/');
     let shown = || String::from_utf8_lossy(source).into_owned();
-    let reached =
-        view.reach(&above, true).map_err(|source| CopyError::Source { source_path: shown(), source })?;
+    let reached = view.reach(&above, true).map_err(|source| CopyError::Source { source_path: shown(), source })?;
     match reached.found {
         _ if reached.path.is_empty() => {}
         Found::Unknown => return Ok(Expanded::Unknown),

@@ -186,7 +186,8 @@ impl<'a> Listing<'a> {
 
     fn run(&mut self) -> Result<(), WalkError> {
         while let Some(directory) = self.pending.pop() {
-            let at = directory.path.as_ref().map_or_else(|| self.listed.root.clone(), |path| place(&self.listed.root, path));
+            let at =
+                directory.path.as_ref().map_or_else(|| self.listed.root.clone(), |path| place(&self.listed.root, path));
             #[expect(clippy::disallowed_methods, reason = "the walk of the sources; the result is sorted")]
             let listed = fs::read_dir(&at).and_then(Iterator::collect::<io::Result<Vec<_>>>);
             let listed = match listed {

@@ -63,7 +63,13 @@ impl StageFiles {
     /// # Errors
     /// Fails when something on the way is no directory, is missing without `parents`, or unknown, and when the directory
     /// exists without `parents`.
-    pub fn make_directory(&self, path: &str, parents: bool, mode: Option<u32>, owner: Owner) -> Result<Placed, NotNative> {
+    pub fn make_directory(
+        &self,
+        path: &str,
+        parents: bool,
+        mode: Option<u32>,
+        owner: Owner,
+    ) -> Result<Placed, NotNative> {
         let mut draft = Draft::on(self);
         let reached = reach(&draft, path, true)?;
         let exists = reached.path.is_empty() || reached.found != Found::Absent;
@@ -85,7 +91,10 @@ impl StageFiles {
                 let owner = Owner { gid: handed.map_or(owner.gid, |(_, gid)| gid), ..owner };
                 let bits = mode.filter(|_| end == real.len()).unwrap_or(DIRECTORY);
                 let mode = bits | handed.map_or(0, |_| SET_GROUP);
-                draft.put(PlacedEntry { path: entry_path(&real[..end])?, kind: PlacedKind::Directory, mode, owner }, None);
+                draft.put(
+                    PlacedEntry { path: entry_path(&real[..end])?, kind: PlacedKind::Directory, mode, owner },
+                    None,
+                );
             } else {
                 draft.make_directories(&real[..end], DIRECTORY, None)?;
             }
@@ -361,14 +370,19 @@ mod tests {
         assert_eq!(lines(&stage.link("x", "/l/theirs", force, ROOT).unwrap()), ["srv/theirs 777 0:0 link x"]);
         let replaced = LinkOptions { force: true, no_dereference: true };
         assert_eq!(lines(&stage.link("x", "/l", replaced, ROOT).unwrap()), ["l 777 0:0 link x"]);
-        assert!(stage.link("x", "/srv/theirs", plain, ROOT).is_err() && stage.link("x", "/no/where", force, ROOT).is_err());
+        assert!(
+            stage.link("x", "/srv/theirs", plain, ROOT).is_err() && stage.link("x", "/no/where", force, ROOT).is_err()
+        );
         let recursive = RemoveOptions { recursive: true, force: true };
         let gone = stage.remove_path("/l/theirs", RemoveOptions::default()).unwrap();
         assert_eq!(lines(&gone), ["- srv/theirs"]);
         let gone = stage.remove_path("/srv", recursive).unwrap();
         assert_eq!(gone.after.view().find(b"srv/theirs"), Found::Absent);
         assert!(stage.remove_path("/none/x", recursive).unwrap().files.is_empty());
-        assert!(stage.remove_path("/u/x", recursive).is_err() && stage.remove_path("/app", RemoveOptions::default()).is_err());
+        assert!(
+            stage.remove_path("/u/x", recursive).is_err()
+                && stage.remove_path("/app", RemoveOptions::default()).is_err()
+        );
         assert_eq!(lines(&stage.touch("/srv/new", ROOT).unwrap()), ["srv/new 644 0:2 file 0"]);
         assert!(stage.touch("/srv/theirs", ROOT).unwrap().files.is_empty());
     }

@@ -111,7 +111,9 @@ impl StageFiles {
     /// Drops what is held at `path`, and below it unless a directory joins the one that is there.
     fn forget(&mut self, path: &[u8], joins: bool) {
         let below = [path, b"/"].concat();
-        let gone = |at: &EntryPath| at.as_bytes() == path || (!joins && (path.is_empty() || at.as_bytes().starts_with(&below)));
+        let gone = |at: &EntryPath| {
+            at.as_bytes() == path || (!joins && (path.is_empty() || at.as_bytes().starts_with(&below)))
+        };
         if self.contents.keys().any(gone) {
             Arc::make_mut(&mut self.contents).retain(|at, _| !gone(at));
         }
@@ -196,7 +198,9 @@ impl Draft {
     fn held_of(&mut self, entry: &PlacedEntry) -> Option<Held> {
         match &entry.kind {
             PlacedKind::File { content: FileContent::Layer(_), .. } => None,
-            PlacedKind::File { size, content } => Some(Held { size: *size, content: content.clone(), is_shared: false }),
+            PlacedKind::File { size, content } => {
+                Some(Held { size: *size, content: content.clone(), is_shared: false })
+            }
             PlacedKind::Hardlink { target } => {
                 let held = Arc::make_mut(&mut self.after.contents).get_mut(target)?;
                 held.is_shared = true;
