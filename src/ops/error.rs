@@ -174,6 +174,17 @@ pub enum OpsError {
         /// The layer's.
         found: String,
     },
+    /// A layer of what is copied from could not be indexed.
+    #[error("cannot index layer `{digest}` of `{name}`, which is copied from")]
+    CopySource {
+        /// The stage or image.
+        name: String,
+        /// The layer.
+        digest: String,
+        /// Why.
+        #[source]
+        source: crate::image::filesystem::IndexError,
+    },
     /// A blob of the store is gone or damaged.
     #[error("blob `{digest}` is no longer in the store")]
     LostBlob {
@@ -241,9 +252,11 @@ lifted!(
     crate::backend::SecretError,
     crate::image::AssembleError,
     crate::image::filesystem::LookupError,
+    crate::image::filesystem::MergeError,
     crate::image::users::UserError,
     crate::inputs::copy::CopyError,
     crate::plan::files::ArgumentError,
+    crate::inputs::copy::LayersError,
     crate::inputs::ignore::IgnoreError,
     crate::inputs::python::ListingError,
     crate::inputs::requirements::RequirementsError,
@@ -251,6 +264,7 @@ lifted!(
     crate::inputs::source::WalkError,
     crate::layer::EntryPathError,
     crate::layer::LayerError,
+    crate::plan::files::ArgumentError,
     crate::python::WheelError,
     crate::python::environment::DetectError,
     crate::python::integrations::IntegrationError,
@@ -309,6 +323,7 @@ impl Diagnose for OpsError {
             | Self::ParentDiffId { .. } => {
                 "the parent image is damaged or of a form that no runtime takes; push it again, or use another"
             }
+            Self::CopySource { source, .. } => return source.hint(),
             Self::NoPlatform { .. } => {
                 "set `os` and `architecture` in its config, as `crane mutate --set-platform linux/amd64` does"
             }

@@ -4,15 +4,19 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::{Event, Task, Work};
 use crate::image::users::Owner;
+use crate::inputs::context::write_files;
 use crate::inputs::source::{self, SourceTree};
 use crate::layer::{Entry, EntryKind, EntryPath, FinishedLayer, LayerBuffers, LayerWriter, PLACED_MTIME};
 use crate::oci::{Descriptor, DiffId};
+use crate::plan::files::CopiedFiles;
 use crate::plan::{
-    DirectoryEntry, LayerKey, LayerKind, Making, PART_BYTES, Placement, PlannedLayer, annotate, part_title, wheels_key,
+    DirectoryEntry, LayerKey, LayerKind, Making, PART_BYTES, Place, Placement, PlannedLayer, annotate, part_title,
+    wheels_key,
 };
 use crate::python::Wheel;
 use crate::python::install::{InstallOptions, Installation};
@@ -21,8 +25,10 @@ use crate::python::write::{self, DirectoryMeta};
 use crate::resolver::WheelFetcher;
 use crate::store::BlobWriter;
 
+use super::copied::CopiedLayers;
 use super::cores::Cores;
 use super::error::OpsError;
+use super::layer_blob::LayerBlob;
 use super::means::Means;
 use super::overlap::Taken;
 use super::request::BuildRequest;
@@ -115,11 +121,46 @@ impl Job {
             self.shared.fetcher.fetch_all(wheels).await?;
             self.means.traffic.downloaded(coming);
         }
+        let source = match &self.making {
+            Some(Making::Copied(copied)) => Some(self.copy_source(copied).await?),
+            _ => None,
+        };
         let _core = self.shared.cores.take(self.bytes).await;
-        tokio::task::spawn_blocking(move || self.make()).await.map_err(OpsError::Worker)?
+        tokio::task::spawn_blocking(move || self.make(source)).await.map_err(OpsError::Worker)?
     }
 
-    fn make(&self) -> Result<Vec<MadeLayer>, OpsError> {
+    /// As [`Job::run`], for jobs that others wait for.
+    fn run_first(self) -> Pin<Box<dyn Future<Output = Result<Vec<MadeLayer>, OpsError>> + Send>> {
+        Box::pin(self.run())
+    }
+
+    /// The layers that are copied from: those that nobody has yet are made.
+    async fn copy_source(&self, copied: &CopiedFiles) -> Result<CopiedLayers, OpsError> {
+        let target = earlier::target_repository(&self.request);
+        let mut blobs = Vec::new();
+        for (at, layer) in copied.source.layers.iter().enumerate() {
+            if let Some((descriptor, _)) = &layer.blob {
+                let repository = match &layer.place {
+                    Some(Place::Repository(repository)) => Some(repository.clone()),
+                    Some(Place::Target) => target.clone(),
+                    Some(Place::Store) | None => None,
+                };
+                blobs.push(LayerBlob { descriptor: descriptor.clone(), repository });
+                continue;
+            }
+            // Which paths wheels take in another stage is no matter of this one.
+            let shared = Arc::new(Shared::new(self.shared.fetcher.clone(), Arc::clone(&self.shared.cores)));
+            let job = Self::new(&self.means, &self.request, layer, self.sources.clone(), &shared, at);
+            let made = match layer.key.clone() {
+                Some(key) => self.means.memory.layers.get(key, || job.run_first()).await?,
+                None => job.run_first().await?,
+            };
+            blobs.extend(made.into_iter().map(|made| LayerBlob { descriptor: made.descriptor, repository: None }));
+        }
+        CopiedLayers::open(&self.means, &copied.source.name, blobs).await
+    }
+
+    fn make(&self, source: Option<CopiedLayers>) -> Result<Vec<MadeLayer>, OpsError> {
         let task = Task::start(&self.means.reporter, Work::Layer, &self.title, None);
         let made = match &self.making {
             Some(Making::Removals { paths, directories }) => {
@@ -127,6 +168,15 @@ impl Job {
             }
             Some(Making::Sources { owner }) => {
                 vec![self.layer(self.title.clone(), self.key.clone(), |writer| self.sources(*owner, writer))?]
+            }
+            Some(Making::Files { files, context }) => {
+                let fill = |writer: &mut LayerWriter<BlobWriter>| Ok(write_files(files, context, writer)?);
+                vec![self.layer(self.title.clone(), self.key.clone(), fill)?]
+            }
+            Some(Making::Copied(copied)) => {
+                let source = source.unwrap_or_default();
+                let fill = |writer: &mut LayerWriter<BlobWriter>| source.write(&self.means, copied, writer);
+                vec![self.layer(self.title.clone(), self.key.clone(), fill)?]
             }
             Some(Making::Wheels { wheels, split, placement }) => self.wheels(wheels, *split, placement)?,
             None => Vec::new(),

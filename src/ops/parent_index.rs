@@ -5,23 +5,20 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::event::{Task, Work};
 use crate::image::ParentImage;
 use crate::image::filesystem::{Filesystem, LayerIndex};
-use crate::layer::read::ReadLimits;
-use crate::oci::{Compression, Descriptor, DiffId, Digest, Repository};
-use crate::registry::RegistryError;
+use crate::oci::{Descriptor, DiffId, Digest, Repository};
 
 use super::artifact::{self, Artifact};
 use super::error::OpsError;
+use super::layer_blob::LayerBlob;
 use super::means::Means;
 
 /// The artifact type of an index that was pushed, and the media type of its one blob.
 pub(super) const ARTIFACT: &str = "application/vnd.lapstrake.parent-index.v1";
 const MERGED: &str = "parent-index";
-const LAYER: &str = "layer-index";
 /// The most bytes of an index that is read back.
 const CAP: u64 = 64 << 20;
 /// How many layers are streamed at once.
@@ -104,24 +101,13 @@ async fn layer_index(
     layer: &Descriptor,
     diff_id: DiffId,
 ) -> Result<LayerIndex, OpsError> {
-    if let Some(bytes) = means.store.record(LAYER, layer.digest.as_str())?
-        && let Ok(index) = LayerIndex::from_bytes(&bytes)
-    {
+    let blob = LayerBlob { descriptor: layer.clone(), repository: Some(from.clone()) };
+    if let Some(index) = blob.known_index(means)? {
         return Ok(index);
     }
-    let compression = layer.media_type.layer_compression().unwrap_or(Compression::Gzip);
     let task = Task::start(&means.reporter, Work::Index, layer.digest.short(), Some(layer.size));
-    let blob = means.registry.read_blob(from, layer).await?;
-    let traffic = Arc::clone(&means.traffic);
-    let counted = blob.inspect_ok(move |bytes| {
-        traffic.downloaded(bytes.len() as u64);
-        task.advance(bytes.len() as u64);
-    });
-    let reader = SyncIoBridge::new(StreamReader::new(counted.map_err(in_io)));
-    let limits = ReadLimits::default();
-    let read = tokio::task::spawn_blocking(move || LayerIndex::read(reader, compression, &limits));
-    let (index, _, found) =
-        read.await.map_err(OpsError::Worker)?.map_err(|source| layer_error(parent, &layer.digest, source))?;
+    let read = blob.read_index(means, task).await?;
+    let (index, found) = read.map_err(|source| layer_error(parent, &layer.digest, source))?;
     if found != diff_id {
         let (digest, reference) = (layer.digest.to_string(), parent.name.clone());
         return Err(OpsError::ParentDiffId {
@@ -131,14 +117,8 @@ async fn layer_index(
             found: found.to_string(),
         });
     }
-    if let Ok(bytes) = index.to_bytes() {
-        means.store.put_record(LAYER, layer.digest.as_str(), &bytes)?;
-    }
+    blob.keep_index(means, &index)?;
     Ok(index)
-}
-
-fn in_io(error: RegistryError) -> std::io::Error {
-    std::io::Error::other(error)
 }
 
 fn layer_error(

@@ -3,6 +3,7 @@
 //! A plan is data: it can be printed, compared and carried out, and holds no handle to anything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use crate::image::users::Owner;
 use crate::image::{ConfigChange, ParentImage};
@@ -10,6 +11,7 @@ use crate::layer::EntryPath;
 use crate::oci::{Descriptor, DiffId, Digest, Platform};
 use crate::python::lock::LockedWheel;
 
+use super::files::{CopiedFiles, PlacedFiles};
 use super::key::{LayerKey, ResolutionKey};
 use super::known::Place;
 use super::layers::{DirectoryEntry, LayerKind, Placement};
@@ -63,6 +65,15 @@ pub enum Making {
         /// Who owns it.
         owner: Owner,
     },
+    /// Files that a stage of a Dockerfile places.
+    Files {
+        /// What they are.
+        files: PlacedFiles,
+        /// The root of the build context that they come from.
+        context: PathBuf,
+    },
+    /// Files of another stage or image.
+    Copied(Box<CopiedFiles>),
 }
 
 /// One layer of a planned image.

@@ -22,6 +22,8 @@ pub enum LayerKind {
     Python,
     /// The project's files.
     Sources,
+    /// Files that a Dockerfile places.
+    Files,
 }
 
 impl LayerKind {
@@ -32,12 +34,14 @@ impl LayerKind {
             Self::Removals => "removals",
             Self::Python => "python",
             Self::Sources => "sources",
+            Self::Files => "files",
         }
     }
 
     /// Reads such a word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Parent, Self::Removals, Self::Python, Self::Sources].into_iter().find(|kind| kind.word() == word)
+        let kinds = [Self::Parent, Self::Removals, Self::Python, Self::Sources, Self::Files];
+        kinds.into_iter().find(|kind| kind.word() == word)
     }
 }
 

@@ -120,7 +120,8 @@ fn stream<W: Write>(
         return Err(error.into());
     }
     let (digest, _) = read.map_err(LayersError::Read)?;
-    if digest != source.digest {
+    // A digest of another algorithm was verified where the bytes came from.
+    if source.digest.algorithm() == digest.algorithm() && digest != source.digest {
         return Err(LayersError::Digest(source.digest));
     }
     if wanted.keys().any(|number| !met.contains(number)) {
