@@ -53,6 +53,8 @@ fn directive(text: &str) -> Option<(&'static str, &str)> {
     let (name, value) = text.trim_start().split_once('=')?;
     let name = name.trim_end_matches(is_blank).to_ascii_lowercase();
     let name = NAMES.into_iter().find(|known| *known == name)?;
-    let value = value.trim_matches(is_blank);
+    // A value of blanks alone is a value, and a wrong one.
+    let last = value.get(value.len().saturating_sub(1)..).unwrap_or_default();
+    let value = Some(value.trim_matches(is_blank)).filter(|value| !value.is_empty()).unwrap_or(last);
     (!value.is_empty()).then_some((name, value))
 }

@@ -13,6 +13,8 @@ mod instruction;
 mod mount;
 mod node;
 mod parse;
+#[cfg(test)]
+mod tests;
 mod types;
 mod words;
 
