@@ -2,6 +2,7 @@
 //!
 //! Text becomes stages with typed instructions, and words are expanded on request. Nothing is built here, and no file is read.
 
+mod apply;
 mod directive;
 mod equivalent;
 mod error;
@@ -15,14 +16,21 @@ mod node;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod scope;
+mod stages;
 mod types;
 mod words;
 
+pub mod run;
+
+pub use apply::{ApplyError, DEFAULT_PATH, StageConfig, absolute, is_config};
 pub use equivalent::{EquivalentImage, Exactness, equivalent, exec_form};
 pub use error::{DockerfileError, Problem};
 pub use expand::{ExpandError, ExpandProblem, Lookup, expand_word, expand_words};
 pub use mount::{Mount, MountKind, MountProblem, Sharing};
 pub use node::{Node, Nodes, read_nodes};
+pub use scope::{BuildArguments, Scope, is_predefined};
+pub use stages::{Origin, StageError};
 pub use types::{
     ArgBeforeFrom, Command, Copy, Directives, Dockerfile, Healthcheck, HereDocument, Instruction, InstructionKind,
     Lines, Run, Script, Stage,

@@ -48,6 +48,26 @@ pub struct ConfigChange {
     pub labels: BTreeMap<String, String>,
     /// RFC 3339 time for `created` and the new history entries; the parent's `created` when absent.
     pub created: Option<String>,
+    /// What a Dockerfile's instructions made of the parent's config; nothing else of this is looked at then but `created`.
+    pub instructed: Option<Box<InstructedConfig>>,
+}
+
+/// The config of an image whose instructions were carried out one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstructedConfig {
+    /// The parent's config with what the instructions changed; layers and history are still the parent's.
+    pub config: ImageConfig,
+    /// What was done, in order.
+    pub steps: Vec<InstructedStep>,
+}
+
+/// One instruction, for the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstructedStep {
+    /// What it is, as the history says it.
+    pub created_by: String,
+    /// How many of the added layers are its own.
+    pub layers: usize,
 }
 
 /// A finished image: two documents and how to point at them.
@@ -142,11 +162,15 @@ fn change_config(config: &mut ImageConfig, added: &[AddedLayer], change: &Config
         comment: Some("lapstrake".to_owned()),
         ..HistoryEntry::default()
     };
+    if let Some(instructed) = &change.instructed {
+        config.clone_from(&instructed.config);
+        follow(config, added, &instructed.steps, entry);
+    }
     if let Some(directory) = &change.working_dir {
         config.set_working_dir(directory);
         config.push_empty_history(entry(format!("WORKDIR {directory}")));
     }
-    for layer in added {
+    for layer in added.iter().filter(|_| change.instructed.is_none()) {
         config.push_layer(&layer.diff_id, entry(layer.title.clone()));
     }
     for (name, value) in &change.environment {
@@ -172,5 +196,26 @@ fn change_config(config: &mut ImageConfig, added: &[AddedLayer], change: &Config
     }
     if let Some(created) = &created {
         config.set_created(created);
+    }
+}
+
+/// Adds layers and history in the order of the steps; layers that no step has are the last ones.
+fn follow(
+    config: &mut ImageConfig,
+    added: &[AddedLayer],
+    steps: &[InstructedStep],
+    entry: impl Fn(String) -> HistoryEntry,
+) {
+    let mut layers = added.iter();
+    for step in steps {
+        if step.layers == 0 {
+            config.push_empty_history(entry(step.created_by.clone()));
+        }
+        for layer in layers.by_ref().take(step.layers) {
+            config.push_layer(&layer.diff_id, entry(format!("{} # {}", step.created_by, layer.title)));
+        }
+    }
+    for layer in layers {
+        config.push_layer(&layer.diff_id, entry(layer.title.clone()));
     }
 }

@@ -1,9 +1,12 @@
 //! Images: the parent's filesystem index, config changes, assembly and validation.
 
 pub mod filesystem;
+pub mod mode;
 pub mod users;
 
 pub mod annotation;
 mod assemble;
 
-pub use assemble::{AddedLayer, AssembleError, ConfigChange, Image, MAX_LAYERS, ParentImage, assemble};
+pub use assemble::{
+    AddedLayer, AssembleError, ConfigChange, Image, InstructedConfig, InstructedStep, MAX_LAYERS, ParentImage, assemble,
+};

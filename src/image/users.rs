@@ -2,7 +2,7 @@
 //!
 //! The rules are those of runc and containerd; the host's users play no part.
 
-use super::filesystem::Filesystem;
+use super::filesystem::{Content, Filesystem, View};
 use crate::diagnostic::{Class, Diagnose};
 
 /// The largest ID that runtimes take.
@@ -103,6 +103,77 @@ pub fn resolve_user(fs: &Filesystem, text: &str) -> Result<Owner, UserError> {
     }
 }
 
+/// Whom `COPY --chown` and the folder of `WORKDIR` belong to, by BuildKit's rules, which are not those of a container's
+/// user: a number without a group is its own group's, and a name that the image does not know is root's.
+///
+/// # Errors
+/// Fails when names are to be looked up in files of which the content is not known, or where there is no file at all.
+pub fn copy_owner(view: &View, text: &str) -> Result<Owner, OwnerError> {
+    let (user, group) = text.split_once(':').map_or((text, ""), |(user, group)| (user, group));
+    let mut owner = match id(user) {
+        Some(id) => Owner { uid: id, gid: id },
+        None => named(view, "etc/passwd", user)?
+            .map_or_else(Owner::default, |account| Owner { uid: account.id, gid: account.group.unwrap_or(0) }),
+    };
+    let has_group = text.contains(':');
+    if let Some(id) = id(group) {
+        owner.gid = id;
+    } else if has_group && group.is_empty() {
+        owner.gid = 0;
+    } else if has_group && let Some(account) = named(view, "etc/group", group)? {
+        owner.gid = account.id;
+    }
+    Ok(owner)
+}
+
+/// Why an owner cannot be told.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum OwnerError {
+    /// The file that names it is made by something else first.
+    #[error("`/{file}`, which says who `{name}` is, is not known before it is made")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The file.
+        file: &'static str,
+    },
+    /// A name in an image that is empty so far.
+    #[error("the image is empty so far and cannot say who `{name}` is")]
+    Empty {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Diagnose for OwnerError {
+    fn class(&self) -> Class {
+        Class::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("write numbers, for example `1000:1000`".into())
+    }
+}
+
+/// A number as BuildKit reads it; `root` is one.
+fn id(text: &str) -> Option<u64> {
+    if text == "root" {
+        return Some(0);
+    }
+    text.parse::<u64>().ok().filter(|id| *id <= MAX_ID)
+}
+
+fn named(view: &View, file: &'static str, name: &str) -> Result<Option<Account>, OwnerError> {
+    if view.is_empty() {
+        return Err(OwnerError::Empty { name: name.into() });
+    }
+    match view.content(file) {
+        Content::Known(content) => Ok(accounts_in(content).into_iter().find(|account| account.name == name)),
+        Content::Absent => Ok(None),
+        Content::Unknown => Err(OwnerError::Unknown { name: name.into(), file }),
+    }
+}
+
 struct Account {
     name: String,
     id: u64,
@@ -112,7 +183,10 @@ struct Account {
 
 /// The lines `name:password:id:group...` of a file; lines that are none are passed over, as runtimes do.
 fn accounts(fs: &Filesystem, path: &str) -> Vec<Account> {
-    let content = fs.content(path).unwrap_or_default();
+    accounts_in(fs.content(path).unwrap_or_default())
+}
+
+fn accounts_in(content: &[u8]) -> Vec<Account> {
     let text = String::from_utf8_lossy(content);
     let line = |line: &str| {
         let mut fields = line.split(':');

@@ -2,6 +2,8 @@
 //!
 //! Facts only; what they mean for a build is decided by `plan`.
 
+pub mod context;
+pub mod copy;
 pub mod git;
 pub mod ignore;
 pub mod python;

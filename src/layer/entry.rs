@@ -51,6 +51,19 @@ impl EntryPath {
         Some(Self(self.0[..slash].into()))
     }
 
+    /// The file beside this path that removes it when the layer is applied (image-spec, layer.md, "Whiteouts").
+    #[must_use]
+    pub fn whiteout(&self) -> Self {
+        let (above, name) = self.0.split_at(self.0.len() - self.file_name().len());
+        Self([above, b".wh.", name].concat().into())
+    }
+
+    /// The file in this directory that hides what lower layers have in it (image-spec, layer.md, "Opaque Whiteout").
+    #[must_use]
+    pub fn opaque_whiteout(&self) -> Self {
+        Self([&self.0, &b"/.wh..wh..opq"[..]].concat().into())
+    }
+
     /// The last component.
     pub fn file_name(&self) -> &[u8] {
         match self.0.iter().rposition(|b| *b == b'/') {
@@ -134,5 +147,8 @@ mod tests {
         assert_eq!(path.file_name(), b"x");
         assert_eq!(path.join("y/z").unwrap().as_bytes(), b"usr/lib/x/y/z");
         assert!(path.join("../z").is_err());
+        assert_eq!(path.whiteout().as_bytes(), b"usr/lib/.wh.x");
+        assert_eq!(EntryPath::parse("x").unwrap().whiteout().as_bytes(), b".wh.x");
+        assert_eq!(path.opaque_whiteout().as_bytes(), b"usr/lib/x/.wh..wh..opq");
     }
 }

@@ -116,6 +116,11 @@ impl ImageConfig {
         texts(self.runtime("Cmd"))
     }
 
+    /// What runs the shell form of a command; `None` when not set (Docker image specification 1.3, `Shell`).
+    pub fn shell(&self) -> Option<Vec<String>> {
+        texts(self.runtime("Shell")).filter(|words| !words.is_empty())
+    }
+
     /// The labels.
     pub fn labels(&self) -> BTreeMap<String, String> {
         let labels = self.runtime("Labels").and_then(Value::as_object).into_iter().flatten();
@@ -197,6 +202,41 @@ impl ImageConfig {
         if let Some(labels) = self.runtime_mut().and_then(|runtime| object_at(runtime, "Labels")) {
             labels.insert(key.to_owned(), value.into());
         }
+    }
+
+    /// All that a container of the image runs with: the members of `config`.
+    pub fn runtime_members(&self) -> Map<String, Value> {
+        self.0.get("config").and_then(Value::as_object).cloned().unwrap_or_default()
+    }
+
+    /// Sets a member of `config` that has no method of its own, as a Dockerfile's instruction does.
+    pub fn set_member(&mut self, member: &str, value: Value) {
+        self.set(member, value);
+    }
+
+    /// Adds a name to a set such as `ExposedPorts` or `Volumes`.
+    pub fn add_member(&mut self, set: &str, name: &str) {
+        if let Some(set) = self.runtime_mut().and_then(|runtime| object_at(runtime, set)) {
+            set.entry(name).or_insert_with(|| Value::Object(Map::new()));
+        }
+    }
+
+    /// Sets who maintains the image.
+    pub fn set_author(&mut self, name: &str) {
+        self.0.insert("author".into(), name.into());
+    }
+
+    /// Adds an instruction for images that build upon this one.
+    pub fn add_on_build(&mut self, instruction: &str) {
+        if let Some(runtime) = self.runtime_mut() {
+            append(runtime, "OnBuild", instruction.into());
+        }
+    }
+
+    /// Takes out the instructions for images that build upon this one.
+    pub fn take_on_build(&mut self) -> Vec<String> {
+        let taken = self.runtime_mut().and_then(|runtime| runtime.remove("OnBuild"));
+        texts(taken.as_ref()).unwrap_or_default()
     }
 
     /// Sets when the image was made, RFC 3339.

@@ -250,13 +250,8 @@ fn removals(
         })?;
     }
     for path in paths {
-        let name = [&b".wh."[..], path.file_name()].concat();
-        let path = match path.parent() {
-            Some(directory) => directory.join(name)?,
-            None => EntryPath::parse(name)?,
-        };
         writer.append(&Entry {
-            path,
+            path: path.whiteout(),
             kind: EntryKind::File { size: 0 },
             mode: 0o644,
             uid: 0,

@@ -3,6 +3,7 @@
 //! What is decided is decided in `plan`, what is moved is moved by `registry` and `store`.
 
 mod artifact;
+mod as_it_is;
 mod build;
 mod builds;
 mod chosen;
@@ -32,6 +33,7 @@ mod overlap;
 mod parent;
 mod parent_index;
 mod pipeline;
+mod placed;
 mod plan;
 mod project;
 mod publish;

@@ -2,7 +2,7 @@
 //!
 //! Reads only. What the plan says is done by `build`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::image::filesystem::Filesystem;
@@ -13,10 +13,11 @@ use crate::inputs::source::SourceTree;
 use crate::layer::EntryPath;
 use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
 use crate::plan::{
-    Action, ImagePlan, KeyHasher, Known, LayerKind, Making, Place, PlanKey, PlannedLayer, add_change, config_change,
+    Action, ImagePlan, KeyHasher, Known, LayerKind, Making, PlanKey, PlannedLayer, add_change, config_change,
     sources_key,
 };
 
+use super::as_it_is::{as_it_is, parent_stays, stays_where_it_is};
 use super::chosen::NewChoice;
 use super::code::Code;
 use super::earlier;
@@ -27,6 +28,7 @@ use super::installation;
 use super::means::Means;
 use super::parent::{self, PinnedParent};
 use super::parent_index::{self, ParentIndex};
+use super::placed::{self, done_once, parent_layers};
 use super::publish;
 use super::python;
 use super::request::{BuildRequest, Output};
@@ -189,92 +191,6 @@ async fn plan_on(means: &Means, request: &BuildRequest) -> Result<Planned, OpsEr
     Ok(planned)
 }
 
-/// Whether the build is skipped and nobody asked for a copy.
-fn stays_where_it_is(request: &BuildRequest) -> bool {
-    request.settings.docker.skip_build && request.output == Output::Registry && request.targets.is_empty()
-}
-
-async fn parent_stays(means: &Means, named: &Reference) -> Result<Planned, OpsError> {
-    let pinned = parent::pin(means, named).await?.read(means).await?;
-    let document = pinned.document()?.clone();
-    let platforms = parent_platforms(means, &pinned, &document).await?;
-    Ok(Planned {
-        key: PlanKey(document.digest().clone()),
-        segments: Vec::new(),
-        parent: pinned.reference.clone(),
-        parent_descriptor: Some(pinned.descriptor.clone()),
-        course: Course::ParentStays { document, platforms },
-        code: None,
-        reasons: vec!["`skip_build` is set: the parent is the image, and stays where it is".into()],
-    })
-}
-
-async fn parent_platforms(
-    means: &Means,
-    pinned: &PinnedParent,
-    document: &Document,
-) -> Result<Vec<Platform>, OpsError> {
-    Ok(match document {
-        Document::Index(index) => index.value().platforms(),
-        Document::Manifest(_) => vec![pinned.image(means, None).await?.config.platform()],
-    })
-}
-
-/// The plan where nothing is asked for beside the parent; `earlier` is what the target stands for now.
-async fn as_it_is(
-    means: &Means,
-    request: &BuildRequest,
-    mut planned: Planned,
-    pinned: &PinnedParent,
-    earlier: Option<&Document>,
-) -> Result<Planned, OpsError> {
-    planned.reasons.push(match request.settings.docker.skip_build {
-        true => "`skip_build` is set: the parent is the image".into(),
-        false => "nothing is asked for beside the parent: it is the image".into(),
-    });
-    let document = pinned.document()?.clone();
-    let platforms = parent_platforms(means, pinned, &document).await?;
-    if let Some(earlier) = earlier.filter(|earlier| earlier.digest() == document.digest())
-        && let Some(missing) = earlier::missing_names(means, request, earlier, &request.targets[1..]).await?
-    {
-        planned.course = Course::Reuse { document, missing, platforms };
-        return Ok(planned);
-    }
-    let layers = parent_layers_as_they_are(means, request, pinned, &document).await?;
-    planned.course = Course::ParentAsItIs { document, platforms, layers };
-    Ok(planned)
-}
-
-async fn parent_layers_as_they_are(
-    means: &Means,
-    request: &BuildRequest,
-    pinned: &PinnedParent,
-    document: &Document,
-) -> Result<Vec<PlannedLayer>, OpsError> {
-    let (target, from) = (earlier::target_repository(request), pinned.reference.repository());
-    let mut layers = Vec::new();
-    for document in parent::documents(means, &pinned.reference, document).await? {
-        let Document::Manifest(manifest) = document else { continue };
-        let of_image = &manifest.value().layers;
-        layers.extend(parent_layers(means, target.as_ref(), &from, of_image, &Known::default()).await?);
-    }
-    done_once(&mut layers);
-    Ok(layers)
-}
-
-/// What one image brings is there for the images after it.
-fn done_once<'a>(layers: impl IntoIterator<Item = &'a mut PlannedLayer>) {
-    let mut seen = BTreeSet::new();
-    for layer in layers {
-        let digest = || layer.blob.as_ref().map(|(blob, _)| blob.digest.to_string());
-        let name = layer.key.as_ref().map(ToString::to_string).or_else(digest);
-        if name.is_some_and(|name| !seen.insert(name)) {
-            layer.action = Action::Hit;
-            layer.fetch = 0;
-        }
-    }
-}
-
 fn check_targets(request: &BuildRequest) -> Result<(), OpsError> {
     if let Some(digest) = request.targets.iter().find(|target| target.digest().is_some()) {
         return Err(OpsError::TargetIsDigest(digest.to_string()));
@@ -409,6 +325,10 @@ impl<'a> Planning<'a> {
         Ok(ImagePlan { platform, parent, layers, change, resolution, annotations, choice })
     }
 
+    fn located(&self, layer: PlannedLayer, known: &Known) -> Result<PlannedLayer, OpsError> {
+        placed::located(self.means, self.request, self.target(), layer, known)
+    }
+
     /// Who owns the sources: the user of the settings, by the parent's own files when it is a name.
     async fn owner(&mut self) -> Result<Owner, OpsError> {
         let Some(user) = self.request.settings.docker.user.clone() else { return Ok(Owner::default()) };
@@ -421,64 +341,6 @@ impl<'a> Planning<'a> {
         // As `chown -R USER` does it: the group stays root's unless one is named.
         Ok(if group { owner } else { Owner { gid: 0, ..owner } })
     }
-
-    /// Decides how the target comes to a layer of ours, by where its blob is known to be.
-    fn located(&self, mut layer: PlannedLayer, known: &Known) -> Result<PlannedLayer, OpsError> {
-        let Some(key) = layer.key.clone() else { return Ok(layer) };
-        let found = match known.layer(&key) {
-            Some(found) => Some(found.clone()),
-            None if self.request.no_cache => None,
-            None => earlier::stored_layer(self.means, &key)?,
-        };
-        let Some(found) = found else { return Ok(layer) };
-        let same_registry = |at: &Repository| self.target().is_some_and(|target| target.registry() == at.registry());
-        layer.action = match &found.place {
-            Place::Target => Action::Hit,
-            Place::Repository(at) if same_registry(at) => Action::Mount,
-            Place::Repository(_) | Place::Store => Action::Copy,
-        };
-        layer.bytes = Some(found.descriptor.size);
-        layer.fetch = match (&layer.action, &found.place) {
-            (Action::Copy, Place::Repository(_)) => found.descriptor.size,
-            _ => 0,
-        };
-        layer.blob = Some((found.descriptor, Some(found.diff_id)));
-        layer.place = Some(found.place);
-        Ok(layer)
-    }
-}
-
-/// How the target comes to the `layers` of a parent in the repository `from`.
-async fn parent_layers(
-    means: &Means,
-    target: Option<&Repository>,
-    from: &Repository,
-    layers: &[Descriptor],
-    known: &Known,
-) -> Result<Vec<PlannedLayer>, OpsError> {
-    let absent = earlier::absent_blobs(means, target, layers, known).await?;
-    let same_registry = target.is_some_and(|target| target.registry() == from.registry());
-    let planned = layers.iter().enumerate().map(|(at, layer)| {
-        let action = match (absent.contains(&layer.digest), same_registry) {
-            (false, _) => Action::Hit,
-            (true, true) => Action::Mount,
-            (true, false) => Action::Copy,
-        };
-        // An output that is no registry takes what the store has.
-        let is_here = target.is_none() && means.store.contains(&layer.digest).is_some();
-        PlannedLayer {
-            kind: LayerKind::Parent,
-            title: format!("parent layer {} of {}", at + 1, layers.len()),
-            key: None,
-            blob: Some((layer.clone(), None)),
-            place: Some(Place::Repository(from.clone())),
-            fetch: if action == Action::Copy && !is_here { layer.size } else { 0 },
-            bytes: Some(layer.size),
-            action,
-            making: None,
-        }
-    });
-    Ok(planned.collect())
 }
 
 fn source_layer(tree: &SourceTree, owner: Owner) -> Result<PlannedLayer, OpsError> {

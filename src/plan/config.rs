@@ -31,6 +31,7 @@ pub fn config_change(settings: &Settings, created: Option<String>) -> ConfigChan
         cmd: native.cmd.clone(),
         labels,
         created,
+        instructed: None,
     }
 }
 

@@ -91,12 +91,12 @@ impl Placement {
     }
 }
 
-fn add_owner(hasher: &mut KeyHasher, owner: Owner) {
+pub(super) fn add_owner(hasher: &mut KeyHasher, owner: Owner) {
     hasher.add("uid", owner.uid.to_le_bytes());
     hasher.add("gid", owner.gid.to_le_bytes());
 }
 
-fn hasher(kind: &str) -> KeyHasher {
+pub(super) fn hasher(kind: &str) -> KeyHasher {
     KeyHasher::new(kind).with("format", LAYER_FORMAT).with("mtime", PLACED_MTIME.to_le_bytes())
 }
 

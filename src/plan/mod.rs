@@ -4,6 +4,7 @@
 
 mod checksum;
 mod config;
+pub mod files;
 mod image;
 mod images;
 mod key;

@@ -27,6 +27,7 @@ mod clouds_google_azure;
 mod code;
 mod code_archive;
 mod copy;
+mod copy_cases;
 mod copy_places;
 mod copy_refusals;
 mod credentials;

@@ -310,7 +310,7 @@ impl<'a> Input<'a> {
         if mode > 0o7777 || kept_of_no_file {
             return Err(self.damaged());
         }
-        Ok(Node { kind, mode, uid, gid, kept })
+        Ok(Node::new(kind, mode, uid, gid).with_kept(kept))
     }
 
     fn end(&self) -> Result<(), CodecError> {

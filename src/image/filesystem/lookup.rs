@@ -86,8 +86,7 @@ impl Filesystem {
     /// The entries of the directory at `path`, links on the way followed, in byte order; none when it is no directory.
     pub fn children(&self, path: impl AsRef<[u8]>) -> Vec<(&EntryPath, &Node)> {
         let Ok(real) = self.walk(path.as_ref(), true) else { return Vec::new() };
-        let skip = if real.is_empty() { 0 } else { real.len() + 1 };
-        self.below(&real).filter(|(path, _)| !path.as_bytes()[skip..].contains(&b'/')).collect()
+        self.listed(&real).collect()
     }
 
     /// Where a directory or file that is to be written to `path` really goes.
@@ -113,41 +112,82 @@ impl Filesystem {
 
     /// The real path of `path`; empty for the root. Parts that do not exist are taken as they are.
     pub(super) fn walk(&self, path: &[u8], follow_last: bool) -> Result<Vec<u8>, LookupError> {
-        let mut real = Vec::with_capacity(path.len());
-        let mut rest: VecDeque<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
-        let mut links = 0;
-        while let Some(part) = rest.pop_front() {
-            if part == b".." {
-                let end = real.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-                real.truncate(end);
-                continue;
-            }
-            let parent = real.len();
-            if parent > 0 {
-                real.push(b'/');
-            }
-            real.extend_from_slice(&part);
-            let is_last = rest.is_empty();
-            match self.nodes.get(&real[..]).map(|node| &node.kind) {
-                Some(NodeKind::Symlink { target }) if !is_last || follow_last => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(LookupError::Loop { path: text(path) });
-                    }
-                    real.truncate(if target.starts_with(b"/") { 0 } else { parent });
-                    for part in components(target).rev() {
-                        rest.push_front(part.to_vec());
-                    }
-                }
-                Some(NodeKind::File { .. } | NodeKind::Special) if !is_last => {
-                    let through = EntryPath::parse(&real).map_err(|_| LookupError::NoEntry { path: text(path) })?;
-                    return Err(LookupError::NotADirectory { path: text(path), through });
-                }
-                _ => {}
-            }
-        }
-        Ok(real)
+        let step = |real: &[u8]| self.nodes.get(real).map_or(Step::Passes, Step::of);
+        walk(step, path, follow_last).map(|walked| walked.real)
     }
+}
+
+/// What one part of a path is to a walk.
+pub(super) enum Step<'a> {
+    /// A directory, or nothing.
+    Passes,
+    /// A link to this target.
+    Link(&'a [u8]),
+    /// What is no directory.
+    Blocks,
+    /// It is not known what is there.
+    Unknown,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn of(node: &'a Node) -> Self {
+        match &node.kind {
+            NodeKind::Directory => Self::Passes,
+            NodeKind::Symlink { target } => Self::Link(target),
+            NodeKind::File { .. } | NodeKind::Special => Self::Blocks,
+        }
+    }
+}
+
+/// Where a walk ended.
+pub(super) struct Walked {
+    /// The real path; empty for the root.
+    pub(super) real: Vec<u8>,
+    /// Whether all parts were known; if not, `real` ends with the first that was not.
+    pub(super) is_known: bool,
+}
+
+/// Follows `path` by what `step` says of each real path.
+pub(super) fn walk<'a>(
+    step: impl Fn(&[u8]) -> Step<'a>,
+    path: &[u8],
+    follow_last: bool,
+) -> Result<Walked, LookupError> {
+    let mut real = Vec::with_capacity(path.len());
+    let mut rest: VecDeque<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
+    let mut links = 0;
+    while let Some(part) = rest.pop_front() {
+        if part == b".." {
+            let end = real.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+            real.truncate(end);
+            continue;
+        }
+        let parent = real.len();
+        if parent > 0 {
+            real.push(b'/');
+        }
+        real.extend_from_slice(&part);
+        let is_last = rest.is_empty();
+        match step(&real) {
+            Step::Link(target) if !is_last || follow_last => {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(LookupError::Loop { path: text(path) });
+                }
+                real.truncate(if target.starts_with(b"/") { 0 } else { parent });
+                for part in components(target).rev() {
+                    rest.push_front(part.to_vec());
+                }
+            }
+            Step::Blocks if !is_last => {
+                let through = EntryPath::parse(&real).map_err(|_| LookupError::NoEntry { path: text(path) })?;
+                return Err(LookupError::NotADirectory { path: text(path), through });
+            }
+            Step::Unknown => return Ok(Walked { real, is_known: false }),
+            Step::Passes | Step::Link(_) | Step::Blocks => {}
+        }
+    }
+    Ok(Walked { real, is_known: true })
 }
 
 /// The parts of a path that say something: not the empty ones and not `.`.
@@ -155,7 +195,7 @@ fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.']))
 }
 
-fn text(path: &[u8]) -> String {
+pub(super) fn text(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Change, Filesystem, LayerIndex, LookupError, Node};
+use super::{Change, Filesystem, LayerIndex, LookupError, Node, Origin};
 use crate::diagnostic::Diagnose;
 use crate::layer::EntryPath;
 
@@ -48,14 +48,37 @@ impl Filesystem {
     pub fn merge(layers: impl IntoIterator<Item = LayerIndex>) -> Result<Self, MergeError> {
         let mut merged = Self::default();
         for (below, layer) in layers.into_iter().enumerate() {
-            let mut apply = Apply { merged, layer: below + 1, placed: BTreeSet::new(), last_parent: None };
-            let track = layer.changes().iter().any(|(_, change)| *change == Change::Opaque);
-            for (path, change) in layer.into_changes() {
-                apply.change(&path, change, track)?;
-            }
-            merged = apply.merged;
+            merged = merged.with_layer(layer, below, false)?;
         }
         Ok(merged)
+    }
+
+    /// As [`Filesystem::merge`]; every file then says in its [`Node::origin`] where its content stands.
+    ///
+    /// # Errors
+    /// As [`Filesystem::merge`].
+    pub fn merge_located(layers: impl IntoIterator<Item = LayerIndex>) -> Result<Self, MergeError> {
+        let mut merged = Self::default();
+        for (below, layer) in layers.into_iter().enumerate() {
+            merged = merged.with_layer(layer, below, true)?;
+        }
+        Ok(merged)
+    }
+
+    /// Applies one layer more, which has `below` layers below it.
+    pub(super) fn with_layer(self, layer: LayerIndex, below: usize, locate: bool) -> Result<Self, MergeError> {
+        let mut apply = Apply { merged: self, layer: below + 1, placed: BTreeSet::new(), last_parent: None };
+        let track = layer.changes().iter().any(|(_, change)| *change == Change::Opaque);
+        for (entry, (path, mut change)) in layer.into_changes().into_iter().enumerate() {
+            if let Change::Put(node) = &mut change
+                && locate
+                && node.is_file()
+            {
+                node.origin = Some(Origin { layer: below, entry });
+            }
+            apply.change(&path, change, track)?;
+        }
+        Ok(apply.merged)
     }
 }
 

@@ -10,11 +10,13 @@ mod lookup;
 mod merge;
 mod node;
 mod read;
+mod view;
 
 pub use codec::CodecError;
 pub use layer_index::{Change, LayerIndex};
 pub use libc::Libc;
 pub use lookup::{LookupError, ResolvedPath, Way};
 pub use merge::MergeError;
-pub use node::{Filesystem, Node, NodeKind};
-pub use read::IndexError;
+pub use node::{Filesystem, Node, NodeKind, Origin};
+pub use read::{IndexError, visit_files};
+pub use view::{Content, Found, Listing, Reached, View};

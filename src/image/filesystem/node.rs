@@ -3,6 +3,7 @@
 //! How layers become one view is said in `merge`; how paths are followed, in `lookup`.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Libc;
@@ -39,6 +40,17 @@ pub struct Node {
     /// Group.
     pub gid: u64,
     pub(super) kept: Kept,
+    /// Which file it is; names of one file share it. Only views that were made to copy from say so.
+    pub origin: Option<Origin>,
+}
+
+/// A file, whatever number of names it has: where its content stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// The layer, the lowest being 0.
+    pub layer: usize,
+    /// The entry of that layer's index.
+    pub entry: usize,
 }
 
 /// What an index keeps of a file's content.
@@ -53,11 +65,11 @@ pub(super) enum Kept {
 impl Node {
     /// A node of which no content is kept.
     pub fn new(kind: NodeKind, mode: u32, uid: u64, gid: u64) -> Self {
-        Self { kind, mode, uid, gid, kept: Kept::Nothing }
+        Self { kind, mode, uid, gid, kept: Kept::Nothing, origin: None }
     }
 
     /// The directory that a runtime makes where a layer has none for its files: mode 0755, owned by root.
-    pub(super) fn implied_directory() -> Self {
+    pub fn implied_directory() -> Self {
         Self::new(NodeKind::Directory, 0o755, 0, 0)
     }
 
@@ -108,6 +120,20 @@ pub struct Filesystem {
     pub(super) nodes: BTreeMap<EntryPath, Node>,
 }
 
+impl FromIterator<(EntryPath, Node)> for Filesystem {
+    /// Directories that are missing above a path are implied.
+    fn from_iter<T: IntoIterator<Item = (EntryPath, Node)>>(nodes: T) -> Self {
+        let mut files = Self { nodes: nodes.into_iter().collect() };
+        let missing = |path: &EntryPath| path.parent().filter(|parent| !files.nodes.contains_key(parent));
+        let mut above: Vec<EntryPath> = files.nodes.keys().filter_map(missing).collect();
+        while let Some(directory) = above.pop() {
+            above.extend(directory.parent().filter(|parent| !files.nodes.contains_key(parent)));
+            files.nodes.insert(directory, Node::implied_directory());
+        }
+        files
+    }
+}
+
 impl Filesystem {
     /// What is at `path`, without following links.
     pub fn node(&self, path: &EntryPath) -> Option<&Node> {
@@ -129,13 +155,36 @@ impl Filesystem {
         self.nodes.is_empty()
     }
 
+    /// The entries of `directory`, a real path, in byte order; `""` is the root. What lies deeper is jumped over.
+    pub(super) fn listed<'a>(&'a self, directory: &[u8]) -> impl Iterator<Item = (&'a EntryPath, &'a Node)> + use<'a> {
+        let (mut from, end) = subtree(directory);
+        let skip = from.len();
+        let mut is_after = false;
+        std::iter::from_fn(move || {
+            loop {
+                let start = if is_after { Bound::Excluded(&from[..]) } else { Bound::Included(&from[..]) };
+                let stop = end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..]));
+                let (path, node) = self.nodes.range::<[u8], _>((start, stop)).next()?;
+                let bytes = path.as_bytes();
+                match bytes[skip..].iter().position(|byte| *byte == b'/') {
+                    Some(slash) => {
+                        from = [&bytes[..skip + slash], b"0"].concat();
+                        is_after = false;
+                    }
+                    None => {
+                        from = bytes.to_vec();
+                        is_after = true;
+                        return Some((path, node));
+                    }
+                }
+            }
+        })
+    }
+
     /// Every path below `directory`, at any depth, in byte order; `""` is the root.
     pub(super) fn below(&self, directory: &[u8]) -> impl Iterator<Item = (&EntryPath, &Node)> {
         let (first, end) = subtree(directory);
-        let bounds = (
-            std::ops::Bound::Included(&first[..]),
-            end.as_ref().map_or(std::ops::Bound::Unbounded, |e| std::ops::Bound::Excluded(&e[..])),
-        );
+        let bounds = (Bound::Included(&first[..]), end.as_ref().map_or(Bound::Unbounded, |e| Bound::Excluded(&e[..])));
         self.nodes.range::<[u8], _>(bounds)
     }
 }

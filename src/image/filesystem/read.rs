@@ -91,6 +91,37 @@ pub(super) fn read_layer(
     Ok((LayerIndex::new(changes), packed.finish(), DiffId(unpacked.finish())))
 }
 
+/// Reads a whole layer in one pass and hands the content of each regular file to `visit`, with the number that its entry
+/// has in the layer's index; gives the digests of the blob and of the tar inside.
+///
+/// What `visit` leaves unread is passed over.
+///
+/// # Errors
+/// Fails as [`LayerIndex::read`], and when `visit` does.
+pub fn visit_files(
+    blob: impl Read,
+    compression: Compression,
+    limits: &ReadLimits,
+    visit: &mut dyn FnMut(usize, &mut dyn Read) -> io::Result<()>,
+) -> Result<(Digest, DiffId), IndexError> {
+    let mut packed = Digester::sha256();
+    let mut unpacked = Digester::sha256();
+    let blob = Hashing { source: blob, digester: &mut packed };
+    let tar = decompress(blob, compression, limits).map_err(IndexError::Decompress)?;
+    let tar = BufReader::with_capacity(BUFFER, Hashing { source: tar, digester: &mut unpacked });
+    let mut tar = TarReader::new(tar, limits);
+    let mut number = 0;
+    while let Some(entry) = tar.next_entry().map_err(IndexError::Tar)? {
+        let Some((path, role)) = role_of(&entry)? else { continue };
+        if role == Role::Content && entry.kind == TarKind::File {
+            visit(number, &mut tar).map_err(|source| IndexError::Content { path, source })?;
+        }
+        number += 1;
+    }
+    drop(tar);
+    Ok((packed.finish(), DiffId(unpacked.finish())))
+}
+
 struct Hashing<'a, R> {
     source: R,
     digester: &'a mut Digester,
@@ -116,26 +147,43 @@ fn cost(path: &EntryPath, change: &Change) -> u64 {
     (path.as_bytes().len() + more) as u64
 }
 
-/// What `entry` changes; `None` for the root and for AUFS' own files.
-fn change<R: Read>(entry: TarEntry, tar: &mut TarReader<R>) -> Result<Option<(EntryPath, Change)>, IndexError> {
+/// What the name of an entry makes of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Content,
+    Whiteout,
+    Opaque,
+}
+
+/// The path that an entry is about, and its role; `None` for the root and for AUFS' own files.
+fn role_of(entry: &TarEntry) -> Result<Option<(EntryPath, Role)>, IndexError> {
     let Some(path) = normalise(&entry.path)? else {
         let is_root = entry.kind == TarKind::Directory;
         return if is_root { Ok(None) } else { Err(impossible(&entry.path)) };
     };
     if path.file_name() == OPAQUE {
-        return Ok(Some((path, Change::Opaque)));
+        return Ok(Some((path, Role::Opaque)));
     }
     if path.as_bytes().starts_with(AUFS) {
         return Ok(None);
     }
-    if let Some(name) = path.file_name().strip_prefix(WHITEOUT) {
-        let removed = match path.parent() {
-            Some(parent) => parent.join(name),
-            None => EntryPath::parse(name),
-        };
-        let removed = removed.map_err(|_| IndexError::Whiteout { path: path.to_string() })?;
-        return Ok(Some((removed, Change::Whiteout)));
-    }
+    let Some(name) = path.file_name().strip_prefix(WHITEOUT) else { return Ok(Some((path, Role::Content))) };
+    let removed = match path.parent() {
+        Some(parent) => parent.join(name),
+        None => EntryPath::parse(name),
+    };
+    let removed = removed.map_err(|_| IndexError::Whiteout { path: path.to_string() })?;
+    Ok(Some((removed, Role::Whiteout)))
+}
+
+/// What `entry` changes; `None` for what is passed over.
+fn change<R: Read>(entry: TarEntry, tar: &mut TarReader<R>) -> Result<Option<(EntryPath, Change)>, IndexError> {
+    let path = match role_of(&entry)? {
+        None => return Ok(None),
+        Some((path, Role::Opaque)) => return Ok(Some((path, Change::Opaque))),
+        Some((path, Role::Whiteout)) => return Ok(Some((path, Change::Whiteout))),
+        Some((path, Role::Content)) => path,
+    };
     let kind = match entry.kind {
         TarKind::Hardlink { target } => {
             let target = normalise(&target)?.ok_or_else(|| impossible(&target))?;

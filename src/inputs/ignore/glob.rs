@@ -1,22 +1,25 @@
-//! The syntax check that BuildKit makes before it translates a pattern.
+//! Go's `filepath.Match`, by which `COPY` expands wildcards and BuildKit checks the syntax of ignore patterns.
 //!
-//! It is Go's `filepath.Match` against `.`, whose verdict depends on how far that text matches; what a pattern
-//! matches is decided elsewhere.
+//! What an ignore pattern matches is decided elsewhere.
 
 use super::file::decode;
 
 /// A pattern that `filepath.Match` refuses.
-#[derive(Debug)]
-pub(super) struct Malformed;
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::inputs) struct Malformed;
 
 /// Checks as much of `pattern` as `filepath.Match(pattern, ".")` looks at.
 pub(super) fn check(pattern: &[u8]) -> Result<(), Malformed> {
-    let (mut pattern, mut name) = (pattern, &b"."[..]);
+    matches(pattern, b".").map(drop)
+}
+
+/// Whether `pattern` matches all of `name`; wildcards do not match a slash.
+pub(in crate::inputs) fn matches(mut pattern: &[u8], mut name: &[u8]) -> Result<bool, Malformed> {
     while !pattern.is_empty() {
         let (star, chunk, rest) = next_chunk(pattern);
         pattern = rest;
         if star && chunk.is_empty() {
-            return Ok(());
+            return Ok(!name.contains(&b'/'));
         }
         let fits = |left: &&[u8]| left.is_empty() || !rest.is_empty();
         if let Some(left) = match_chunk(chunk, name)?.filter(fits) {
@@ -24,10 +27,11 @@ pub(super) fn check(pattern: &[u8]) -> Result<(), Malformed> {
             continue;
         }
         if !star {
-            return Ok(());
+            return Ok(false);
         }
         let mut found = None;
-        for skipped in 1..=name.len() {
+        let end = name.iter().position(|byte| *byte == b'/').unwrap_or(name.len());
+        for skipped in 1..=end {
             found = match_chunk(chunk, &name[skipped..])?.filter(fits);
             if found.is_some() {
                 break;
@@ -35,10 +39,10 @@ pub(super) fn check(pattern: &[u8]) -> Result<(), Malformed> {
         }
         match found {
             Some(left) => name = left,
-            None => return Ok(()),
+            None => return Ok(false),
         }
     }
-    Ok(())
+    Ok(name.is_empty())
 }
 
 /// Splits off leading stars, then what runs up to the next star.

@@ -9,4 +9,5 @@ mod pattern;
 mod rules;
 
 pub use file::read_patterns;
+pub(super) use glob::matches as glob_matches;
 pub use rules::{IgnoreError, IgnoreRules, Judgement, Matched};

@@ -17,7 +17,7 @@ use crate::oci::{Digest, Digester};
 pub(super) const BUFFER: usize = 128 * 1024;
 
 /// Opens the regular file at `path`; anything else there means that it changed since it was listed.
-pub(super) fn open(path: &Path) -> Result<File, WalkError> {
+pub(in crate::inputs) fn open(path: &Path) -> Result<File, WalkError> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
     let changed = || WalkError::SourceChanged { path: path.into() };

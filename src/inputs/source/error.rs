@@ -53,7 +53,7 @@ pub enum WalkError {
 
 impl WalkError {
     /// What a failed access to `path` means: a path that was listed and is gone has changed.
-    pub(super) fn at(path: &Path, source: io::Error) -> Self {
+    pub(in crate::inputs) fn at(path: &Path, source: io::Error) -> Self {
         let path = path.into();
         if source.kind() == io::ErrorKind::NotFound {
             Self::SourceChanged { path }

@@ -141,7 +141,8 @@ fn way_to(placement: &Placement<'_>) -> Vec<Entry> {
     way
 }
 
-fn append_file<W: Write>(
+/// Appends the file at `path` on disk, which must have the digest that is expected.
+pub(in crate::inputs) fn append_file<W: Write>(
     entry: &Entry,
     expected: &Digest,
     path: &Path,

@@ -13,10 +13,12 @@ mod tree;
 mod walk;
 
 pub use archive::write_archive;
-pub(super) use content::head;
+pub(super) use content::{head, open};
 pub use error::WalkError;
+pub(super) use layer::append_file;
 pub use layer::{ParentDirectory, Placement, SourceLayerError, write_layer};
 pub use listed::read_listed;
 pub use root::zenml_root;
 pub use tree::{LeftOut, Omission, SourceEntry, SourceKind, SourceTree};
+pub(super) use walk::{Unhashed, digests, list, place};
 pub use walk::{WalkOptions, walk};

@@ -21,6 +21,8 @@ use crate::inputs::ignore::{IgnoreRules, Matched};
 use crate::layer::EntryPath;
 use crate::oci::Digest;
 
+/// The mode bits that an image keeps.
+const PERMISSIONS: u32 = 0o7777;
 /// The mode bit that makes a file executable for its owner.
 const OWNER_EXECUTES: u32 = 0o100;
 
@@ -42,32 +44,70 @@ pub struct WalkOptions {
 /// Fails when the root is no directory, when anything that is not ignored cannot be read, when a file changes while
 /// it is hashed, and when an ignore pattern turns out to be malformed.
 pub fn walk(root: &Path, rules: &IgnoreRules, options: &WalkOptions) -> Result<SourceTree, WalkError> {
+    let listed = list(root, rules, options)?;
+    let directory = |(path, _)| SourceEntry { path, kind: SourceKind::Directory };
+    let link = |(path, target)| SourceEntry { path, kind: SourceKind::Symlink { target } };
+    let mut entries: Vec<SourceEntry> = listed.directories.into_iter().map(directory).collect();
+    entries.extend(listed.links.into_iter().map(link));
+    entries.extend(hashed(&listed.root, listed.files, options)?);
+    Ok(SourceTree::new(entries, listed.left_out).with_ignored(listed.ignored))
+}
+
+/// What a walk found, in no order; nothing was opened.
+pub(in crate::inputs) struct Listed {
+    /// The root without links.
+    pub(in crate::inputs) root: PathBuf,
+    /// Directories with their permission bits.
+    pub(in crate::inputs) directories: Vec<(EntryPath, u32)>,
+    /// Links with their targets.
+    pub(in crate::inputs) links: Vec<(EntryPath, Vec<u8>)>,
+    /// Regular files.
+    pub(in crate::inputs) files: Vec<Unhashed>,
+    /// What was left out though no rule ignores it.
+    pub(in crate::inputs) left_out: Vec<LeftOut>,
+    /// What the rules ignore.
+    pub(in crate::inputs) ignored: Vec<EntryPath>,
+}
+
+/// Lists what `rules` leave of the tree at `root`.
+///
+/// # Errors
+/// As [`walk`], but for what only reading a file shows.
+pub(in crate::inputs) fn list(root: &Path, rules: &IgnoreRules, options: &WalkOptions) -> Result<Listed, WalkError> {
     let unusable = |source| WalkError::Root { path: root.into(), source };
     let at = fs::canonicalize(root).map_err(unusable)?;
     let without = excluded(&at, options)?;
     let mut listing = Listing::new(at, rules, without);
     listing.run().map_err(|error| match error {
-        WalkError::Unreadable { path, source } if path == listing.root => unusable(source),
+        WalkError::Unreadable { path, source } if path == listing.listed.root => unusable(source),
         other => other,
     })?;
-    listing.entries.extend(hashed(&listing.root, listing.files, options)?);
-    let brought_back = listing.brought_back;
-    listing.ignored.retain(|path| !brought_back.contains(path));
-    Ok(SourceTree::new(listing.entries, listing.left_out).with_ignored(listing.ignored))
+    let Listing { mut listed, brought_back, .. } = listing;
+    listed.ignored.retain(|path| !brought_back.contains(path));
+    Ok(listed)
 }
 
 /// Hashes `files` on as many threads as `options` say.
 pub(super) fn hashed(root: &Path, files: Vec<Unhashed>, options: &WalkOptions) -> Result<Vec<SourceEntry>, WalkError> {
+    let digests = digests(root, &files, options)?;
+    let entry = |(file, digest): (Unhashed, Digest)| SourceEntry {
+        path: file.path,
+        kind: SourceKind::File { size: file.size, executable: file.mode & OWNER_EXECUTES != 0, digest },
+    };
+    Ok(files.into_iter().zip(digests).map(entry).collect())
+}
+
+/// The digests of `files`, by as many threads as `options` say.
+pub(in crate::inputs) fn digests(
+    root: &Path,
+    files: &[Unhashed],
+    options: &WalkOptions,
+) -> Result<Vec<Digest>, WalkError> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .build()
         .map_err(|source| WalkError::Threads { source })?;
-    let digests = pool.install(|| hash_all(root, &files))?;
-    let entry = |(file, digest): (Unhashed, Digest)| SourceEntry {
-        path: file.path,
-        kind: SourceKind::File { size: file.size, executable: file.executable, digest },
-    };
-    Ok(files.into_iter().zip(digests).map(entry).collect())
+    pool.install(|| hash_all(root, files))
 }
 
 fn hash_all(root: &Path, files: &[Unhashed]) -> Result<Vec<Digest>, WalkError> {
@@ -77,7 +117,7 @@ fn hash_all(root: &Path, files: &[Unhashed]) -> Result<Vec<Digest>, WalkError> {
 }
 
 /// Where on disk an entry lies.
-pub(super) fn place(root: &Path, path: &EntryPath) -> PathBuf {
+pub(in crate::inputs) fn place(root: &Path, path: &EntryPath) -> PathBuf {
     root.join(OsStr::from_bytes(path.as_bytes()))
 }
 
@@ -95,16 +135,21 @@ pub(super) fn excluded(root: &Path, options: &WalkOptions) -> Result<BTreeSet<Ve
 }
 
 /// A file that was met and is still to be hashed.
-pub(super) struct Unhashed {
-    path: EntryPath,
-    size: u64,
-    executable: bool,
+#[derive(Clone, Debug)]
+pub(in crate::inputs) struct Unhashed {
+    pub(in crate::inputs) path: EntryPath,
+    pub(in crate::inputs) size: u64,
+    /// Permission bits with setuid, setgid and sticky.
+    pub(in crate::inputs) mode: u32,
+    /// Device and inode, of a file that has other names.
+    pub(in crate::inputs) shared: Option<(u64, u64)>,
 }
 
 impl Unhashed {
     /// The file at `path`, by what its directory entry says.
     pub(super) fn new(path: EntryPath, metadata: &Metadata) -> Self {
-        Self { path, size: metadata.len(), executable: metadata.mode() & OWNER_EXECUTES != 0 }
+        let shared = (metadata.nlink() > 1).then(|| (metadata.dev(), metadata.ino()));
+        Self { path, size: metadata.len(), mode: metadata.mode() & PERMISSIONS, shared }
     }
 }
 
@@ -117,37 +162,32 @@ struct Pending {
 }
 
 struct Listing<'a> {
-    root: PathBuf,
     rules: &'a IgnoreRules,
     without: BTreeSet<Vec<u8>>,
     pending: Vec<Pending>,
     /// Ignored directories that are listed nevertheless, since they hold something that is not ignored.
     brought_back: BTreeSet<EntryPath>,
-    entries: Vec<SourceEntry>,
-    files: Vec<Unhashed>,
-    left_out: Vec<LeftOut>,
-    ignored: Vec<EntryPath>,
+    listed: Listed,
 }
 
 impl<'a> Listing<'a> {
     fn new(root: PathBuf, rules: &'a IgnoreRules, without: BTreeSet<Vec<u8>>) -> Self {
         let top = Pending { path: None, matched: Arc::default(), is_ignored: false };
-        Self {
+        let listed = Listed {
             root,
-            rules,
-            without,
-            pending: vec![top],
-            brought_back: BTreeSet::new(),
-            entries: Vec::new(),
+            directories: Vec::new(),
+            links: Vec::new(),
             files: Vec::new(),
             left_out: Vec::new(),
             ignored: Vec::new(),
-        }
+        };
+        Self { rules, without, pending: vec![top], brought_back: BTreeSet::new(), listed }
     }
 
     fn run(&mut self) -> Result<(), WalkError> {
         while let Some(directory) = self.pending.pop() {
-            let at = directory.path.as_ref().map_or_else(|| self.root.clone(), |path| place(&self.root, path));
+            let at =
+                directory.path.as_ref().map_or_else(|| self.listed.root.clone(), |path| place(&self.listed.root, path));
             #[expect(clippy::disallowed_methods, reason = "the walk of the sources; the result is sorted")]
             let listed = fs::read_dir(&at).and_then(Iterator::collect::<io::Result<Vec<_>>>);
             let listed = match listed {
@@ -161,7 +201,7 @@ impl<'a> Listing<'a> {
                 keeps_any |= self.meet(&directory, &entry, kind)?;
             }
             if let Some(path) = directory.path.filter(|_| keeps_any && directory.is_ignored) {
-                self.bring_back(path);
+                self.bring_back(path)?;
             }
         }
         Ok(())
@@ -187,7 +227,7 @@ impl<'a> Listing<'a> {
         if judgement.is_ignored {
             // What lies below an ignored directory is not named again.
             if !directory.is_ignored {
-                self.ignored.push(path);
+                self.listed.ignored.push(path);
             }
             return Ok(false);
         }
@@ -196,32 +236,36 @@ impl<'a> Listing<'a> {
 
     /// Takes what is not ignored; false for what cannot be taken.
     fn keep(&mut self, path: EntryPath, entry: &fs::DirEntry, kind: FileType) -> Result<bool, WalkError> {
+        let unreadable = |source| WalkError::at(&entry.path(), source);
         if kind.is_dir() {
-            self.entries.push(SourceEntry { path, kind: SourceKind::Directory });
+            let mode = entry.metadata().map_err(unreadable)?.mode() & PERMISSIONS;
+            self.listed.directories.push((path, mode));
         } else if kind.is_symlink() {
-            let target = fs::read_link(entry.path()).map_err(|source| WalkError::at(&entry.path(), source))?;
-            let target = target.into_os_string().into_vec();
-            self.entries.push(SourceEntry { path, kind: SourceKind::Symlink { target } });
+            let target = fs::read_link(entry.path()).map_err(unreadable)?;
+            self.listed.links.push((path, target.into_os_string().into_vec()));
         } else if kind.is_file() {
-            let metadata = entry.metadata().map_err(|source| WalkError::at(&entry.path(), source))?;
-            self.files.push(Unhashed::new(path, &metadata));
+            let metadata = entry.metadata().map_err(unreadable)?;
+            self.listed.files.push(Unhashed::new(path, &metadata));
         } else {
-            self.left_out.push(LeftOut { path, what: omission(kind) });
+            self.listed.left_out.push(LeftOut { path, what: omission(kind) });
             return Ok(false);
         }
         Ok(true)
     }
 
     /// Lists an ignored directory and those above it.
-    fn bring_back(&mut self, path: EntryPath) {
+    fn bring_back(&mut self, path: EntryPath) -> Result<(), WalkError> {
         let mut next = Some(path);
         while let Some(path) = next {
             next = path.parent();
             if !self.brought_back.insert(path.clone()) {
                 break;
             }
-            self.entries.push(SourceEntry { path, kind: SourceKind::Directory });
+            let at = place(&self.listed.root, &path);
+            let metadata = at.symlink_metadata().map_err(|source| WalkError::at(&at, source))?;
+            self.listed.directories.push((path, metadata.mode() & PERMISSIONS));
         }
+        Ok(())
     }
 }
 
@@ -337,7 +381,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("f"), "four").unwrap();
         for (size, fits) in [(3, false), (4, true), (5, false)] {
-            let file = Unhashed { path: EntryPath::parse("f").unwrap(), size, executable: false };
+            let file = Unhashed { path: EntryPath::parse("f").unwrap(), size, mode: 0o644, shared: None };
             let hashed = hash_all(root.path(), &[file]);
             assert_eq!(hashed.is_ok(), fits);
             assert!(fits || matches!(hashed, Err(WalkError::SourceChanged { .. })));
