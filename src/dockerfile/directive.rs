@@ -53,6 +53,30 @@ fn directive(text: &str) -> Option<(&'static str, &str)> {
     let (name, value) = text.trim_start().split_once('=')?;
     let name = name.trim_end_matches(is_blank).to_ascii_lowercase();
     let name = NAMES.into_iter().find(|known| *known == name)?;
-    let value = value.trim_matches(is_blank);
+    // A value of blanks alone is a value, and a wrong one.
+    let last = value.get(value.len().saturating_sub(1)..).unwrap_or_default();
+    let value = Some(value.trim_matches(is_blank)).filter(|value| !value.is_empty()).unwrap_or(last);
     (!value.is_empty()).then_some((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_front_end_is_named_in_files_of_other_languages_too() {
+        for (text, expected) in [
+            ("# syntax = a/b:1  more\n", Some("a/b:1")),
+            ("\u{feff}# SYNTAX=a\r\n", Some("a")),
+            ("#!/bin/x\n# check=b\n# syntax=a", Some("a")),
+            ("// syntax=a\n", Some("a")),
+            ("  # syntax=a\n", None),
+            ("# other=a\n# syntax=a", None),
+            ("#!/bin/x", None),
+        ] {
+            assert_eq!(named("syntax", text), expected, "{text}");
+        }
+        assert_eq!(named("check", "# check=error=true\n"), Some("error=true"));
+        assert_eq!(named("check", "// check=a\n"), None);
+    }
 }

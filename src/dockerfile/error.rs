@@ -5,7 +5,6 @@
 use std::fmt;
 
 use super::expand::{ExpandError, ExpandProblem};
-use super::mount::MountProblem;
 use crate::diagnostic::{Class, Diagnose};
 
 /// How many characters of a line are shown.
@@ -132,14 +131,6 @@ pub enum Problem {
     /// A variable in `COPY --from`.
     #[error("variables in `--from={0}` are not expanded")]
     FromVariable(String),
-    /// A mount that cannot be used.
-    #[error("`--mount={mount}`: {problem}")]
-    Mount {
-        /// As it was written.
-        mount: String,
-        /// Why.
-        problem: MountProblem,
-    },
     /// A word that cannot be expanded.
     #[error(transparent)]
     Expand(#[from] ExpandError),
@@ -156,7 +147,7 @@ impl DockerfileError {
         let blamed = problem.blamed().filter(|blamed| !blamed.is_empty());
         let head = text.lines().next().unwrap_or_default();
         let start = head.len() - head.trim_start().len();
-        let keyword = head.trim_start().split_whitespace().next().unwrap_or_default();
+        let keyword = head.split_whitespace().next().unwrap_or_default();
         let (offset, at, words) = blamed
             .and_then(|blamed| find(text, blamed).map(|(offset, at)| (offset, at, blamed)))
             .unwrap_or((0, start, keyword));
@@ -179,20 +170,25 @@ fn find(text: &str, words: &str) -> Option<(usize, usize)> {
     found.map(|(offset, _, at)| (offset, at))
 }
 
+/// What the file says must not speak to the terminal.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
 impl fmt::Display for DockerfileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let problem = clean(&self.problem.to_string());
         if self.line == 0 {
-            return write!(f, "{}", self.problem);
+            return f.write_str(&problem);
         }
         let first = (self.column - 1).saturating_sub(SHOWN / 2);
-        let clean = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-        let line: String = self.shown.chars().skip(first).take(SHOWN).map(clean).collect();
+        let line = clean(&self.shown.chars().skip(first).take(SHOWN).collect::<String>());
         let indent = line.chars().take(self.column - 1 - first).map(|c| if c == '\t' { '\t' } else { ' ' });
         let indent: String = indent.collect();
         let carets = "^".repeat(self.width.clamp(1, SHOWN / 2));
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
-        write!(f, "{}:{}: {}\n  {number} | {line}\n  {gutter} | {indent}{carets}", self.line, self.column, self.problem)
+        write!(f, "{}:{}: {}\n  {number} | {line}\n  {gutter} | {indent}{carets}", self.line, self.column, problem)
     }
 }
 
@@ -204,7 +200,7 @@ impl Diagnose for DockerfileError {
     }
 
     fn hint(&self) -> Option<String> {
-        self.problem.hint()
+        self.problem.hint().as_deref().map(clean)
     }
 }
 
@@ -225,9 +221,8 @@ impl Problem {
             | Self::StageName(words)
             | Self::Trigger(words)
             | Self::HealthcheckKind(words)
-            | Self::FromVariable(words)
-            | Self::Mount { mount: words, .. }
-            | Self::Expand(ExpandError { word: words, .. }) => Some(words),
+            | Self::FromVariable(words) => Some(words),
+            Self::Expand(ExpandError { word, .. }) => word.lines().next(),
             _ => None,
         }
     }
@@ -236,7 +231,6 @@ impl Problem {
         let hint = match self {
             Self::UnknownInstruction { suggestion: Some(known), .. } => format!("did you mean `{known}`?"),
             Self::UnknownFlag { suggestion: Some(known), .. } => format!("did you mean `{known}`?"),
-            Self::Mount { problem, .. } => return problem.hint(),
             Self::Expand(error) => return error.problem.hint(),
             Self::FlagValue { expected, .. } => format!("write {expected}"),
             Self::NotPair { word } => format!("put values with blanks into quotes, or write `{word}=...`"),

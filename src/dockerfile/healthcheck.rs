@@ -110,3 +110,34 @@ fn scaled(number: &str, unit: &str) -> Option<u64> {
     let part = part * u128::from(unit) / 10_u128.pow(u32::try_from(digits.len()).ok()?);
     whole.checked_mul(unit)?.checked_add(u64::try_from(part).ok()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_gos() {
+        for (text, expected) in [
+            ("30s", Some(30_000_000_000)),
+            ("1m30s", Some(90_000_000_000)),
+            ("1.5h", Some(5_400_000_000_000)),
+            (".5s", Some(500_000_000)),
+            ("1.0000000019s", Some(1_000_000_001)),
+            ("+2us3ns", Some(2003)),
+            ("1\u{b5}s", Some(1000)),
+            ("0", Some(0)),
+            ("-0s", Some(0)),
+            ("-1s", None),
+            ("", None),
+            ("1", None),
+            ("s", None),
+            (".s", None),
+            ("1..2s", None),
+            ("1d", None),
+            ("2562048h", None),
+            ("99999999999999999999s", None),
+        ] {
+            assert_eq!(nanoseconds(text), expected, "{text}");
+        }
+    }
+}

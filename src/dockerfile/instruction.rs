@@ -175,7 +175,8 @@ fn trigger(node: &Node, escape: char) -> Result<Instruction, Problem> {
         return Err(Problem::Trigger(inner.keyword.clone()));
     }
     let start = node.joined.trim_start();
-    let mut text = start.get(node.keyword.len()..).unwrap_or_default().trim().to_owned();
+    let blanks = ['\t', '\n', '\u{c}', '\r', ' '];
+    let mut text = start.get(node.keyword.len()..).unwrap_or_default().trim_start_matches(blanks).to_owned();
     for HereDocument { name, content, .. } in &inner.documents {
         text.push_str(&format!("\n{content}{name}"));
     }

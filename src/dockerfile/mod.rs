@@ -14,6 +14,8 @@ mod instruction;
 mod mount;
 mod node;
 mod parse;
+#[cfg(test)]
+mod tests;
 mod scope;
 mod stages;
 mod types;

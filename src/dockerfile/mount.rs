@@ -5,7 +5,7 @@
 use super::error::nearest;
 use super::expand::{ExpandError, ExpandProblem, Lookup, expand_word};
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 19] = [
     "type",
     "from",
     "source",
@@ -25,7 +25,6 @@ const KEYS: [&str; 20] = [
     "uid",
     "gid",
     "env",
-    "required",
 ];
 const KINDS: [(&str, MountKind); 5] = [
     ("bind", MountKind::Bind),
@@ -373,5 +372,66 @@ fn fields(line: &str) -> Option<Vec<String>> {
             Some(after) => rest = after,
             None => return inner.is_empty().then_some(fields),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(text: &str) -> Result<Mount, String> {
+        let lookup = |name: &str| (name == "ID").then(|| "pip".to_owned());
+        Mount::expanded(text, '\\', &lookup).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn fields_are_read_in_all_their_spellings() {
+        let mount = expanded("type=cache,target=/c,id=${ID},sharing=locked,uid=1,gid=2,mode=0755,ro=false").unwrap();
+        let expected = Mount {
+            text: mount.text.clone(),
+            kind: MountKind::Cache,
+            target: Some("/c".to_owned()),
+            id: Some("pip".to_owned()),
+            sharing: Some(Sharing::Locked),
+            uid: Some(1),
+            gid: Some(2),
+            mode: Some(0o755),
+            read_only: Some(false),
+            ..Mount::default()
+        };
+        assert_eq!(mount, expected);
+        let mount = expanded("\"target=/a,\"\"b\"\"\",src=x,from=base,rw").unwrap();
+        assert_eq!((mount.target.as_deref(), mount.source.as_deref()), (Some("/a,b"), Some("x")));
+        assert!(!mount.is_read_only() && expanded("target=/x").unwrap().is_read_only());
+        assert_eq!(expanded("type=tmpfs,target=/x,size=1.5KiB").unwrap().size, Some(1536));
+        assert!(expanded("TYPE=Secret,id=s,required,env=").unwrap().required);
+    }
+
+    #[test]
+    fn what_is_no_mount_is_named() {
+        for (text, expected) in [
+            ("", "`--mount=`: it is not a list of fields"),
+            ("a\"b", "`--mount=a\"b`: it is not a list of fields"),
+            ("targat=/x", "`--mount=targat=/x`: `targat` is not a field of a mount"),
+            ("target", "`--mount=target`: `target` has no value"),
+            ("type=cash", "`--mount=type=cash`: `type` cannot be `cash`"),
+            ("required", "`--mount=required`: `required` does not go with a mount of the type `bind`"),
+            ("mode=755", "`--mount=mode=755`: `mode` does not go with a mount of the type `bind`"),
+            ("type=secret", "`--mount=type=secret`: a secret needs an id, a source or a target"),
+            ("type=secret,id=a,src=b", "`--mount=type=secret,id=a,src=b`: a secret has either an id or a source"),
+            ("type=tmpfs,size=1x", "`--mount=type=tmpfs,size=1x`: `size` cannot be `1x`"),
+            ("type=cache,mode=9", "`--mount=type=cache,mode=9`: `mode` cannot be `9`"),
+            ("id='a", "`'a` cannot be expanded: a `'` is not closed"),
+        ] {
+            assert_eq!(expanded(text).unwrap_err(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_with_variables_wait_for_their_values() {
+        let mount = Mount::parse("type=${KIND},target=/x,id=$ID,required", '\\').unwrap();
+        assert_eq!((mount.kind, mount.target.as_deref(), mount.id), (MountKind::Bind, Some("/x"), None));
+        let error = Mount::parse("from=$BASE,target=/x", '\\').unwrap_err();
+        assert_eq!(error.problem, ExpandProblem::Mount(MountProblem::FromVariable));
     }
 }

@@ -212,8 +212,7 @@ fn healthcheck(text: &str) -> Result<(Vec<String>, bool), Problem> {
     if text.is_empty() {
         return Ok((Vec::new(), false));
     }
-    let (kind, command) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-    let command = command.trim_start();
+    let (kind, command) = split_once_at_blanks(text).unwrap_or((text, ""));
     let array = json("healthcheck", command)?;
     let is_json = array.is_some();
     let command = array.unwrap_or_else(|| if command.is_empty() { Vec::new() } else { vec![command.to_owned()] });

@@ -1,5 +1,6 @@
 //! Dockerfiles and words against the answers of BuildKit's own tests.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use lapstrake::dockerfile::{Node, expand_word, read_nodes};
@@ -9,14 +10,13 @@ use crate::support::vectors::{cases, text};
 /// A text in double quotes, as Go's `strconv.Quote` writes it.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
+    let escapes = BTreeMap::from([('\x07', 'a'), ('\x08', 'b'), ('\x0c', 'f'), ('\n', 'n'), ('\r', 'r'), ('\t', 't')]);
     for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\t' => out.push_str("\\t"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            c if c.is_control() => write!(out, "\\x{:02x}", u32::from(c)).unwrap(),
-            c => out.push(c),
+        match (c, escapes.get(&c)) {
+            ('"' | '\\', _) => out.extend(['\\', c]),
+            (_, Some(letter)) => out.extend(['\\', *letter]),
+            (c, None) if c.is_control() => write!(out, "\\x{:02x}", u32::from(c)).unwrap(),
+            (c, None) => out.push(c),
         }
     }
     out + "\""

@@ -3,6 +3,8 @@
 //! It does what BuildKit does even where a shell would do otherwise: the cut into words loses what stands directly before a
 //! `${...}` with a modifier, and a backslash outside quotes vanishes before any character.
 
+use std::fmt;
+
 use super::super::mount::MountProblem;
 use super::pattern::{self, End};
 
@@ -10,14 +12,25 @@ use super::pattern::{self, End};
 const DEEPEST: usize = 64;
 
 /// A text that cannot be expanded.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` cannot be expanded: {problem}")]
+#[derive(Debug, PartialEq, Eq)]
 pub struct ExpandError {
     /// As it stands in the file.
     pub word: String,
     /// Why.
     pub problem: ExpandProblem,
 }
+
+impl fmt::Display for ExpandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.word.lines().next().unwrap_or_default();
+        match &self.problem {
+            ExpandProblem::Mount(problem) => write!(f, "`--mount={word}`: {problem}"),
+            problem => write!(f, "`{word}` cannot be expanded: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for ExpandError {}
 
 /// Why a text cannot be expanded.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -423,5 +436,123 @@ impl<'w> Lexer<'w> {
             }
         }
         self.chars[start..self.at].iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUES: [(&str, &str); 9] = [
+        ("PWD", "/home"),
+        ("FILE", "dist/app/app.tar.gz"),
+        ("EMPTY", ""),
+        ("TWO", "a b"),
+        ("DOLLAR", "[$0]"),
+        ("STARS", "a*b?c"),
+        ("LINES", "one\ntwo"),
+        ("KOREAN", "한국어"),
+        ("AAA", "aaa"),
+    ];
+
+    fn value(name: &str) -> Option<String> {
+        VALUES.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    fn problem(word: &str) -> ExpandProblem {
+        expand_word(word, '\\', &value).unwrap_err().problem
+    }
+
+    #[test]
+    fn quotes_and_escapes_go_and_variables_are_replaced() {
+        for (word, expected) in [
+            ("he'll'o", "hello"),
+            ("abc\\tdef", "abctdef"),
+            ("\"abc\\tdef\"", "abc\\tdef"),
+            ("hello\\", "hello"),
+            ("\"hello\\\\\"", "hello\\"),
+            ("'a $PWD'", "a $PWD"),
+            ("\"a $PWD\"", "a /home"),
+            ("\\$PWD $PWD$", "$PWD /home$"),
+            ("a$PWDx${PWD}x", "a/homex"),
+            ("$1a $999b $@c", "a b c"),
+            ("$KOREAN", "한국어"),
+            ("안녕 <<  EOF", "안녕 <<  EOF"),
+        ] {
+            assert_eq!(expand_word(word, '\\', &value).unwrap(), expected, "{word}");
+        }
+        assert_eq!(expand_word("a`$PWD\\b", '`', &value).unwrap(), "a$PWD\\b");
+    }
+
+    #[test]
+    fn every_modifier_does_what_buildkit_does() {
+        for (word, expected) in [
+            ("${NO:-x} ${NO-x} ${EMPTY:-x} [${EMPTY-x}] ${PWD:-x}", "x x x [] /home"),
+            ("[${NO:+x}] [${NO+x}] [${EMPTY:+x}] ${EMPTY+x} ${PWD:+x}", "[] [] [] x x"),
+            ("${PWD:?no} ${PWD?no} [${EMPTY?no}]", "/home /home []"),
+            ("${NO:-${EMPTY:-$PWD}}", "/home"),
+            (
+                "${FILE#*/} ${FILE##*/} ${FILE%.*} ${FILE%%.*}",
+                "app/app.tar.gz app.tar.gz dist/app/app.tar dist/app/app",
+            ),
+            ("${FILE#x} ${FILE#????/} ${FILE%gz} ${NO#x}", "dist/app/app.tar.gz app/app.tar.gz dist/app/app.tar. "),
+            ("${STARS#a\\*} ${STARS%\\?c} ${STARS%'?c'}", "b?c a*b a*b"),
+            ("${FILE/app/x} ${FILE//app/x} ${FILE//\\//_}", "dist/x/app.tar.gz dist/x/x.tar.gz dist_app_app.tar.gz"),
+            ("${AAA//a/b} ${AAA/a*/b} ${AAA///-} ${AAA//x/y}", "bbb b -a-a-a- aaa"),
+            ("${AAA//a/$DOLLAR} ${AAA/a/$DOLLAR}", "[a][a][a] [$0]aa"),
+            ("${LINES#*} ${LINES##*}|${LINES//?/.}", "one\ntwo \ntwo|...\n..."),
+        ] {
+            assert_eq!(expand_word(word, '\\', &value).unwrap(), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn words_are_cut_after_expansion() {
+        for (word, expected) in [
+            ("a  b", &["a", "b"][..]),
+            ("$TWO \"$TWO\" 'c d'", &["a", "b", "a b", "c d"]),
+            ("'' a", &["a"]),
+            ("80${NO:-81}", &["81"]),
+            ("", &[]),
+        ] {
+            assert_eq!(expand_words(word, '\\', &value).unwrap(), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn quotes_of_a_document_are_characters() {
+        let text = "it's \"$PWD\" \\$PWD\n";
+        assert_eq!(expand_document(text, &value).unwrap(), "it's \"/home\" $PWD\n");
+    }
+
+    #[test]
+    fn what_cannot_be_expanded_is_named() {
+        let unset = |message: &str| ExpandProblem::Unset { name: "NO".to_owned(), message: message.to_owned() };
+        for (word, expected) in [
+            ("${PWD", ExpandProblem::MissingBrace),
+            ("${PWD:-a", ExpandProblem::MissingBrace),
+            ("${PWD/a}", ExpandProblem::MissingSlash),
+            ("${}", ExpandProblem::BadSubstitution),
+            ("${:-a}", ExpandProblem::BadSubstitution),
+            ("${.}", ExpandProblem::UnsupportedModifier(".".to_owned())),
+            ("${PWD:=a}", ExpandProblem::UnsupportedModifier(":=".to_owned())),
+            ("${PWD:#a}", ExpandProblem::UnsupportedModifier(":#".to_owned())),
+            ("${NO?}", unset("")),
+            ("${NO:?set it in $PWD}", unset("set it in /home")),
+            ("${EMPTY:?x}", ExpandProblem::Empty { name: "EMPTY".to_owned(), message: "x".to_owned() }),
+            ("'a", ExpandProblem::Unterminated('\'')),
+            ("\"a\\\"", ExpandProblem::Unterminated('"')),
+            ("${PWD#\\a}", ExpandProblem::Pattern { pattern: "\\a".to_owned() }),
+            (&"${NO:-".repeat(DEEPEST + 1), ExpandProblem::TooDeep),
+        ] {
+            assert_eq!(problem(word), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_long_value_and_many_stars_end_with_an_error() {
+        let word = format!("${{LONG#{}b}}", "*a".repeat(200));
+        let long = |_: &str| Some("a".repeat(100_000));
+        assert_eq!(expand_word(&word, '\\', &long).unwrap_err().problem, ExpandProblem::TooLarge);
     }
 }
