@@ -255,7 +255,6 @@ lifted!(
     crate::image::filesystem::MergeError,
     crate::image::users::UserError,
     crate::inputs::copy::CopyError,
-    crate::plan::files::ArgumentError,
     crate::inputs::copy::LayersError,
     crate::inputs::ignore::IgnoreError,
     crate::inputs::python::ListingError,

@@ -48,7 +48,6 @@ mod requirements;
 mod resolution;
 pub mod segment;
 mod sequence;
-mod temporary;
 mod traffic;
 mod transfer;
 mod wheels;

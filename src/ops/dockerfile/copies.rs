@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use super::super::temporary::{StageLayers, copied_layer, files_layer};
 use crate::dockerfile::{Copy, Origin};
 use crate::image::filesystem::View;
-use crate::inputs::copy::{CopyError, copy_from_context, copy_from_view};
-use crate::plan::files::{CopyArguments, CopyVerb, StageFiles};
+use crate::inputs::copy::{CopyError, copy_from_context};
+use crate::layer::EntryPath;
+use crate::plan::files::{CopyArguments, CopySource, CopyVerb, StageFiles, files_layer};
 
+use super::super::copied::plan_copy;
 use super::super::error::OpsError;
 use super::super::{parent_index, placed};
 use super::evaluate::{Evaluation, Outcome};
@@ -65,7 +66,7 @@ impl Evaluation<'_> {
             Some(first) if made.files.entries.len() == 1 => format!("/{}", first.path),
             _ => format!("{files} of the context"),
         };
-        let layer = self.located(files_layer(&root, made.files, title))?;
+        let layer = self.located(files_layer(made.files, &root, title))?;
         stage.add(layer);
         stage.files = Some(made.after);
         Ok(Ok(format!("{files} of the context, {bytes} bytes")))
@@ -79,36 +80,41 @@ impl Evaluation<'_> {
         arguments: &CopyArguments,
         files: &StageFiles,
     ) -> Result<Outcome, OpsError> {
-        let (layers, source, place) = match origin {
-            Origin::Scratch => (StageLayers::default(), StageFiles::default(), "`scratch`".to_owned()),
+        let (layers, source, name) = match origin {
+            Origin::Scratch => (Vec::new(), StageFiles::default(), "`scratch`".to_owned()),
             Origin::Stage(at) => {
                 let mut other = self.stages.get(at).cloned().ok_or(OpsError::ParentUnset)?;
-                let source = self.files(&mut other).await?;
+                let mut source = self.files(&mut other).await?;
+                // Programs of packages lie among others, and nobody knows their names before they are installed.
+                for folder in &other.scripts {
+                    if let Ok(path) = EntryPath::parse(folder.trim_start_matches('/')) {
+                        source.mark_contents_unknown(&path);
+                    }
+                }
                 let mut layers = self.base_layers(&other).await?;
                 layers.extend(other.layers.clone());
-                (StageLayers::new(layers, Vec::new()), source, format!("stage `{word}`"))
+                (layers, source, format!("stage `{word}`"))
             }
             Origin::Image(name) => {
                 let base = self.origins.base(self.means, name, self.platform).await?;
                 let at = base.at.clone().ok_or(OpsError::ParentUnset)?;
                 let index = parent_index::find(self.means, &base.image, &at, None).await?;
                 let source = StageFiles::new(View::new(Arc::clone(&index.files)));
-                let other = Stage::new(base);
-                (StageLayers::new(self.base_layers(&other).await?, Vec::new()), source, format!("image `{word}`"))
+                (self.base_layers(&Stage::new(base)).await?, source, format!("image `{word}`"))
             }
         };
-        let selection = match copy_from_view(arguments, source.view(), &place, files) {
-            Ok(selection) => selection,
+        let title = format!("{} of {name}", arguments.sources.join(" "));
+        let from = CopySource { name: name.clone(), layers };
+        let (layer, after) = match plan_copy(&from, source.view(), arguments, files, title) {
+            Ok(planned) => planned,
             Err(CopyError::NotNative(reason)) => return Ok(Err(reason)),
             Err(error) => return Err(error.into()),
         };
-        let title = format!("{} of {place}", arguments.sources.join(" "));
-        let layer = copied_layer(&layers, arguments, &selection, files, title);
         let layer = self.located(layer)?;
         stage.material.extend(layer.key.as_ref().map(ToString::to_string));
         stage.add(layer);
-        stage.files = Some(selection.placed.after);
-        Ok(Ok(format!("files of {place}")))
+        stage.files = Some(after);
+        Ok(Ok(format!("files of {name}")))
     }
 
     /// The layers of what a stage stands on.

@@ -10,7 +10,7 @@ use crate::image::filesystem::View;
 use crate::image::users::Owner;
 use crate::inputs::requirements::SourcedRequirements;
 use crate::oci::{Platform, Repository};
-use crate::plan::files::{CopyVerb, NotNative, Placed, StageFiles};
+use crate::plan::files::{CopyVerb, NotNative, Placed, StageFiles, files_layer};
 use crate::plan::{Known, PlannedLayer};
 
 use super::super::error::{Lower, OpsError};
@@ -290,8 +290,8 @@ impl<'a> Evaluation<'a> {
     /// Adds a layer of placed files, when anything was placed.
     pub(super) fn place(&self, stage: &mut Stage, made: Placed, title: String) -> Result<(), OpsError> {
         if !made.files.is_empty() {
-            let layer =
-                self.located(super::super::temporary::files_layer(std::path::Path::new(""), made.files, title))?;
+            let root = self.recipe.context.as_ref().map_or(std::path::PathBuf::new(), |tree| tree.root().to_owned());
+            let layer = self.located(files_layer(made.files, &root, title))?;
             stage.add(layer);
         }
         stage.files = Some(made.after);
