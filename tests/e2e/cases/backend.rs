@@ -241,7 +241,7 @@ fn dying(world: &World) -> Figures {
 
 fn named(world: &World) -> Figures {
     let path = buildkit(world)?;
-    let daemon = crate::servers::Buildkitd::start(&world.folder("buildkitd"), &world.registry()?.address)?;
+    let daemon = crate::servers::Buildkitd::start(&world.folder("buildkitd"), &world.registry()?.address, "")?;
     let parent = &world.plain()?.reference;
     let slow = "RUN date +%s%N > /when\n";
     let text = format!("FROM {parent}\n{slow}RUN echo one\n");

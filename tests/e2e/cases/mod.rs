@@ -5,6 +5,7 @@ mod build;
 mod code;
 mod copies;
 mod copy;
+mod dockerfiles;
 mod ecr;
 mod login;
 mod made;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> Vec<Case> {
         runs::CASES,
         code::CASES,
         backend::CASES,
+        dockerfiles::CASES,
     ]
     .concat()
 }
