@@ -24,6 +24,13 @@ use crate::world::World;
 /// Programs that would make a backend.
 const BACKENDS: [&str; 6] = ["buildctl", "buildkitd", "buildah", "podman", "docker", "kaniko"];
 
+/// Stands in `expected.json` for the package index, which pip knows.
+const INDEX: &str = "${INDEX}";
+const ASK_PIP: &str = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)";
+
+/// How much BuildKit may keep between two fixtures, in MB: the parents.
+const KEPT: &str = "800";
+
 /// How many layers a parent has; images share those, and they are read once.
 const PARENT: usize = 2;
 
@@ -58,6 +65,9 @@ struct Expected {
     target: Option<String>,
     #[serde(default)]
     build_args: BTreeMap<String, String>,
+    /// Commands that prepare the context: locks that name an index are written where the index is known.
+    #[serde(default)]
+    before: Vec<Vec<String>>,
     /// Secrets in files, and in variables, by their ids.
     #[serde(default)]
     secrets: BTreeMap<String, String>,
@@ -89,12 +99,20 @@ impl Fixture {
         let (context, secrets) = (folder.join("context"), folder.join("secrets"));
         let from = fixtures().join(name);
         done("cp", ["--recursive", "--no-dereference", &from.display().to_string(), &context.display().to_string()])?;
-        let expected: Expected = serde_json::from_str(&std::fs::read_to_string(context.join("expected.json"))?)
-            .map_err(|error| Halt::Failed(format!("{name}/expected.json: {error}")))?;
+        let mut text = std::fs::read_to_string(context.join("expected.json"))?;
+        if text.contains(INDEX) {
+            text = text.replace(INDEX, done("python3", ["-c", ASK_PIP])?.trim());
+        }
+        let expected: Expected =
+            serde_json::from_str(&text).map_err(|error| Halt::Failed(format!("{name}/expected.json: {error}")))?;
         std::fs::remove_file(context.join("expected.json"))?;
         std::fs::create_dir(&secrets)?;
         for (id, value) in &expected.secrets {
             std::fs::write(secrets.join(id), value)?;
+        }
+        for words in &expected.before {
+            let mut prepare = command(&words[0], &words[1..]);
+            run(prepare.current_dir(&context).env("UV_CACHE_DIR", world.uv_cache()))?.done()?;
         }
         Ok(Self { name: name.to_owned(), context, secrets, expected })
     }
@@ -226,6 +244,11 @@ impl Yard {
         }
         lapstrake.args(fixture.secret_arguments()).envs(fixture.secret_environment());
         lapstrake
+    }
+
+    /// Lets BuildKit forget what no other fixture needs.
+    pub(crate) fn prune(&self) -> Result<(), Halt> {
+        done("buildctl", ["--addr", &self.daemon.address, "prune", "--keep-storage", KEPT]).map(drop)
     }
 
     fn built(&mut self, reference: String, seconds: f64) -> Result<Built, Halt> {

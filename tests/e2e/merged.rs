@@ -73,7 +73,8 @@ impl Merged {
         for (path, of) in shared {
             let of = self.resolved(&of);
             let entry = self.entries.get(&of).cloned();
-            let entry = entry.ok_or_else(|| Halt::Failed(format!("`{path}` is a link to `{of}`, which is not there")))?;
+            let entry =
+                entry.ok_or_else(|| Halt::Failed(format!("`{path}` is a link to `{of}`, which is not there")))?;
             self.put(&path, entry, self.texts.get(&of).cloned());
         }
         Ok(())

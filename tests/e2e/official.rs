@@ -18,15 +18,13 @@ const MOVE: &str = include_str!("official.sh");
 const WHEELS: [&str; 4] = ["pip==24.0", "setuptools==65.5.0", "setuptools==65.5.1", "wheel==0.45.1"];
 const PATH: &str = "PATH=/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Where this machine's authorities stand in the parents; programs that bring their own look into the variables.
-const AUTHORITIES: [&str; 2] = [
-    "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
-    "REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt",
-];
+const AUTHORITIES: [&str; 2] =
+    ["SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt", "REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt"];
 
 /// The layer with Python in `/usr/local`.
 fn python_layer(world: &World) -> Result<PathBuf, Halt> {
     let plain = plain_layer(world)?;
-    cached(world, "official-1.tar.gz", |file| {
+    cached(world, "official-2.tar.gz", |file| {
         let root = world.fresh("official-root")?;
         rootfs::extract(&plain, &root)?;
         for wheel in WHEELS {

@@ -20,5 +20,5 @@ ln -s site-packages $lib/dist-packages
 cp /mnt/pip-24.0-*.whl /mnt/setuptools-65.5.0-*.whl $lib/ensurepip/_bundled
 python3 /mnt/pip-24.0-py3-none-any.whl/pip install --no-index --find-links /mnt --no-compile --root-user-action ignore \
   pip==24.0 setuptools==65.5.1 wheel==0.45.1
-rm -rf /usr/share/locale /usr/share/doc /usr/share/man /usr/share/info /usr/share/zoneinfo /usr/share/perl \
+rm -rf /usr/share/locale /usr/share/doc /usr/share/man /usr/share/info /usr/share/perl \
   /usr/share/python-wheels /usr/lib/x86_64-linux-gnu/gconv /usr/lib/x86_64-linux-gnu/perl /var/lib/apt/lists/*

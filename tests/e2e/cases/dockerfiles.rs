@@ -14,7 +14,10 @@ use crate::servers;
 use crate::world::World;
 
 pub(super) const CASES: &[Case] = &[
-    Case { name: "Dockerfiles: the comparison sees nothing between two builds of BuildKit, and every change", run: sound },
+    Case {
+        name: "Dockerfiles: the comparison sees nothing between two builds of BuildKit, and every change",
+        run: sound,
+    },
     Case { name: "Dockerfiles: every one builds by BuildKit, and its image runs", run: all_run },
     Case { name: "Dockerfiles: lapstrake's image is BuildKit's, and thirty need no backend", run: equal },
 ];
@@ -62,7 +65,9 @@ fn sound(world: &World) -> Figures {
     same("the differences after an edit", unexplained, vec![format!("app/{source}: other bytes")])?;
     fixture.write("Dockerfile", "FROM python:3.11-slim\nRUN mkdir -m 700 /app && chown 7:8 /app\nENV A=b\nUSER 7\n")?;
     let (unexplained, _) = compared(&yard.by_buildkit(&fixture, "other-file", &[])?, &one);
-    for part in ["app: mode 700", "owner (7, 8) in place of (0, 0)", "app/app.py: is not in ours", "config User", "config Env"] {
+    for part in
+        ["app: mode 700", "owner (7, 8) in place of (0, 0)", "app/app.py: is not in ours", "config User", "config Env"]
+    {
         check(unexplained.iter().any(|line| line.contains(part)), || format!("nobody saw `{part}`: {unexplained:?}"))?;
     }
     let mut figures = vec![
@@ -108,11 +113,15 @@ fn all_run(world: &World) -> Figures {
             Ok(format!("{name}: built in {:.1} s, {ran}", built.seconds))
         });
         match tried {
-            Ok(line) => figures.push(line),
+            Ok(line) => {
+                println!("    {line}");
+                figures.push(line);
+            }
             Err(Halt::Failed(why)) => broken.push(format!("{name}: {why}")),
             Err(halt) => return Err(halt),
         }
         fixture.remove()?;
+        yard.prune()?;
     }
     check(broken.is_empty(), || broken.join("\n"))?;
     Ok(figures)
@@ -141,6 +150,7 @@ fn equal(world: &World) -> Figures {
         println!("    {}", outcome.line.replace('\n', "\n        "));
         outcomes.push(outcome);
         fixture.remove()?;
+        yard.prune()?;
     }
     let (equal, native) = (
         outcomes.iter().filter(|outcome| outcome.is_equal).count(),
@@ -155,11 +165,7 @@ fn equal(world: &World) -> Figures {
     Ok([summary].into_iter().chain(explained).collect())
 }
 
-fn outcome(
-    yard: &mut Yard,
-    fixture: &Fixture,
-    explained: &mut BTreeMap<&'static str, usize>,
-) -> Result<Outcome, Halt> {
+fn outcome(yard: &mut Yard, fixture: &Fixture, explained: &mut BTreeMap<&'static str, usize>) -> Result<Outcome, Halt> {
     let theirs = yard.by_buildkit(fixture, "buildkit", &[])?;
     let expects_backend = fixture.backend().is_some();
     let (ours, is_native, note) = match (yard.by_lapstrake(fixture, expects_backend), expects_backend) {
