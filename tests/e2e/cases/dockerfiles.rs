@@ -107,12 +107,7 @@ fn all_run(world: &World) -> Figures {
     let (mut figures, mut broken) = (Vec::new(), Vec::new());
     for name in names()? {
         let fixture = Fixture::open(world, &name)?;
-        let tried = yard.by_buildkit(&fixture, "buildkit", &[]).and_then(|built| {
-            let ran = yard.try_out(&fixture, &built.reference)?;
-            let ran = ran.map_or("nothing to run".to_owned(), |seconds| format!("ran in {seconds:.1} s"));
-            Ok(format!("{name}: built in {:.1} s, {ran}", built.seconds))
-        });
-        match tried {
+        match by_buildkit_alone(&mut yard, &fixture) {
             Ok(line) => {
                 println!("    {line}");
                 figures.push(line);
@@ -125,6 +120,21 @@ fn all_run(world: &World) -> Figures {
     }
     check(broken.is_empty(), || broken.join("\n"))?;
     Ok(figures)
+}
+
+/// Builds and runs a fixture; with `LAPSTRAKE_E2E_TWICE` builds it once more, without a cache, and compares.
+fn by_buildkit_alone(yard: &mut Yard, fixture: &Fixture) -> Result<String, Halt> {
+    let built = yard.by_buildkit(fixture, "buildkit", &[])?;
+    let ran = yard.try_out(fixture, &built.reference)?;
+    let ran = ran.map_or("nothing to run".to_owned(), |seconds| format!("ran in {seconds:.1} s"));
+    let line = format!("{}: built in {:.1} s, {ran}", fixture.name, built.seconds);
+    if std::env::var_os("LAPSTRAKE_E2E_TWICE").is_none() {
+        return Ok(line);
+    }
+    let again = yard.by_buildkit(fixture, "again", &["--no-cache"])?;
+    let (unexplained, _) = compared(&built, &again);
+    check(unexplained.is_empty(), || format!("two builds differ:\n{}", unexplained.join("\n")))?;
+    Ok(format!("{line}, the same after {:.1} s without a cache", again.seconds))
 }
 
 /// What became of one fixture.

@@ -5,6 +5,7 @@ mod build;
 mod code;
 mod copies;
 mod copy;
+mod dockerfile_faults;
 mod dockerfiles;
 mod ecr;
 mod login;
@@ -52,6 +53,7 @@ pub(crate) fn all() -> Vec<Case> {
         code::CASES,
         backend::CASES,
         dockerfiles::CASES,
+        dockerfile_faults::CASES,
     ]
     .concat()
 }
