@@ -13,13 +13,16 @@ use crate::event::{Event, Reporter, Task, Work};
 /// How many lines of a step are kept, and how many characters of a line.
 const LINES: usize = 20;
 const CHARACTERS: usize = 400;
+/// How many lines of one piece are looked at: some of those that are kept may be empty.
+const KEPT: usize = LINES * 10;
 
 /// The steps of one build.
 pub(super) struct Watch {
     reporter: Arc<dyn Reporter>,
     redaction: Redaction,
     steps: BTreeMap<String, Step>,
-    failed: Option<(String, String, Vec<String>)>,
+    /// The first step that failed, and why; it stays among the steps, since its last words may come later.
+    failed: Option<(String, String)>,
     said: Tail,
 }
 
@@ -39,6 +42,14 @@ struct Tail {
 
 impl Tail {
     fn add(&mut self, text: &str) {
+        // Of a burst only the end can stay.
+        let text = match memchr::memrchr_iter(b'\n', text.as_bytes()).nth(KEPT) {
+            Some(at) => {
+                self.open.clear();
+                &text[at + 1..]
+            }
+            None => text,
+        };
         let mut pieces = text.split('\n').peekable();
         while let Some(piece) = pieces.next() {
             // What a carriage return overwrites was progress.
@@ -96,12 +107,18 @@ impl Watch {
 
     /// A step ended; of several that failed the first counts.
     pub(super) fn ended(&mut self, id: &str, name: &str, error: Option<&str>) {
-        let mut step = self.steps.remove(id).unwrap_or_default();
-        if let Some(error) = error.filter(|_| self.failed.is_none()) {
-            let name = if step.name.is_empty() { self.redaction.apply(name) } else { step.name };
-            let lines = step.tail.finish(&self.redaction);
-            self.failed = Some((name, self.redaction.apply(error), lines));
+        let Some(error) = error.filter(|_| self.failed.is_none()) else {
+            if self.failed.as_ref().is_none_or(|(failed, _)| failed != id) {
+                self.steps.remove(id);
+            }
+            return;
+        };
+        let step = self.steps.entry(id.to_owned()).or_default();
+        step.task = None;
+        if step.name.is_empty() {
+            step.name = self.redaction.apply(name);
         }
+        self.failed = Some((id.to_owned(), self.redaction.apply(error)));
     }
 
     /// The backend said something outside any step.
@@ -118,12 +135,33 @@ impl Watch {
     /// The error of a build that failed: of the step that failed, else of what was said last.
     pub(super) fn failure(mut self, backend: &str) -> BackendError {
         let backend = backend.to_owned();
-        if let Some((instruction, reason, lines)) = self.failed {
-            return BackendError::Instruction { backend, instruction, reason, lines };
+        if let Some((id, reason)) = self.failed {
+            let mut step = self.steps.remove(&id).unwrap_or_default();
+            let lines = step.tail.finish(&self.redaction);
+            return BackendError::Instruction { backend, instruction: step.name, reason, lines };
         }
         let mut lines = self.said.finish(&self.redaction);
         let last = lines.pop().unwrap_or_else(|| "it says nothing".to_owned());
         let reason = last.strip_prefix("error: ").or(last.strip_prefix("Error: ")).unwrap_or(&last).to_owned();
         BackendError::Failed { backend, reason, lines }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_burst_the_last_lines_stay() {
+        let mut tail = Tail::default();
+        tail.add("before\nopen ");
+        tail.add(&"a line\n".repeat(100_000));
+        tail.add("\nthe end");
+        let lines = tail.finish(&Redaction::of(std::iter::empty()));
+        assert_eq!(lines.len(), LINES);
+        assert_eq!(lines[LINES - 2..], ["a line", "the end"]);
+        tail.add("open ");
+        tail.add(&format!("and shut\n{}", "\n".repeat(KEPT - 1)));
+        assert_eq!(tail.finish(&Redaction::of(std::iter::empty())), ["open and shut"]);
     }
 }

@@ -116,8 +116,8 @@ tries=0
 done
 exit "$code""#;
 
-/// The longest line that is told whole.
-const LINE_CAP: usize = 1 << 20;
+/// The longest line that is told whole: a message of BuildKit's, which has 16 MiB at most, in base64.
+const LINE_CAP: usize = 24 << 20;
 
 /// One of the two streams that a child writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,7 +247,7 @@ impl Child {
             self.command().spawn().map_err(|source| ChildError::Start { program: program.clone(), source })?;
         let group = Group(child.id());
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (sender, mut receiver) = tokio::sync::mpsc::channel(16);
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
         let pipe = |source| ChildError::Pipe { program: program.clone(), source };
         let listen = async {
             let of_stdout = lines(stdout, Stream::Output, sender.clone());
@@ -415,6 +415,10 @@ async fn tail(pipe: Option<impl AsyncRead + Unpin>, cap: usize) -> std::io::Resu
 
 /// `text` without escape sequences (ECMA-48) and control characters other than newline and tab.
 pub(crate) fn plain(text: &str) -> String {
+    // Nearly all text is plain, and some of it is megabytes of base64.
+    if text.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(character) = rest.next() {

@@ -21,6 +21,16 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts it before the server at `upstream`; a request's body may have `limit`; `/token` may lead to `tokens`.
     pub(crate) fn start(folder: &Path, upstream: &str, limit: &str, tokens: Option<&str>) -> Result<Self, Halt> {
+        Self::start_with(folder, upstream, limit, tokens, "")
+    }
+
+    /// Starts it before the server at `upstream`; programs whose name matches `refused` get 403.
+    pub(crate) fn refusing(folder: &Path, upstream: &str, refused: &str) -> Result<Self, Halt> {
+        let rule = format!("    if ($http_user_agent ~* \"{refused}\") {{ return 403; }}\n");
+        Self::start_with(folder, upstream, "0", None, &rule)
+    }
+
+    fn start_with(folder: &Path, upstream: &str, limit: &str, tokens: Option<&str>, rule: &str) -> Result<Self, Halt> {
         tools::need(&["nginx"])?;
         std::fs::create_dir_all(folder)?;
         let address = format!("127.0.0.1:{}", free_port()?);
@@ -34,7 +44,7 @@ impl Nginx {
             format!("{{ proxy_pass http://{server}; {kept} }}")
         };
         let server = format!(
-            "    listen {address};\n    client_max_body_size {limit};\n    location / {}\n    location = /token {}\n",
+            "    listen {address};\n{rule}    client_max_body_size {limit};\n    location / {}\n    location = /token {}\n",
             to(upstream),
             to(tokens.unwrap_or(upstream))
         );

@@ -45,7 +45,7 @@ pub(crate) struct Parent {
 }
 
 /// Makes a file of the cache, once: `make` gets the path of an unfinished file.
-fn cached(world: &World, name: &str, make: impl FnOnce(&Path) -> Result<(), Halt>) -> Result<PathBuf, Halt> {
+pub(crate) fn cached(world: &World, name: &str, make: impl FnOnce(&Path) -> Result<(), Halt>) -> Result<PathBuf, Halt> {
     let folder = world.cache.join("parents");
     std::fs::create_dir_all(&folder)?;
     let file = folder.join(name);
@@ -79,14 +79,15 @@ pub(crate) fn plain_layer(world: &World) -> Result<PathBuf, Halt> {
 }
 
 /// A tar of a folder's content, the same for the same content.
-fn pack(folder: &Path, what: &str, file: &Path) -> Result<(), Halt> {
+pub(crate) fn pack(folder: &Path, what: &[&str], file: &Path) -> Result<(), Halt> {
     let (folder, file) = (folder.display().to_string(), file.display().to_string());
     let fixed = ["--sort=name", "--mtime=@0", "--numeric-owner", "--owner=0", "--group=0"];
-    done("tar", fixed.into_iter().chain(["-C", &folder, "-czf", &file, what])).map(drop)
+    let arguments = fixed.into_iter().chain(["-C", &folder, "-czf", &file]);
+    done("tar", arguments.chain(what.iter().copied())).map(drop)
 }
 
 /// A layer with this machine's trusted certificates, so that the parent is as users of such machines make it.
-fn certificates_layer(world: &World, with_accounts: bool) -> Result<PathBuf, Halt> {
+pub(crate) fn certificates_layer(world: &World, with_accounts: bool) -> Result<PathBuf, Halt> {
     let folder = world.fresh("certificates")?;
     let etc = folder.join("etc");
     std::fs::create_dir_all(etc.join("ssl/certs"))?;
@@ -103,7 +104,7 @@ fn certificates_layer(world: &World, with_accounts: bool) -> Result<PathBuf, Hal
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
     }
     let file = world.work.join(if with_accounts { "accounts.tar.gz" } else { "certificates.tar.gz" });
-    pack(&folder, "etc", &file)?;
+    pack(&folder, &["etc"], &file)?;
     Ok(file)
 }
 
@@ -112,7 +113,7 @@ fn push(reference: &str, layers: &[PathBuf], platform: &str, change: &[&str]) ->
     push_as(&Client::default(), reference, layers, platform, change)
 }
 
-fn push_as(
+pub(crate) fn push_as(
     client: &Client,
     reference: &str,
     layers: &[PathBuf],
@@ -147,7 +148,7 @@ pub(crate) fn small(world: &World, client: &Client, address: &str, more: u64) ->
     for number in 0..more {
         let (name, file) = (format!("cargo-{number}"), world.work.join(format!("cargo-{number}.tar.gz")));
         std::fs::write(folder.join(&name), noise(300_000, number + 1))?;
-        pack(&folder, &name, &file)?;
+        pack(&folder, &[&name], &file)?;
         layers.push(file);
     }
     push_as(client, &reference, &layers, "linux/amd64", &["--env", "PATH=/usr/local/bin:/usr/bin:/bin"])
@@ -166,7 +167,7 @@ fn venv_layer(world: &World) -> Result<PathBuf, Halt> {
         let install = ["/opt/venv/bin/pip", "install", "--no-index", "--find-links", "/mnt"];
         let names = pinned.iter().map(String::as_str);
         rootfs::chroot(&root, &[], &install.into_iter().chain(names).collect::<Vec<_>>())?;
-        pack(&root, "opt/venv", file)?;
+        pack(&root, &["opt/venv"], file)?;
         rootfs::remove(&root)
     })
 }
@@ -195,9 +196,7 @@ fn slim_layer(world: &World) -> Result<PathBuf, Halt> {
         for part in NOT_SLIM {
             rootfs::remove(&root.join(part))?;
         }
-        let (root_name, file) = (root.display().to_string(), file.display().to_string());
-        let fixed = ["--sort=name", "--mtime=@0", "--numeric-owner"];
-        done("tar", fixed.into_iter().chain(["-C", &root_name, "-czf", &file, "."]))?;
+        rootfs::pack_root(&root, file)?;
         rootfs::remove(&root)
     })
 }

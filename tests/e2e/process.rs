@@ -94,6 +94,11 @@ impl Running {
         if sent { Ok(()) } else { Err(Halt::Failed(format!("`{}` took no signal", self.line))) }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
     /// Waits for its end, and gives how many seconds it ran.
     pub(crate) fn end(mut self) -> Result<(Ran, f64), Halt> {
         while let Some(None) = self.child.as_mut().map(Child::try_wait).transpose()? {

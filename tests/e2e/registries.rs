@@ -150,6 +150,12 @@ impl Registry {
         }
     }
 
+    /// Where a maker that keeps everything on the disk has a blob.
+    pub(crate) fn blob(&self, digest: &str) -> PathBuf {
+        let hex = digest.trim_start_matches("sha256:");
+        self.folder.join("data/docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
+    }
+
     /// What was asked until now, a line a request: `METHOD PATH STATUS`.
     pub(crate) fn requests(&self) -> Vec<String> {
         let log = std::fs::read(self.folder.join("requests")).unwrap_or_default();

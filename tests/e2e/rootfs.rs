@@ -25,6 +25,13 @@ pub(crate) fn extract(layer: &Path, root: &Path) -> Result<(), Halt> {
     done("tar", ["-C", &root, "--numeric-owner", "-xpzf", &layer]).map(drop)
 }
 
+/// A gzipped tar of a root filesystem, the same for the same content.
+pub(crate) fn pack_root(root: &Path, file: &Path) -> Result<(), Halt> {
+    let (root, file) = (root.display().to_string(), file.display().to_string());
+    let fixed = ["--sort=name", "--mtime=@0", "--numeric-owner"];
+    done("tar", fixed.into_iter().chain(["-C", &root, "-czf", &file, "."])).map(drop)
+}
+
 /// Removes a root filesystem.
 pub(crate) fn remove(root: &Path) -> Result<(), Halt> {
     if root.exists() {

@@ -185,15 +185,15 @@ pub(crate) struct Buildkitd {
 }
 
 impl Buildkitd {
-    /// Starts it with everything below `folder`; `registry` speaks plain http.
-    pub(crate) fn start(folder: &Path, registry: &str) -> Result<Self, Halt> {
+    /// Starts it with everything below `folder`; `registry` speaks plain http, and `more` ends the configuration.
+    pub(crate) fn start(folder: &Path, registry: &str, more: &str) -> Result<Self, Halt> {
         tools::need(&["buildkitd", "buildctl", "runc"])?;
         tools::need_root()?;
         std::fs::create_dir_all(folder)?;
         let sockets = tempfile::Builder::new().prefix("lapstrake-e2e-").tempdir()?;
         let address = format!("unix://{}/buildkitd.sock", sockets.path().display());
         let below = |name: &str| folder.join(name).display().to_string();
-        let config = format!("[worker.containerd]\nenabled = false\n[registry.\"{registry}\"]\nhttp = true\n");
+        let config = format!("[worker.containerd]\nenabled = false\n[registry.\"{registry}\"]\nhttp = true\n{more}");
         std::fs::write(below("buildkitd.toml"), config)?;
         let (config, root) = (below("buildkitd.toml"), below("root"));
         let arguments = ["--config", &config, "--root", &root, "--addr", &address, "--oci-worker-net=host"];

@@ -49,7 +49,7 @@ fn path(world: &World, programs: &[&str]) -> Result<String, Halt> {
     Ok(folder.display().to_string())
 }
 
-fn buildkit(world: &World) -> Result<String, Halt> {
+pub(super) fn buildkit(world: &World) -> Result<String, Halt> {
     tools::need_root()?;
     path(world, &["buildctl", "buildkitd", "runc"])
 }
@@ -111,7 +111,7 @@ fn right(reference: &str) -> Result<(), Halt> {
 }
 
 /// Processes whose command line holds `word`.
-fn processes(word: &str) -> Result<Vec<String>, Halt> {
+pub(super) fn processes(word: &str) -> Result<Vec<String>, Halt> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -125,7 +125,7 @@ fn processes(word: &str) -> Result<Vec<String>, Halt> {
 }
 
 /// Ends the case when, within a moment, anything of a build is left: a process, a mount, a scratch folder.
-fn nothing_left(store: &Path, marks: &[&str]) -> Result<String, Halt> {
+pub(super) fn nothing_left(store: &Path, marks: &[&str]) -> Result<String, Halt> {
     let start = Instant::now();
     loop {
         let mut left = Vec::new();
@@ -135,8 +135,11 @@ fn nothing_left(store: &Path, marks: &[&str]) -> Result<String, Halt> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
         left.extend(mounts.lines().filter(|line| line.contains(&*store.to_string_lossy())).map(str::to_owned));
         let temporary = store.join("tmp");
-        let below = done("find", [&temporary.display().to_string(), "-name", "buildkit-*", "-o", "-name", "segment-*"]);
-        left.extend(below?.lines().map(str::to_owned));
+        // Where the store was mounted for the build alone, there is none.
+        if temporary.exists() {
+            let find = [&temporary.display().to_string(), "-name", "buildkit-*", "-o", "-name", "segment-*"];
+            left.extend(done("find", find)?.lines().map(str::to_owned));
+        }
         for entry in std::fs::read_dir(segments::temporary()).into_iter().flatten().flatten() {
             left.push(entry.path().display().to_string());
         }
@@ -215,9 +218,9 @@ fn terminated(world: &World) -> Figures {
     Ok(vec![nothing_left(&order.store, &["sleep 61.72"])?])
 }
 
-fn dying(world: &World) -> Figures {
-    let (order, running) = asleep(world, "dying", "61.73")?;
-    let store = order.store.display().to_string();
+/// The process id of the private daemon that builds for this store.
+pub(super) fn private_daemon(store: &Path) -> Result<String, Halt> {
+    let store = store.display().to_string();
     // Where the store's path is too long for a socket, its folder is in that of this suite for temporary files.
     let temporary = format!("lapstrake-e2e-{}/", std::process::id());
     let listing = done("ps", ["-ww", "-eo", "pid,args"])?;
@@ -225,8 +228,13 @@ fn dying(world: &World) -> Figures {
         line.split(' ').nth(1).is_some_and(|program| program.ends_with("buildkitd"))
             && (line.contains(&store) || line.contains(&temporary))
     });
-    let pid = daemon.and_then(|line| line.split(' ').next()).ok_or_else(|| Halt::Failed("no daemon".to_owned()))?;
-    done("kill", ["-KILL", pid])?;
+    let id = daemon.and_then(|line| line.split(' ').next()).ok_or_else(|| Halt::Failed("no daemon".to_owned()))?;
+    Ok(id.to_owned())
+}
+
+fn dying(world: &World) -> Figures {
+    let (order, running) = asleep(world, "dying", "61.73")?;
+    done("kill", ["-KILL", &private_daemon(&order.store)?])?;
     let (ran, seconds) = running.end()?;
     same("the exit code", ran.code, Some(1))?;
     check(ran.stderr.contains("buildkit"), || ran.stderr.clone())?;
@@ -241,7 +249,7 @@ fn dying(world: &World) -> Figures {
 
 fn named(world: &World) -> Figures {
     let path = buildkit(world)?;
-    let daemon = crate::servers::Buildkitd::start(&world.folder("buildkitd"), &world.registry()?.address)?;
+    let daemon = crate::servers::Buildkitd::start(&world.folder("buildkitd"), &world.registry()?.address, "")?;
     let parent = &world.plain()?.reference;
     let slow = "RUN date +%s%N > /when\n";
     let text = format!("FROM {parent}\n{slow}RUN echo one\n");

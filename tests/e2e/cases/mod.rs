@@ -5,6 +5,8 @@ mod build;
 mod code;
 mod copies;
 mod copy;
+mod dockerfile_faults;
+mod dockerfiles;
 mod ecr;
 mod login;
 mod made;
@@ -50,6 +52,8 @@ pub(crate) fn all() -> Vec<Case> {
         runs::CASES,
         code::CASES,
         backend::CASES,
+        dockerfiles::CASES,
+        dockerfile_faults::CASES,
     ]
     .concat()
 }

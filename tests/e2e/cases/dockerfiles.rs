@@ -1,0 +1,209 @@
+//! The Dockerfiles of `fixtures/dockerfiles`, built by lapstrake and by BuildKit from the same context: the same files and config.
+//!
+//! `LAPSTRAKE_E2E_DOCKERFILES=03,flask` takes those of which the name has one of the parts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::dockerfiles::{Built, Fixture, Yard, names};
+use crate::exceptions;
+use crate::harness::{Case, Figures, Halt, check, same};
+use crate::image::Unpacked;
+use crate::merged::{Node, differences};
+use crate::process::run;
+use crate::servers;
+use crate::world::World;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "Dockerfiles: the comparison sees nothing between two builds of BuildKit, and every change",
+        run: sound,
+    },
+    Case { name: "Dockerfiles: every one builds by BuildKit, and its image runs", run: all_run },
+    Case { name: "Dockerfiles: lapstrake's image is BuildKit's, and thirty need no backend", run: equal },
+];
+
+/// How many of the forty must need no backend.
+const NATIVE: usize = 30;
+/// How many differences of a fixture are shown.
+const SHOWN: usize = 10;
+/// The fixture by which the comparison itself is tried.
+const SAMPLE: &str = "01-flask-pip";
+
+/// What two images differ in that no exception explains, and how often each exception was used.
+fn compared(ours: &Built, theirs: &Built) -> (Vec<String>, BTreeMap<&'static str, usize>) {
+    let mut unexplained = Vec::new();
+    let mut explained = BTreeMap::new();
+    for difference in differences(&ours.files, &theirs.files) {
+        match exceptions::reason(&difference, &ours.files, &theirs.files) {
+            Some(reason) => *explained.entry(reason).or_default() += 1,
+            None => unexplained.push(difference.shown()),
+        }
+    }
+    let names: BTreeSet<&String> = ours.config.keys().chain(theirs.config.keys()).collect();
+    for name in names {
+        let (ours, theirs) = (ours.config.get(name), theirs.config.get(name));
+        if ours != theirs {
+            let shown = |value: Option<&serde_json::Value>| value.map_or("nothing".to_owned(), ToString::to_string);
+            unexplained.push(format!("config {name}: {} in place of {}", shown(ours), shown(theirs)));
+        }
+    }
+    (unexplained, explained)
+}
+
+fn sound(world: &World) -> Figures {
+    let mut yard = Yard::open(world)?;
+    let fixture = Fixture::open(world, SAMPLE)?;
+    let one = yard.by_buildkit(&fixture, "one", &[])?;
+    let other = yard.by_buildkit(&fixture, "other", &["--no-cache"])?;
+    let (unexplained, explained) = compared(&one, &other);
+    same("the differences of two builds by BuildKit", unexplained, Vec::new())?;
+    let paths = read_as_umoci_does(world, &one)?;
+    let source = "app.py";
+    fixture.write(source, "print('another')\n")?;
+    let changed = yard.by_buildkit(&fixture, "changed", &[])?;
+    let (unexplained, _) = compared(&changed, &one);
+    same("the differences after an edit", unexplained, vec![format!("app/{source}: other bytes")])?;
+    fixture.write("Dockerfile", "FROM python:3.11-slim\nRUN mkdir -m 700 /app && chown 7:8 /app\nENV A=b\nUSER 7\n")?;
+    let (unexplained, _) = compared(&yard.by_buildkit(&fixture, "other-file", &[])?, &one);
+    for part in
+        ["app: mode 700", "owner (7, 8) in place of (0, 0)", "app/app.py: is not in ours", "config User", "config Env"]
+    {
+        check(unexplained.iter().any(|line| line.contains(part)), || format!("nobody saw `{part}`: {unexplained:?}"))?;
+    }
+    let mut figures = vec![
+        format!("{paths} paths, read as umoci reads them"),
+        format!("{:.1} s, then {:.1} s without a cache", one.seconds, other.seconds),
+        format!("{} differences seen after a deliberate change", unexplained.len()),
+    ];
+    figures.extend(explained.iter().map(|(reason, count)| format!("expected: {count} paths: {reason}")));
+    fixture.remove()?;
+    Ok(figures)
+}
+
+/// Holds our reading of an image's layers against what umoci unpacks, and counts the paths.
+fn read_as_umoci_does(world: &World, built: &Built) -> Result<usize, Halt> {
+    let unpacked = Unpacked::of(world, "dockerfiles", &built.reference)?;
+    let theirs = crate::compare::walk(&unpacked.root)?;
+    same("the number of paths", built.files.entries.len(), theirs.len())?;
+    for (path, found) in &theirs {
+        let path = path.to_string_lossy();
+        let entry = built.files.entries.get(path.as_ref());
+        let entry = entry.ok_or_else(|| Halt::Failed(format!("umoci has `{path}`, and the layers do not")))?;
+        let node = match &entry.node {
+            Node::Directory => crate::compare::Node::Directory,
+            Node::File(length, _) => crate::compare::Node::File(*length),
+            Node::Link(target) => crate::compare::Node::Link(target.into()),
+            Node::Other(_) => crate::compare::Node::Other,
+        };
+        let owner = (u64::from(found.owner.0), u64::from(found.owner.1));
+        same(&path, (node, entry.mode, entry.owner), (found.node.clone(), found.mode, owner))?;
+    }
+    unpacked.remove()?;
+    Ok(theirs.len())
+}
+
+fn all_run(world: &World) -> Figures {
+    let mut yard = Yard::open(world)?;
+    let (mut figures, mut broken) = (Vec::new(), Vec::new());
+    for name in names()? {
+        let fixture = Fixture::open(world, &name)?;
+        match by_buildkit_alone(&mut yard, &fixture) {
+            Ok(line) => {
+                println!("    {line}");
+                figures.push(line);
+            }
+            Err(Halt::Failed(why)) => broken.push(format!("{name}: {why}")),
+            Err(halt) => return Err(halt),
+        }
+        fixture.remove()?;
+        yard.prune()?;
+    }
+    check(broken.is_empty(), || broken.join("\n"))?;
+    Ok(figures)
+}
+
+/// Builds and runs a fixture; with `LAPSTRAKE_E2E_TWICE` builds it once more, without a cache, and compares.
+fn by_buildkit_alone(yard: &mut Yard, fixture: &Fixture) -> Result<String, Halt> {
+    let built = yard.by_buildkit(fixture, "buildkit", &[])?;
+    let ran = yard.try_out(fixture, &built.reference)?;
+    let ran = ran.map_or("nothing to run".to_owned(), |seconds| format!("ran in {seconds:.1} s"));
+    let line = format!("{}: built in {:.1} s, {ran}", fixture.name, built.seconds);
+    if std::env::var_os("LAPSTRAKE_E2E_TWICE").is_none() {
+        return Ok(line);
+    }
+    let again = yard.by_buildkit(fixture, "again", &["--no-cache"])?;
+    let (unexplained, _) = compared(&built, &again);
+    check(unexplained.is_empty(), || format!("two builds differ:\n{}", unexplained.join("\n")))?;
+    Ok(format!("{line}, the same after {:.1} s without a cache", again.seconds))
+}
+
+/// What became of one fixture.
+struct Outcome {
+    line: String,
+    is_equal: bool,
+    is_native: bool,
+}
+
+fn equal(world: &World) -> Figures {
+    let help = run(servers::lapstrake().args(["build", "--help"]))?.shown();
+    if !help.contains("--dockerfile") {
+        return Err(Halt::Skipped("`lapstrake build` has no `--dockerfile`".to_owned()));
+    }
+    let mut yard = Yard::open(world)?;
+    let names = names()?;
+    let mut outcomes = Vec::new();
+    let mut explained: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for name in &names {
+        let fixture = Fixture::open(world, name)?;
+        let outcome = outcome(&mut yard, &fixture, &mut explained)?;
+        // A failure is far from the first fixture: what was seen on the way is said at once.
+        println!("    {}", outcome.line.replace('\n', "\n        "));
+        outcomes.push(outcome);
+        fixture.remove()?;
+        yard.prune()?;
+    }
+    let (equal, native) = (
+        outcomes.iter().filter(|outcome| outcome.is_equal).count(),
+        outcomes.iter().filter(|outcome| outcome.is_equal && outcome.is_native).count(),
+    );
+    let summary = format!("{equal} of {} are equal, {native} of them needed no backend", names.len());
+    let failed: Vec<&str> =
+        outcomes.iter().filter(|outcome| !outcome.is_equal).map(|outcome| outcome.line.as_str()).collect();
+    check(failed.is_empty(), || format!("{summary}\n{}", failed.join("\n")))?;
+    check(names.len() < NATIVE || native >= NATIVE, || format!("{summary}; {NATIVE} must need none"))?;
+    let explained = explained.iter().map(|(reason, count)| format!("expected: {count} paths: {reason}"));
+    Ok([summary].into_iter().chain(explained).collect())
+}
+
+fn outcome(yard: &mut Yard, fixture: &Fixture, explained: &mut BTreeMap<&'static str, usize>) -> Result<Outcome, Halt> {
+    let theirs = yard.by_buildkit(fixture, "buildkit", &[])?;
+    let expects_backend = fixture.backend().is_some();
+    let (ours, is_native, note) = match (yard.by_lapstrake(fixture, expects_backend), expects_backend) {
+        (Ok(ours), _) => (Ok(ours), !expects_backend, String::new()),
+        (Err(Halt::Failed(why)), false) => {
+            (yard.by_lapstrake(fixture, true), false, format!("; without a backend: {why}"))
+        }
+        (halt, _) => (halt, false, String::new()),
+    };
+    let name = &fixture.name;
+    let ours = match ours {
+        Ok(ours) => ours,
+        Err(Halt::Failed(why)) => {
+            let line = format!("{name}: not built: {why}{note}");
+            return Ok(Outcome { line, is_equal: false, is_native });
+        }
+        Err(halt) => return Err(halt),
+    };
+    let (unexplained, reasons) = compared(&ours, &theirs);
+    reasons.into_iter().for_each(|(reason, count)| *explained.entry(reason).or_default() += count);
+    let how = if is_native { "native" } else { "backend" };
+    let seconds = format!("{:.1} s, BuildKit {:.1} s", ours.seconds, theirs.seconds);
+    let is_equal = unexplained.is_empty();
+    let line = if is_equal {
+        format!("{name}: equal, {how}, {seconds}{note}")
+    } else {
+        let shown = unexplained.iter().take(SHOWN).map(|line| format!("\n    {line}")).collect::<String>();
+        format!("{name}: {} differences, {how}, {seconds}{note}{shown}", unexplained.len())
+    };
+    Ok(Outcome { line, is_equal, is_native })
+}

@@ -1,0 +1,89 @@
+//! Where an image of ours may differ from BuildKit's, and why.
+//!
+//! The one list of such places; docs/design/dockerfiles.md has it as a table. Nothing is excused for one fixture alone.
+
+use std::collections::BTreeSet;
+
+use crate::merged::{Difference, Merged, Node};
+
+/// A reason, and the differences that it explains.
+struct Exception {
+    reason: &'static str,
+    explains: fn(&Difference, &Pair<'_>) -> bool,
+}
+
+/// The two images of a difference.
+struct Pair<'a> {
+    ours: &'a Merged,
+    theirs: &'a Merged,
+}
+
+const EXCEPTIONS: &[Exception] = &[
+    Exception { reason: "compiled by the installer or at run time, with the hour of it", explains: compiled },
+    Exception { reason: "RECORD's lines of what is compiled", explains: record },
+    Exception { reason: "what installers keep for their next run", explains: cached },
+    Exception { reason: "logs and indexes of Debian's tools, with the hour of their run", explains: logged },
+];
+
+/// The reason that explains a difference, if one does.
+pub(crate) fn reason(difference: &Difference, ours: &Merged, theirs: &Merged) -> Option<&'static str> {
+    let pair = Pair { ours, theirs };
+    EXCEPTIONS.iter().find(|exception| (exception.explains)(difference, &pair)).map(|exception| exception.reason)
+}
+
+/// `FOLDER/__pycache__`, and in it what belongs to a source that both have; never a folder that is ours alone.
+fn compiled(difference: &Difference, pair: &Pair<'_>) -> bool {
+    let path = difference.path.as_str();
+    if path.ends_with("/__pycache__") {
+        return is_folder_of_theirs(difference);
+    }
+    let Some((folder, name)) = path.rsplit_once("/__pycache__/") else { return false };
+    let Some(module) = name.strip_suffix(".pyc").and_then(|name| name.split('.').next()) else { return false };
+    let source = format!("{folder}/{module}.py");
+    let same = |image: &Merged| image.entries.get(&source).map(|entry| entry.node.clone());
+    let in_both = same(pair.ours).is_some() && same(pair.ours) == same(pair.theirs);
+    in_both && (difference.ours.is_none() || differs_in_bytes_alone(difference))
+}
+
+/// Lines of RECORD in any order, without those of `__pycache__`.
+fn record(difference: &Difference, pair: &Pair<'_>) -> bool {
+    if !difference.path.ends_with(".dist-info/RECORD") || !differs_in_bytes_alone(difference) {
+        return false;
+    }
+    let lines = |image: &Merged| {
+        let kept = image.text(&difference.path).lines().filter(|line| !line.contains("/__pycache__/"));
+        kept.filter(|line| !line.starts_with("__pycache__/")).map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    lines(pair.ours) == lines(pair.theirs)
+}
+
+/// Folders of installers below `.cache`, which Lapstrake leaves none of.
+fn cached(difference: &Difference, pair: &Pair<'_>) -> bool {
+    let home = ["root/.cache", "root/.config", "root/.local"].contains(&difference.path.as_str());
+    if home && is_folder_of_theirs(difference) {
+        let below = format!("{}/", difference.path);
+        return pair.theirs.entries.keys().filter(|path| path.starts_with(&below)).all(|path| is_cache(path));
+    }
+    is_cache(&difference.path) && difference.ours.is_none()
+}
+
+fn is_cache(path: &str) -> bool {
+    let folders = ["root/.cache/pip", "root/.cache/uv", "root/.cache/pypoetry", "root/.config/pypoetry"];
+    folders.iter().any(|folder| path == *folder || path.starts_with(&format!("{folder}/")))
+}
+
+fn logged(difference: &Difference, _: &Pair<'_>) -> bool {
+    let logs = ["var/log/apt/history.log", "var/log/apt/term.log", "var/log/apt/eipp.log.xz", "var/log/dpkg.log"];
+    let more = ["var/log/alternatives.log", "var/cache/ldconfig/aux-cache"];
+    logs.iter().chain(&more).any(|log| difference.path == *log) && differs_in_bytes_alone(difference)
+}
+
+fn is_folder_of_theirs(difference: &Difference) -> bool {
+    difference.ours.is_none() && difference.theirs.as_ref().is_some_and(|entry| entry.node == Node::Directory)
+}
+
+fn differs_in_bytes_alone(difference: &Difference) -> bool {
+    let (Some(ours), Some(theirs)) = (&difference.ours, &difference.theirs) else { return false };
+    let files = matches!((&ours.node, &theirs.node), (Node::File(..), Node::File(..)));
+    files && ours.mode == theirs.mode && ours.owner == theirs.owner
+}
