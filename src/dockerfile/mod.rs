@@ -14,10 +14,10 @@ mod instruction;
 mod mount;
 mod node;
 mod parse;
-#[cfg(test)]
-mod tests;
 mod scope;
 mod stages;
+#[cfg(test)]
+mod tests;
 mod types;
 mod words;
 
