@@ -31,6 +31,13 @@ enum Operation {
     Set,
 }
 
+/// Whose rules count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tool {
+    Gnu,
+    Busybox,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bits {
     /// These, and execution too where something is executable already or a folder (`X`).
@@ -54,9 +61,14 @@ impl Mode {
         Some(Self { changes: clauses.concat() })
     }
 
-    /// The mode that a file of `mode` has afterwards, as GNU's `chmod` does it.
+    /// The mode that a file of `mode` has afterwards, as GNU's `chmod` and `mkdir` do it.
     pub fn apply(&self, mode: u32, is_dir: bool) -> u32 {
-        self.changes.iter().fold(mode & ALL, |mode, change| change.apply(mode, is_dir))
+        self.changes.iter().fold(mode & ALL, |mode, change| change.apply(mode, is_dir, Tool::Gnu))
+    }
+
+    /// The same as busybox does it: set-ID bits of folders do not stay, and `=X` asks who may execute after `=` took it.
+    pub fn apply_as_busybox(&self, mode: u32, is_dir: bool) -> u32 {
+        self.changes.iter().fold(mode & ALL, |mode, change| change.apply(mode, is_dir, Tool::Busybox))
     }
 }
 
@@ -118,24 +130,24 @@ fn permissions(letters: &str) -> Option<Bits> {
 }
 
 impl Change {
-    fn apply(&self, mode: u32, is_dir: bool) -> u32 {
+    fn apply(&self, mode: u32, is_dir: bool, tool: Tool) -> u32 {
+        let whose = if self.whose == 0 { ALL } else { self.whose };
         let wanted = match self.bits {
             Bits::These { bits, is_execution_conditional } => {
-                let executes = is_execution_conditional && (is_dir || mode & 0o111 != 0);
+                let is_taken = tool == Tool::Busybox && self.operation == Operation::Set;
+                let asked = if is_taken { mode & !whose } else { mode };
+                let executes = is_execution_conditional && (is_dir || asked & 0o111 != 0);
                 bits | if executes { 0o111 } else { 0 }
             }
             Bits::CopyOf(mask) => spread(mode & mask),
         };
-        let kept = if is_dir { SET_IDS & !self.spoken_of } else { 0 };
+        let kept = if is_dir && tool == Tool::Gnu { SET_IDS & !self.spoken_of } else { 0 };
         let limit = if self.whose == 0 { !UMASK } else { self.whose };
         let wanted = wanted & limit & !kept & ALL;
         match self.operation {
             Operation::Add => mode | wanted,
             Operation::Take => mode & !wanted,
-            Operation::Set => {
-                let cleared = if self.whose == 0 { ALL } else { self.whose } & !kept;
-                (mode & !cleared) | wanted
-            }
+            Operation::Set => (mode & !(whose & !kept)) | wanted,
         }
     }
 }
@@ -189,6 +201,27 @@ mod tests {
         for (text, before, is_dir, after) in table {
             let mode = Mode::parse(text).unwrap();
             let found = mode.apply(before, is_dir);
+            assert_eq!(found, after, "{text} of {before:o}: {found:o} for {after:o}");
+        }
+    }
+
+    /// Each line was compared with busybox 1.35; its other results are those of coreutils.
+    #[test]
+    fn busybox_changes_some_modes_otherwise() {
+        let table = [
+            ("0755", 0o2775, true, 0o755),
+            ("4755", 0o2755, true, 0o4755),
+            ("go=", 0o2755, true, 0o700),
+            ("a=rX", 0o700, false, 0o444),
+            ("u=rwX", 0o755, false, 0o755),
+            ("u=rwX", 0o744, false, 0o644),
+            ("u=rwX,g=rX,o=", 0o700, true, 0o750),
+            ("a+rX", 0o700, false, 0o755),
+            ("g=u", 0o640, false, 0o660),
+            ("g+s", 0o755, true, 0o2755),
+        ];
+        for (text, before, is_dir, after) in table {
+            let found = Mode::parse(text).unwrap().apply_as_busybox(before, is_dir);
             assert_eq!(found, after, "{text} of {before:o}: {found:o} for {after:o}");
         }
     }
