@@ -17,7 +17,7 @@
 //! | | [`serve`] | the embedded registry server |
 //! | | [`store`] | the local content-addressed store; OCI layouts and Docker archives |
 //! | 2, decisions without I/O | [`plan`] | layers, their keys, and what is done for each |
-//! | | [`dockerfile`] | the Dockerfile that stands for an image |
+//! | | [`dockerfile`] | Dockerfiles read, what their RUN lines do, and the one that stands for an image |
 //! | | [`python`] | wheels, install schemes, locks, the interpreter of an image |
 //! | | [`image`] | an image put together; the files of a parent image |
 //! | | [`layer`] | tar and gzip, written and read |

@@ -258,7 +258,7 @@ fn user(tool: AccountTool, name: String, given: &Given<Meaning>) -> Result<AddUs
         group: None,
         groups: Vec::new(),
         own_group: None,
-        home: given.last(Home).map(|path| absolute(path)).transpose()?,
+        home: given.last(Home).map(absolute).transpose()?,
         creates_home: None,
         shell: given.last(Shell).map(shell).transpose()?,
         comment: given.last(Comment).map(comment).transpose()?,

@@ -74,6 +74,7 @@ fn python(command: &str, words: &[String], lookup: Lookup<'_>) -> Result<RunStep
         ["-m", "virtualenv", words @ ..] => venv::read_virtualenv(command, &owned(words), lookup),
         ["-m", "uv", ..] => Err("it runs a uv of an environment".into()),
         ["-m", module, ..] => Err(format!("it runs the module `{module}`")),
-        _ => Err(format!("it runs `{command}`")),
+        [first, ..] => Err(format!("it runs `{command} {first}`")),
+        [] => Err(format!("it runs `{command}`")),
     }
 }

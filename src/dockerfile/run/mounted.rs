@@ -64,14 +64,17 @@ impl Mounted {
     /// A secret: a file unless it has a variable and no target.
     fn secret(mount: &Mount) -> Result<Vec<Self>, String> {
         let last = |target: &str| target.rsplit('/').next().unwrap_or_default().to_owned();
-        let id = mount.id.clone().or_else(|| mount.target.as_deref().map(last)).or_else(|| mount.env.clone());
+        let id = mount.source.clone().or_else(|| mount.id.clone()).or_else(|| mount.target.as_deref().map(last));
         let id = id.filter(|id| !id.is_empty()).ok_or("a secret has no name")?;
+        if mount.env.as_deref() == Some("") {
+            return Err("the variable of a secret has no name".into());
+        }
         let required = mount.required;
         let variable = mount.env.clone().map(|name| Self::SecretVariable { name, id: id.clone(), required });
         let target = match (&mount.target, &variable) {
             (Some(target), _) => Some(target.clone()),
             (None, Some(_)) => None,
-            (None, None) => Some(format!("/run/secrets/{id}")),
+            (None, None) => Some(format!("/run/secrets/{}", last(&id))),
         };
         let file = target.map(|target| Self::SecretFile { target, id: id.clone(), required });
         Ok(variable.into_iter().chain(file).collect())

@@ -2,7 +2,7 @@
 //!
 //! The text is for people; nothing decides by it.
 
-use crate::settings::without_userinfo;
+use crate::settings::{is_secret_name, without_userinfo};
 
 /// The first thing of a RUN line that is not known without running it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,32 @@ impl NotKnown {
     }
 }
 
-/// `text` without the users and passwords of the URLs in it.
+/// `text` without the users and passwords of the URLs in it, and without the values of variables that look like secrets.
 pub(super) fn redacted(text: &str) -> String {
-    without_userinfo(text, "").unwrap_or_else(|| text.to_owned())
+    let text = without_userinfo(text, "").unwrap_or_else(|| text.to_owned());
+    // Poetry is given a password behind these.
+    let end = ["http-basic.", "pypi-token."].iter().filter_map(|setting| text.find(setting)).min();
+    let words = text[..end.unwrap_or(text.len())].split(' ').map(|word| match word.split_once('=') {
+        Some((name, value)) if !value.is_empty() && is_secret_name(name) => format!("{name}=..."),
+        _ => word.to_owned(),
+    });
+    let shown = words.collect::<Vec<_>>().join(" ");
+    if end.is_some() { format!("{shown}...") } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_hold_no_password() {
+        let table = [
+            ("pip install -i https://u:p@h/s x", "pip install -i https://h/s x"),
+            ("API_TOKEN=abc make && A=b x", "API_TOKEN=... make && A=b x"),
+            ("poetry config http-basic.x me pw", "poetry config ..."),
+        ];
+        for (text, expected) in table {
+            assert_eq!(redacted(text), expected);
+        }
+    }
 }

@@ -40,11 +40,14 @@ impl<M> Known<M> {
     }
 }
 
+/// Options, each with its value; empty for a switch.
+pub(super) type Options<M> = Vec<(M, String)>;
+
 /// What a command was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Given<M> {
-    /// Options in order, each with its value; empty for a switch.
-    pub(super) options: Vec<(M, String)>,
+    /// Options in order.
+    pub(super) options: Options<M>,
     pub(super) operands: Vec<String>,
 }
 
@@ -84,7 +87,7 @@ pub(super) fn read<M: Copy>(words: &[String], tables: &[&'static [Known<M>]]) ->
 pub(super) fn read_leading<'a, M: Copy>(
     words: &'a [String],
     tables: &[&'static [Known<M>]],
-) -> Result<(Vec<(M, String)>, &'a [String]), String> {
+) -> Result<(Options<M>, &'a [String]), String> {
     let mut options = Vec::new();
     let mut rest = words.iter();
     while let Some(word) = rest.as_slice().first().filter(|word| word.starts_with('-') && *word != "-") {
@@ -99,10 +102,10 @@ fn option<M: Copy>(
     word: &str,
     rest: &mut std::slice::Iter<'_, String>,
     tables: &[&'static [Known<M>]],
-) -> Result<Vec<(M, String)>, String> {
+) -> Result<Options<M>, String> {
     let find = |name: &str| {
         let known = tables.iter().flat_map(|table| table.iter()).find(|known| known.names.contains(&name));
-        known.ok_or_else(|| format!("its option `{name}` is not done here"))
+        known.ok_or_else(|| format!("its option `{name}` is not understood"))
     };
     let mut next = |name: &str| match rest.next() {
         Some(value) if !value.starts_with('-') => Ok(value.clone()),

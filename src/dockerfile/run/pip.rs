@@ -209,7 +209,7 @@ fn pip_variable(name: &str) -> String {
 
 fn variables_of_pip(known: &Known<Meaning>) -> Vec<String> {
     let long = known.names.iter().filter_map(|name| name.strip_prefix("--"));
-    long.filter(|name| !PIP_REFUSED.contains(name)).map(pip_variable).collect()
+    long.filter(|name| *name != "no-cache" && !PIP_REFUSED.contains(name)).map(pip_variable).collect()
 }
 
 /// Sorts the words for packages by what they are.

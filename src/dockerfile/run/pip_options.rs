@@ -60,6 +60,8 @@ pub(super) const PIP_GENERAL: &[Known<Meaning>] = &[
     value(&["--retries"], Argument("retries")),
     value(&["--trusted-host"], Listed("trusted-host")),
     switch(&["--no-cache-dir"], NoCache),
+    // An abbreviation that many write; of variables pip takes none.
+    switch(&["--no-cache"], NoCache),
     value(&["--cache-dir"], CacheFolder),
 ];
 

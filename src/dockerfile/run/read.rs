@@ -9,7 +9,7 @@ use super::not_known::{NotKnown, redacted};
 use super::pattern::Pattern;
 use super::shell::{Dialect, Field, Joint, SimpleCommand, Variables, Word, read_script};
 use super::step::{KnownRun, RunStep, Step};
-use crate::dockerfile::{Command, Run};
+use crate::dockerfile::{Command, Run, Script};
 
 /// What the commands of `run` do.
 ///
@@ -23,7 +23,7 @@ pub fn read_run(run: &Run, shell: &[String], variables: &dyn Fn(&str) -> Option<
     let whole = |reason: String| NotKnown { command: text.clone(), reason }.redacted();
     let mounts = run.mounts.iter().map(Mounted::of).collect::<Result<Vec<_>, _>>().map_err(whole)?.concat();
     let secrets = mounts.iter().filter_map(Mounted::secret_variable).map(str::to_owned).collect();
-    let steps = match script(run, shell).map_err(whole)? {
+    let steps = match source(run, shell).map_err(whole)? {
         Source::Words(words) => vec![executed(&words, &text, variables).map_err(whole)?],
         Source::Script { text, dialect } => {
             if dialect.is_bash && variables("BASH_ENV").is_some_and(|file| !file.is_empty()) {
@@ -48,6 +48,9 @@ fn check_surroundings(run: &Run, known: &KnownRun) -> Result<(), NotKnown> {
     if !matches!(run.security.as_deref(), None | Some("sandbox")) {
         return refused("it has more rights than a sandbox");
     }
+    if !run.devices.is_empty() {
+        return refused("it has a device");
+    }
     if known.mounts.contains(&Mounted::Agent) {
         return refused("it has an SSH agent");
     }
@@ -64,38 +67,20 @@ enum Source {
     },
 }
 
-fn script(run: &Run, shell: &[String]) -> Result<Source, String> {
-    match &run.command {
-        Command::Exec(_) if !run.documents.is_empty() => Err("it is given a here-document".into()),
-        Command::Exec(words) => match words.as_slice() {
-            [shell @ .., text] if shell.len() > 1 && shell.last().is_some_and(|word| word.ends_with('c')) => {
-                match Dialect::started_by(shell) {
-                    Ok(dialect) => Ok(Source::Script { text: text.clone(), dialect }),
-                    Err(_) => Ok(Source::Words(words.clone())),
-                }
-            }
-            words => Ok(Source::Words(words.to_vec())),
+fn source(run: &Run, shell: &[String]) -> Result<Source, String> {
+    match run.script() {
+        Script::Words(_) if !run.documents.is_empty() => Err("it is given a here-document".into()),
+        Script::Words([shell @ .., text]) if shell.len() > 1 => match Dialect::started_by(shell) {
+            Ok(dialect) => Ok(Source::Script { text: text.clone(), dialect }),
+            Err(_) => Ok(Source::Words([shell, std::slice::from_ref(text)].concat())),
         },
-        Command::Shell(text) => match run.documents.as_slice() {
-            [] => Ok(Source::Script { text: text.clone(), dialect: Dialect::started_by(shell)? }),
-            [document] if is_bare(text, &document.name) => match document.content.lines().next() {
-                Some(line) if line.trim_start_matches('\t').starts_with("#!") => {
-                    let dialect = Dialect::of_first_line(line.trim_start_matches('\t'))?;
-                    Ok(Source::Script { text: document.content.clone(), dialect })
-                }
-                _ => Ok(Source::Script { text: document.content.clone(), dialect: Dialect::started_by(shell)? }),
-            },
-            _ => Err("it is given a here-document".into()),
-        },
+        Script::Words(words) => Ok(Source::Words(words.to_vec())),
+        Script::Shell(text) => Ok(Source::Script { text, dialect: Dialect::started_by(shell)? }),
+        Script::File { content, .. } => {
+            let first = content.lines().next().unwrap_or_default();
+            Ok(Source::Script { text: content.to_owned(), dialect: Dialect::of_first_line(first)? })
+        }
     }
-}
-
-/// Whether `text` is nothing but the beginning of a here-document: `<<EOF`, `<<-'EOF'`.
-fn is_bare(text: &str, name: &str) -> bool {
-    let Some(rest) = text.trim().strip_prefix("<<") else { return false };
-    let word = rest.strip_prefix('-').unwrap_or(rest).trim();
-    let quoted = |quote: char| word.strip_prefix(quote).and_then(|word| word.strip_suffix(quote));
-    [Some(word), quoted('"'), quoted('\'')].contains(&Some(name))
 }
 
 /// The text of a RUN line for messages, on one line.

@@ -29,22 +29,7 @@ fn variables(name: &str) -> Option<String> {
 }
 
 fn mount(kind: MountKind, target: Option<&str>) -> Mount {
-    Mount {
-        kind,
-        target: target.map(str::to_owned),
-        source: None,
-        from: None,
-        id: None,
-        env: None,
-        required: false,
-        read_only: None,
-        mode: None,
-        uid: None,
-        gid: None,
-        sharing: None,
-        size: None,
-        text: String::new(),
-    }
+    Mount { kind, target: target.map(str::to_owned), ..Mount::default() }
 }
 
 fn plain(command: Command) -> Run {
@@ -247,3 +232,4 @@ fn user_in_short(user: &AddUser) -> String {
 mod lines;
 mod refused;
 mod surroundings;
+mod words;

@@ -59,6 +59,7 @@ fn means(store: &Path, registry: registry::Memory) -> Means {
 
 fn request() -> BuildRequest {
     BuildRequest {
+        dockerfile: None,
         pipeline: None,
         keys: Vec::new(),
         document: String::new(),

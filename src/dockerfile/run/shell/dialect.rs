@@ -86,7 +86,7 @@ impl Dialect {
     /// # Errors
     /// Fails with a reason for switches that change how words are read.
     pub(crate) fn set_by(&mut self, words: &[String]) -> Result<(), String> {
-        let refused = || format!("`set {}` changes how the shell reads", words.join(" "));
+        let refused = || format!("`{}` changes how the shell reads", ["set", &words.join(" ")].join(" ").trim_end());
         let mut rest = words.iter();
         while let Some(word) = rest.next() {
             let is_on = word.starts_with('-');

@@ -72,7 +72,8 @@ impl Reader {
         let from = self.at.min(self.chars.len());
         let ends = |at: &usize| self.chars[*at] == '\n' || self.chars[*at..].starts_with(&['&', '&']);
         let end = (from..self.chars.len()).find(ends).unwrap_or(self.chars.len());
-        self.text(end)
+        let here = self.text(end);
+        if here.is_empty() { self.chars.iter().collect::<String>().trim().to_owned() } else { here }
     }
 
     fn commands(&mut self) -> Read<Vec<SimpleCommand>> {
