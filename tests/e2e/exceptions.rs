@@ -2,8 +2,6 @@
 //!
 //! The one list of such places; docs/design/dockerfiles.md has it as a table. Nothing is excused for one fixture alone.
 
-use std::collections::BTreeSet;
-
 use crate::merged::{Difference, Merged, Node};
 
 /// A reason, and the differences that it explains.
@@ -45,14 +43,14 @@ fn compiled(difference: &Difference, pair: &Pair<'_>) -> bool {
     in_both && (difference.ours.is_none() || differs_in_bytes_alone(difference))
 }
 
-/// Lines of RECORD in any order, without those of `__pycache__`.
+/// The lines of RECORD, in their order, without those of `__pycache__`.
 fn record(difference: &Difference, pair: &Pair<'_>) -> bool {
     if !difference.path.ends_with(".dist-info/RECORD") || !differs_in_bytes_alone(difference) {
         return false;
     }
     let lines = |image: &Merged| {
         let kept = image.text(&difference.path).lines().filter(|line| !line.contains("/__pycache__/"));
-        kept.filter(|line| !line.starts_with("__pycache__/")).map(str::to_owned).collect::<BTreeSet<_>>()
+        kept.filter(|line| !line.starts_with("__pycache__/")).map(str::to_owned).collect::<Vec<_>>()
     };
     lines(pair.ours) == lines(pair.theirs)
 }
