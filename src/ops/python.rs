@@ -137,6 +137,10 @@ fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
     let hints = &planning.request.python;
     key.add("python", hints.version.map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default());
     key.add("prefix", hints.prefix.as_deref().unwrap_or_default());
+    if let Some(place) = &hints.place {
+        key.add("place", &place.prefix);
+        key.add("owner", format!("{}:{}", place.owner.uid, place.owner.gid));
+    }
     let cut = &settings.lapstrake.layers;
     key.add("budget", cut.budget.unwrap_or_default().to_le_bytes());
     key.add("own-layer", cut.own_layer_above_bytes.unwrap_or(OWN_LAYER).to_le_bytes());
@@ -171,7 +175,8 @@ pub(super) fn found(
     config: &ImageConfig,
     hints: &PythonHints,
 ) -> Result<PythonEnvironment, OpsError> {
-    Ok(detect(files, &config.env(), &config.platform(), hints)?)
+    let python = detect(files, &config.env(), &config.platform(), hints)?;
+    Ok(hints.place.as_ref().map_or_else(|| python.clone(), |place| place.of(python.clone())))
 }
 
 /// What is to be installed, without what the parent has.
@@ -323,7 +328,8 @@ fn layers(
     lock: &Lock,
     known: &Known,
 ) -> Result<Vec<PlannedLayer>, OpsError> {
-    let placement = placement(files, python, installer(planning))?;
+    let owner = planning.request.python.place.as_ref().map(|place| place.owner).unwrap_or_default();
+    let placement = placement(files, python, installer(planning), owner)?;
     let mut layers: Vec<PlannedLayer> = removals(planning, files, python, lock)?.into_iter().collect();
     let taken = planning.parent.manifest.layers.len() + layers.len() + 1;
     let mut budget = Budget::new(taken);
@@ -347,10 +353,15 @@ fn layers(
     Ok(layers)
 }
 
-fn placement(files: &Filesystem, python: &PythonEnvironment, installer: &str) -> Result<Placement, OpsError> {
+/// Where packages go; `owner` has them where their folder is yet to be made.
+fn placement(
+    files: &Filesystem,
+    python: &PythonEnvironment,
+    installer: &str,
+    mut owner: Owner,
+) -> Result<Placement, OpsError> {
     let mut scheme = python.scheme.clone();
     let mut directories: BTreeMap<EntryPath, DirectoryEntry> = BTreeMap::new();
-    let mut owner = Owner::default();
     for folder in [&mut scheme.purelib, &mut scheme.platlib, &mut scheme.scripts, &mut scheme.include, &mut scheme.data]
     {
         let way = files.directory_on_the_way(folder.as_bytes())?;

@@ -29,6 +29,19 @@ fn home(stage: &Stage, name: &str) -> Option<String> {
     (name == "HOME" && is_root).then(|| "/root".to_owned())
 }
 
+/// The home of who runs the stage's commands: by `HOME`, else by the stage's own list of users.
+pub(super) fn home_of(stage: &Stage, files: &StageFiles) -> Option<String> {
+    if let Some(home) = stage.scope.value("HOME").or_else(|| home(stage, "HOME")) {
+        return Some(home);
+    }
+    let user = stage.config.config.user()?.split(':').next()?.to_owned();
+    let Content::Known(users) = files.view().content("etc/passwd") else { return None };
+    let users = String::from_utf8_lossy(users).into_owned();
+    let mut lines = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let fields = lines.find(|fields| fields.len() > 5 && (fields[0] == user || fields[2] == user))?;
+    Some(fields[5].to_owned()).filter(|home| home.starts_with('/'))
+}
+
 /// Where a command is run, and by whom.
 struct Place {
     folder: String,
