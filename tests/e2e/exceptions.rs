@@ -18,7 +18,8 @@ struct Pair<'a> {
 
 const EXCEPTIONS: &[Exception] = &[
     Exception { reason: "compiled by the installer or at run time, with the hour of it", explains: compiled },
-    Exception { reason: "RECORD's lines of what is compiled", explains: record },
+    Exception { reason: "the times of a project's files, for uv's next look at them", explains: looked_at },
+    Exception { reason: "RECORD's lines of these", explains: record },
     Exception { reason: "what installers keep for their next run", explains: cached },
     Exception { reason: "logs and indexes of Debian's tools, with the hour of their run", explains: logged },
 ];
@@ -43,14 +44,23 @@ fn compiled(difference: &Difference, pair: &Pair<'_>) -> bool {
     in_both && (difference.ours.is_none() || differs_in_bytes_alone(difference))
 }
 
-/// The lines of RECORD, in their order, without those of `__pycache__`.
+/// `uv_cache.json` of a project that was installed out of its folder.
+fn looked_at(difference: &Difference, _: &Pair<'_>) -> bool {
+    difference.path.ends_with(".dist-info/uv_cache.json") && differs_in_bytes_alone(difference)
+}
+
+/// The lines of RECORD, in their order, without those of what is explained above.
 fn record(difference: &Difference, pair: &Pair<'_>) -> bool {
     if !difference.path.ends_with(".dist-info/RECORD") || !differs_in_bytes_alone(difference) {
         return false;
     }
     let lines = |image: &Merged| {
-        let kept = image.text(&difference.path).lines().filter(|line| !line.contains("/__pycache__/"));
-        kept.filter(|line| !line.starts_with("__pycache__/")).map(str::to_owned).collect::<Vec<_>>()
+        let is_explained = |line: &&str| {
+            let path = line.split(',').next().unwrap_or_default();
+            path.contains("__pycache__/") || path.ends_with(".dist-info/uv_cache.json")
+        };
+        let lines = image.text(&difference.path).lines().filter(|line| !is_explained(line));
+        lines.map(str::to_owned).collect::<Vec<_>>()
     };
     lines(pair.ours) == lines(pair.theirs)
 }
@@ -73,7 +83,8 @@ fn is_cache(path: &str) -> bool {
 fn logged(difference: &Difference, _: &Pair<'_>) -> bool {
     let logs = ["var/log/apt/history.log", "var/log/apt/term.log", "var/log/apt/eipp.log.xz", "var/log/dpkg.log"];
     let more = ["var/log/alternatives.log", "var/cache/ldconfig/aux-cache"];
-    logs.iter().chain(&more).any(|log| difference.path == *log) && differs_in_bytes_alone(difference)
+    let indexes = ["var/cache/apt/pkgcache.bin", "var/cache/apt/srcpkgcache.bin"];
+    logs.iter().chain(&more).chain(&indexes).any(|log| difference.path == *log) && differs_in_bytes_alone(difference)
 }
 
 fn is_folder_of_theirs(difference: &Difference) -> bool {
