@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::dockerfile::absolute;
-use crate::dockerfile::run::{ConfigFile, Interpreter, Mounted, PipInstall, Place, Step};
+use crate::dockerfile::run::{ConfigFile, Interpreter, Mounted, PipInstall, Place, RunStep, Step};
 use crate::image::filesystem::{Found, Node, NodeKind};
 use crate::image::users::Owner;
 use crate::inputs::requirements::{
@@ -88,7 +88,7 @@ impl Evaluation<'_> {
             Ok(source) => source,
             Err(reason) => return Ok(Err(reason)),
         };
-        let (environment, version) = match environment(&files, stage, install, folder) {
+        let (environment, version) = match environment(&files, stage, install, (folder, step)) {
             Ok(environment) => environment,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -103,6 +103,9 @@ impl Evaluation<'_> {
             Ok(python) => python,
             Err(error) => return Ok(Err(NotNative::because(error.to_string()))),
         };
+        if matches!(step.does, RunStep::Pip(_)) && install.installer == Installer::Pip && lacks_pip(stage, &python) {
+            return Ok(Err(NotNative::because("the environment has no pip of its own that is known")));
+        }
         let is_writable =
             owner.uid == 0 || flat.resolve(&python.scheme.purelib).is_some_and(|at| at.node.uid == owner.uid);
         let place = match place(stage, &files, install, folder, (&python, owner, is_writable)) {
@@ -382,9 +385,9 @@ fn environment(
     files: &StageFiles,
     stage: &Stage,
     install: &PipInstall,
-    folder: &str,
+    (folder, step): (&str, &Step),
 ) -> Result<Environment, NotNative> {
-    let path = stage.scope.value("PATH").unwrap_or_default();
+    let path = step.environment.get("PATH").cloned().or_else(|| stage.scope.value("PATH")).unwrap_or_default();
     let only = |folder: &str| {
         BTreeMap::from([("VIRTUAL_ENV".to_owned(), String::new()), ("PATH".to_owned(), folder.to_owned())])
     };
@@ -461,6 +464,15 @@ fn place(
         return Err(NotNative::because(format!("`{site}` has packages that nobody looked at")));
     }
     Ok(Some(InstallPlace { prefix, owner }))
+}
+
+/// Whether no pip is known in an environment: then another one runs, which installs elsewhere.
+fn lacks_pip(stage: &Stage, python: &PythonEnvironment) -> bool {
+    let is_seeded = stage.installs.iter().filter(|earlier| earlier.site == python.scheme.purelib);
+    let mut lines = is_seeded.flat_map(|earlier| &earlier.list).flat_map(|install| &install.source.set.requirements);
+    python.kind == EnvironmentKind::Virtual
+        && !python.installed.iter().any(|dist| dist.name == "pip")
+        && !lines.any(|line| line.text.starts_with("pip=="))
 }
 
 /// Marks what is below a place as unknown; its folder is there from now on.

@@ -96,6 +96,8 @@ impl Evaluation<'_> {
                 }
             }
             RunStep::Pip(install) => self.pip(stage, mounts, step, install, (&place.folder, place.owner)).await,
+            RunStep::Venv(venv) => self.venv(stage, mounts, step, venv, (&place.folder, place.owner)).await,
+            RunStep::Activate(folder) => Ok(super::venv::activated(&files, folder)),
             other => match changed(files, other, place, mounts) {
                 None => Ok(Err(NotNative::because("it is not carried out without running it"))),
                 Some(Err(reason)) => Ok(Err(reason)),
