@@ -317,7 +317,8 @@ mod tests {
     #[test]
     fn hints_narrow_the_search_and_stand_in_for_an_unknown_image() {
         let platform = Platform::new("linux", "arm64");
-        let hints = |prefix: Option<&str>, version| PythonHints { version, prefix: prefix.map(Into::into), place: None };
+        let hints =
+            |prefix: Option<&str>, version| PythonHints { version, prefix: prefix.map(Into::into), place: None };
         let both = image(&[&DEBIAN[..], &OFFICIAL[..]].concat());
         let python = detect(&both, &[], &platform, &hints(None, Some((3, 11)))).unwrap();
         assert_eq!(python.scheme.interpreter, "/usr/bin/python3");
