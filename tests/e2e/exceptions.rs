@@ -20,6 +20,10 @@ const EXCEPTIONS: &[Exception] = &[
     Exception { reason: "compiled by the installer or at run time, with the hour of it", explains: compiled },
     Exception { reason: "the times of a project's files, for uv's next look at them", explains: looked_at },
     Exception { reason: "RECORD's lines of these", explains: record },
+    Exception {
+        reason: "launchers, whose text changes with pip's version: ours start the same object",
+        explains: launcher,
+    },
     Exception { reason: "what installers keep for their next run", explains: cached },
     Exception { reason: "logs and indexes of Debian's tools, with the hour of their run", explains: logged },
 ];
@@ -60,9 +64,44 @@ fn record(difference: &Difference, pair: &Pair<'_>) -> bool {
             path.contains("__pycache__/") || path.ends_with(".dist-info/uv_cache.json")
         };
         let lines = image.text(&difference.path).lines().filter(|line| !is_explained(line));
-        lines.map(str::to_owned).collect::<Vec<_>>()
+        lines.map(|line| without_launcher(line, &difference.path, pair)).collect::<Vec<_>>()
     };
     lines(pair.ours) == lines(pair.theirs)
+}
+
+/// A line of RECORD; of a launcher that is explained, the path alone.
+fn without_launcher(line: &str, record: &str, pair: &Pair<'_>) -> String {
+    let path = line.split(',').next().unwrap_or_default();
+    let Some(site) = record.rsplitn(3, '/').nth(2) else { return line.to_owned() };
+    let mut folders: Vec<&str> = site.split('/').collect();
+    for part in path.split('/') {
+        match part {
+            ".." => drop(folders.pop()),
+            part => folders.push(part),
+        }
+    }
+    let is_launcher = folders.iter().rev().nth(1) == Some(&"bin") && same_launch(&folders.join("/"), pair);
+    if is_launcher { path.to_owned() } else { line.to_owned() }
+}
+
+/// Programs in `bin` that start an entry point.
+fn launcher(difference: &Difference, pair: &Pair<'_>) -> bool {
+    let is_program = difference.path.rsplit('/').nth(1) == Some("bin");
+    is_program && differs_in_bytes_alone(difference) && same_launch(&difference.path, pair)
+}
+
+fn same_launch(path: &str, pair: &Pair<'_>) -> bool {
+    let (ours, theirs) = (started(pair.ours.text(path)), started(pair.theirs.text(path)));
+    ours.is_some() && ours == theirs
+}
+
+/// What a launcher is run by (of the names of one interpreter, any), what it imports, and what it calls.
+fn started(text: &str) -> Option<(String, String, String)> {
+    let interpreter = text.lines().next()?.strip_prefix("#!")?;
+    let interpreter = interpreter.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let import = text.lines().find(|line| line.starts_with("from ") && line.contains(" import "))?;
+    let call = text.lines().find_map(|line| line.trim().strip_prefix("sys.exit("))?;
+    Some((interpreter.to_owned(), import.to_owned(), call.to_owned()))
 }
 
 /// Folders of installers below `.cache`, which Lapstrake leaves none of.

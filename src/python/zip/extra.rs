@@ -45,6 +45,12 @@ pub(super) fn widen(name: &[u8], extra: &[u8], size: u32, compressed: u32, offse
     }
     let wanted = [size, compressed, offset].into_iter().filter(|value| *value == SENTINEL).count();
     match wide64 {
+        // Some archivers repeat both sizes here that the record has already, which leaves one reading.
+        Some(data) if wanted == 0 && data.len() == 16 => {
+            if [u64_at(data, 0), u64_at(data, 8)] != [u64::from(size), u64::from(compressed)] {
+                return Err(bad("the zip64 field contradicts the sizes beside it"));
+            }
+        }
         Some(data) if data.len() != wanted * 8 => return Err(bad("the zip64 field has the wrong length")),
         None if wanted > 0 => return Err(bad("the zip64 field is missing")),
         _ => {}
