@@ -99,7 +99,7 @@ impl Evaluation<'_> {
             RunStep::Venv(venv) => self.venv(stage, mounts, step, venv, (&place.folder, place.owner)).await,
             RunStep::Activate(folder) => Ok(super::venv::activated(&files, folder)),
             other => match changed(files, other, place, mounts) {
-                None => Ok(Err(NotNative::because("it is not carried out without running it"))),
+                None => Ok(Err(NotNative::because(left_to_run(other)))),
                 Some(Err(reason)) => Ok(Err(reason)),
                 Some(Ok(made)) => {
                     for placed in made {
@@ -109,6 +109,19 @@ impl Evaluation<'_> {
                 }
             },
         }
+    }
+}
+
+/// Why a command that is known by its text is left to a backend.
+fn left_to_run(step: &RunStep) -> &'static str {
+    match step {
+        RunStep::UvSync(_) => {
+            "the environment that uv makes, and what it takes of a lock, are not known without running it"
+        }
+        RunStep::PoetryInstall(_) | RunStep::PoetryConfig(_) => {
+            "what Poetry takes of a lock is not known without running it"
+        }
+        _ => "it is not carried out without running it",
     }
 }
 

@@ -280,3 +280,115 @@ fn installation(interpreter: String, requirements: Vec<String>) -> PipInstall {
         config: ConfigFile::Off,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::filesystem::{NodeKind, View};
+    use crate::plan::files::PlacedFiles;
+
+    const LIBRARY: &str = "/usr/local/lib/python3.11";
+    const ROOT: Owner = Owner { uid: 0, gid: 0 };
+
+    /// A stage: `path/` a folder, `path -> target` a link, `path = text` a kept file, `path` alone a file of unknown content.
+    fn stage(lines: &[&str]) -> StageFiles {
+        let mut files = StageFiles::new(View::default());
+        for line in lines {
+            let (path, node) = if let Some((path, target)) = line.split_once(" -> ") {
+                (path, Node::new(NodeKind::Symlink { target: target.into() }, LINK, 0, 0))
+            } else if let Some((path, text)) = line.split_once(" = ") {
+                let kind = NodeKind::File { size: text.len() as u64 };
+                (path, Node::new(kind, FILE, 0, 0).with_content(text.as_bytes()))
+            } else if let Some(path) = line.strip_suffix('/') {
+                (path, Node::new(NodeKind::Directory, FOLDER, 0, 0))
+            } else {
+                (*line, Node::new(NodeKind::File { size: 9 }, FOLDER, 0, 0))
+            };
+            files.put(EntryPath::parse(path).unwrap(), node);
+        }
+        files
+    }
+
+    const PYTHON: [&str; 8] = [
+        "usr/local/bin/python -> python3",
+        "usr/local/bin/python3 -> python3.11",
+        "usr/local/bin/python3.11",
+        "usr/local/lib/python3.11/ensurepip/_bundled/__init__.py",
+        "usr/local/lib/python3.11/ensurepip/_bundled/pip-24.0-py3-none-any.whl",
+        "usr/local/lib/python3.11/ensurepip/_bundled/setuptools-65.5.0-py3-none-any.whl",
+        "usr/local/lib/python3.11/venv/scripts/common/activate = d=\"__VENV_DIR__\"",
+        "usr/local/lib/python3.11/venv/scripts/posix/",
+    ];
+
+    fn wanted() -> VirtualEnvironment {
+        VirtualEnvironment {
+            folder: "/opt/venv".into(),
+            executable: "/usr/local/bin/python".into(),
+            real_executable: "/usr/local/bin/python3.11".into(),
+            version: (3, 11, 9),
+            system_site_packages: false,
+            with_pip: true,
+            clear: false,
+            prompt: None,
+        }
+    }
+
+    #[test]
+    fn an_environment_is_placed_with_the_interpreters_own_scripts() {
+        let Placed { files: PlacedFiles { entries, .. }, after } =
+            placed(&stage(&PYTHON), &wanted(), LIBRARY, ROOT).unwrap();
+        let activate = entries.iter().find(|entry| entry.path.as_bytes() == b"opt/venv/bin/activate").unwrap();
+        let text = FileContent::Text(b"d=\"/opt/venv\""[..].into());
+        assert_eq!((activate.mode, &activate.kind), (FILE, &PlacedKind::File { size: 13, content: text }));
+        let known = after.view().content("/opt/venv/pyvenv.cfg");
+        assert!(matches!(known, Content::Known(text) if text.starts_with(b"home = /usr/local/bin\n")));
+        assert_eq!(activated(&after, "/opt/venv"), Ok(String::new()));
+        assert!(activated(&after, "/opt/other").is_err());
+        let again = placed(&after, &wanted(), LIBRARY, ROOT).unwrap_err();
+        assert_eq!(again.reason, "`/opt/venv` has files");
+    }
+
+    #[test]
+    fn what_is_not_known_of_the_stage_is_left_to_a_backend() {
+        let untold = "usr/local/lib/python3.11/venv/scripts/posix/activate.csh";
+        let files = stage(&[&PYTHON[..], &[untold]].concat());
+        let reason = placed(&files, &wanted(), LIBRARY, ROOT).unwrap_err().reason;
+        assert_eq!(reason, "the content of `/usr/local/lib/python3.11/venv/scripts/posix/activate.csh` is not known");
+        let user = Owner { uid: 7, gid: 7 };
+        assert!(placed(&stage(&PYTHON), &wanted(), LIBRARY, user).is_err());
+    }
+
+    #[test]
+    fn what_an_interpreter_brings_is_told_by_names_of_wheels() {
+        let bundled = |names: &[&str]| {
+            let folder = "usr/local/lib/python3.11/ensurepip/_bundled";
+            let lines: Vec<String> = names.iter().map(|name| format!("{folder}/{name}")).collect();
+            seeds(&stage(&lines.iter().map(String::as_str).collect::<Vec<_>>()), LIBRARY).ok()
+        };
+        let both = ["pip-24.0-py3-none-any.whl", "setuptools-65.5.0-py3-none-any.whl", "__init__.py"];
+        assert_eq!(bundled(&both), Some(vec!["pip==24.0".to_owned(), "setuptools==65.5.0".to_owned()]));
+        assert_eq!(bundled(&both[..1]), Some(vec!["pip==24.0".to_owned()]));
+        for others in [&[][..], &["setuptools-65.5.0-py3-none-any.whl"], &["pip-1-py3-none-any.whl", both[0]]] {
+            assert_eq!(bundled(others), None, "{others:?}");
+        }
+        assert_eq!(bundled(&["wheel-1-py3-none-any.whl", both[0]]), None);
+    }
+
+    #[test]
+    fn the_interpreter_is_the_first_of_its_name_on_the_path() {
+        let files = stage(&PYTHON);
+        let named = |name: &str| Interpreter::Named(name.to_owned());
+        let real = "/usr/local/bin/python3.11".to_owned();
+        for (asked, expected) in [
+            (named("python"), Some("/usr/local/bin/python")),
+            (named("python3.11"), Some("/usr/local/bin/python3.11")),
+            (named("python3.12"), None),
+            (Interpreter::Path("/usr/local/bin/python3".into()), Some("/usr/local/bin/python3")),
+            (Interpreter::Path("bin/python3".into()), None),
+            (Interpreter::Found, None),
+        ] {
+            let found = executable(&files, &asked, "/nowhere:/usr/local/bin").ok();
+            assert_eq!(found, expected.map(|path| (path.to_owned(), real.clone())), "{asked:?}");
+        }
+    }
+}
