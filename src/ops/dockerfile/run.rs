@@ -225,10 +225,9 @@ impl Changes<'_> {
     ) -> Result<(), NotNative> {
         let at = absolute(&self.place.folder, path);
         let covers = |target: &str| at == target || at.starts_with(&format!("{}/", target.trim_end_matches('/')));
-        match self.mounts.iter().filter_map(Mounted::target).find(|target| covers(target)) {
-            // What is below a mount is not the image's.
-            Some(_) => return Ok(()),
-            None => {}
+        // What is below a mount is not the image's.
+        if self.mounts.iter().filter_map(Mounted::target).any(covers) {
+            return Ok(());
         }
         // A slash at the end says something of its own.
         let at = if path.ends_with('/') { format!("{at}/") } else { at };
