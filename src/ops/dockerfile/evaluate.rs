@@ -128,33 +128,18 @@ impl<'a> Evaluation<'a> {
         open: &mut Option<Open>,
         instruction: &Instruction,
     ) -> Result<(), OpsError> {
-        let failed = |source: Lower| OpsError::Instruction {
-            place: self.recipe.place(instruction.lines.first),
-            text: instruction.text.lines().next().unwrap_or_default().to_owned(),
-            source,
-        };
-        let escape = self.recipe.file.directives.escape;
-        let name = self.recipe.stage_name(position);
-        let mut step = InstructionStep::native(name, instruction.lines.first, &instruction.text, "");
-        let first = stage.layers.len();
+        let mut step = self.step(position, instruction);
         if let InstructionKind::Arg(pairs) = &instruction.kind {
-            for (name, default) in pairs {
-                let expanded =
-                    default.as_deref().map(|word| expand_word(word, escape, &|name| stage.scope.value(name)));
-                let expanded = expanded.transpose().map_err(|error| failed(Lower::of(error)))?;
-                stage.scope.declare(name, expanded.as_deref(), self.arguments);
-            }
-            let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
-            stage.note(format!("ARG {}", names.join(" ")), 0);
-            self.remember(stage, open, &format!("ARG {}", names.join(" ")));
+            self.declare(stage, open, instruction, pairs)?;
             step.why = "a value for what follows".into();
             self.steps.push(step);
             return Ok(());
         }
         let lookup = |name: &str| stage.scope.value(name);
-        let kind = instruction.kind.expanded(escape, &lookup).map_err(|error| failed(Lower::of(error)))?;
+        let kind = instruction.kind.expanded(self.recipe.file.directives.escape, &lookup);
+        let kind = kind.map_err(|error| self.failed(instruction, error))?;
         if is_config(instruction) {
-            let line = stage.config.apply(&kind).map_err(|error| failed(Lower::of(error)))?;
+            let line = stage.config.apply(&kind).map_err(|error| self.failed(instruction, error))?;
             if let InstructionKind::Env(pairs) = &kind {
                 pairs.iter().for_each(|(name, value)| stage.scope.set(name, value));
             }
@@ -166,43 +151,84 @@ impl<'a> Evaluation<'a> {
             self.steps.push(step);
             return Ok(());
         }
-        // What may be done here stands upon what a backend makes.
-        let (needs_backend, kind) = match self.reason_before(stage, &kind) {
-            Some(reason) => (Some(reason), kind),
-            None => {
-                self.close(position, stage, open).await?;
-                (None, kind)
-            }
-        };
-        let outcome = match needs_backend {
+        let outcome = match self.reason_before(stage, &kind) {
             Some(reason) => Err(reason),
-            None => match self.natively(position, stage, &kind).await {
-                Ok(outcome) => outcome,
-                Err(error) => return Err(self.in_instruction(instruction, error)),
-            },
+            None => {
+                // What may be done here stands upon what a backend makes.
+                self.close(position, stage, open).await?;
+                let first = stage.layers.len();
+                let done = self.natively(position, stage, &kind).await;
+                done.map_err(|error| self.failed(instruction, error))?.map(|why| (why, first))
+            }
         };
         match outcome {
-            Ok(why) => {
-                let line = instruction.text.lines().next().unwrap_or_default();
-                stage.note(line, stage.layers.len().saturating_sub(first));
-                if let (InstructionKind::Workdir(_), Some(preamble)) = (&kind, &mut stage.preamble) {
-                    preamble.push(instruction.text.clone());
-                }
-                let layers = first.min(stage.layers.len())..stage.layers.len();
-                self.steps.push(InstructionStep { why, layers, ..step });
-            }
+            Ok((why, first)) => self.natively_done(stage, (instruction, &kind), step, (why, first)),
             Err(NotNative { reason }) => {
-                step.how = How::Backend;
-                step.why.clone_from(&reason);
-                self.steps.push(step);
-                let at = self.steps.len() - 1;
+                let at = self.steps.len();
+                self.steps.push(InstructionStep { how: How::Backend, why: reason.clone(), ..step });
                 open.get_or_insert_with(Open::default).add(instruction, &kind, reason, at);
                 if let InstructionKind::Workdir(_) = &kind {
-                    let _ = stage.config.apply(&kind).map_err(|error| failed(Lower::of(error)))?;
+                    stage.config.apply(&kind).map_err(|error| self.failed(instruction, error))?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn step(&self, position: usize, instruction: &Instruction) -> InstructionStep {
+        let name = self.recipe.stage_name(position);
+        InstructionStep::native(name, instruction.lines.first, &instruction.text, "")
+    }
+
+    /// Notes an instruction that was carried out here; its layers begin at `first`.
+    fn natively_done(
+        &mut self,
+        stage: &mut Stage,
+        (instruction, kind): (&Instruction, &InstructionKind),
+        step: InstructionStep,
+        (why, first): (String, usize),
+    ) {
+        let line = instruction.text.lines().next().unwrap_or_default();
+        stage.note(line, stage.layers.len().saturating_sub(first));
+        if let (InstructionKind::Workdir(_), Some(preamble)) = (kind, &mut stage.preamble) {
+            preamble.push(instruction.text.clone());
+        }
+        let layers = first.min(stage.layers.len())..stage.layers.len();
+        self.steps.push(InstructionStep { why, layers, ..step });
+    }
+
+    /// Declares arguments; each default may use those before it.
+    fn declare(
+        &self,
+        stage: &mut Stage,
+        open: &mut Option<Open>,
+        instruction: &Instruction,
+        pairs: &[(String, Option<String>)],
+    ) -> Result<(), OpsError> {
+        let escape = self.recipe.file.directives.escape;
+        for (name, default) in pairs {
+            let expanded = default.as_deref().map(|word| expand_word(word, escape, &|name| stage.scope.value(name)));
+            let expanded = expanded.transpose().map_err(|error| self.failed(instruction, error))?;
+            stage.scope.declare(name, expanded.as_deref(), self.arguments);
+        }
+        let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+        let line = format!("ARG {}", names.join(" "));
+        self.remember(stage, open, &line);
+        stage.note(line, 0);
+        Ok(())
+    }
+
+    /// What went wrong, with the instruction's place.
+    fn failed(
+        &self,
+        instruction: &Instruction,
+        source: impl crate::diagnostic::Diagnose + Send + Sync + 'static,
+    ) -> OpsError {
+        OpsError::Instruction {
+            place: self.recipe.place(instruction.lines.first),
+            text: instruction.text.lines().next().unwrap_or_default().to_owned(),
+            source: Lower::of(source),
+        }
     }
 
     /// Why a command is a backend's already by its text, so that what was opened for one can stay open.
@@ -225,14 +251,6 @@ impl<'a> Evaluation<'a> {
             InstructionKind::Add(copy) => self.copy(position, stage, copy, CopyVerb::Add).await,
             InstructionKind::Run(run) => self.run(stage, run).await,
             _ => Ok(Err(NotNative::because("it is no instruction that is known"))),
-        }
-    }
-
-    fn in_instruction(&self, instruction: &Instruction, error: OpsError) -> OpsError {
-        OpsError::Instruction {
-            place: self.recipe.place(instruction.lines.first),
-            text: instruction.text.lines().next().unwrap_or_default().to_owned(),
-            source: Lower::of(error),
         }
     }
 

@@ -4,11 +4,13 @@
 
 mod copies;
 mod evaluate;
+mod interpreter;
 mod origin;
 mod plan;
 mod python;
 mod recipe;
 mod request;
+mod requirements;
 mod run;
 mod segments;
 mod stage;

@@ -1,23 +1,17 @@
 //! Installations of packages: what a `pip install` of a `RUN` leaves, planned as the settings' requirements are.
 //!
-//! Reads requirement files from where the plan's own copies came from. What is resolved, and how layers are cut, is the
-//! business of `ops::python`.
+//! What is resolved, and how layers are cut, is the business of `ops::python`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use crate::dockerfile::absolute;
-use crate::dockerfile::run::{ConfigFile, Interpreter, Mounted, PipInstall, Place, RunStep, Step};
-use crate::image::filesystem::{Found, Node, NodeKind};
+use crate::dockerfile::run::{ConfigFile, Mounted, PipInstall, Place, RunStep, Step};
+use crate::image::ParentImage;
+use crate::image::filesystem::Found;
 use crate::image::users::Owner;
-use crate::inputs::requirements::{
-    self, RequirementOption, RequirementOrigin, RequirementSet, RequirementSource, SourcedRequirements,
-};
+use crate::inputs::requirements::SourcedRequirements;
 use crate::layer::EntryPath;
-use crate::oci::Digest;
-use crate::plan::KeyHasher;
-use crate::plan::files::{FileContent, NotNative, StageFiles};
-use crate::python::environment::{EnvironmentKind, InstallPlace, PythonEnvironment};
+use crate::plan::files::{NotNative, StageFiles};
+use crate::python::environment::{InstallPlace, PythonEnvironment};
 use crate::settings::{DockerSettings, Installer};
 
 use super::super::error::OpsError;
@@ -26,22 +20,21 @@ use super::super::plan::Planning;
 use super::super::python as packages;
 use super::super::request::BuildRequest;
 use super::evaluate::{Evaluation, Outcome};
+use super::interpreter::{environment, lacks_pip, material, place, unknown_below};
+use super::requirements::{Asked, arguments};
 use super::stage::Stage;
-
-/// Options that a requirement file can have, so that they travel with the lines that they hold for.
-const IN_FILES: [&str; 5] = ["--index-url", "--extra-index-url", "--find-links", "--no-index", "--trusted-host"];
 
 /// Installations into one environment, one after the other, and the layers that they come to.
 #[derive(Clone, Debug)]
 pub(super) struct Installs {
-    list: Vec<Install>,
+    pub(super) list: Vec<Install>,
     /// The stage's files before the first one.
     before: StageFiles,
     /// The places of their layers among those of the stage.
     at: usize,
     count: usize,
     /// Where they go.
-    site: String,
+    pub(super) site: String,
 }
 
 impl Installs {
@@ -51,12 +44,14 @@ impl Installs {
     }
 }
 
-/// A file of the image, by where its content comes from.
-struct Asked<'a> {
-    mounts: &'a [Mounted],
-    files: &'a StageFiles,
-    folder: &'a str,
-    variables: &'a BTreeMap<String, String>,
+/// An installation that is done here.
+struct Prepared {
+    request: BuildRequest,
+    /// What the stage stands on, with the stage's own config.
+    parent: ParentImage,
+    python: PythonEnvironment,
+    place: Option<InstallPlace>,
+    source: SourcedRequirements,
 }
 
 impl Evaluation<'_> {
@@ -73,6 +68,20 @@ impl Evaluation<'_> {
         if let Some(reason) = refused(install, mounts).or_else(|| settings_file(&files, install)) {
             return Ok(Err(reason));
         }
+        let variables = self.variables(stage, mounts, step)?;
+        let asked = Asked { mounts, files: &files, folder, variables: &variables };
+        let source = match self.source(&asked, step, install)? {
+            Ok(source) => source,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        match self.prepared(stage, &files, (step, install, source), (folder, owner)) {
+            Ok(prepared) => self.placed(stage, files, prepared).await,
+            Err(reason) => Ok(Err(reason)),
+        }
+    }
+
+    /// The variables that requirement files are read with: those of the command, and secrets.
+    fn variables(&self, stage: &Stage, mounts: &[Mounted], step: &Step) -> Result<BTreeMap<String, String>, OpsError> {
         let mut variables = stage.scope.values().clone();
         variables.extend(step.environment.clone());
         for mount in mounts {
@@ -83,58 +92,61 @@ impl Evaluation<'_> {
                 None => {}
             }
         }
-        let asked = Asked { mounts, files: &files, folder, variables: &variables };
-        let source = match self.source(&asked, step, install)? {
-            Ok(source) => source,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let (environment, version) = match environment(&files, stage, install, (folder, step)) {
-            Ok(environment) => environment,
-            Err(reason) => return Ok(Err(reason)),
-        };
+        Ok(variables)
+    }
+
+    /// For which interpreter packages are installed, and where.
+    fn prepared(
+        &self,
+        stage: &Stage,
+        files: &StageFiles,
+        (step, install, source): (&Step, &PipInstall, SourcedRequirements),
+        (folder, owner): (&str, Owner),
+    ) -> Result<Prepared, NotNative> {
+        let (environment, version) = environment(files, stage, install, (folder, step))?;
         let mut request = self.request_for(install, environment, version);
         let mut parent = stage.base.image.clone();
         parent.config = stage.config.config.clone();
         for (name, value) in &request.settings.docker.environment {
             parent.config.set_env(name, value);
         }
-        let flat = stage.installs.as_ref().map_or(&files, |earlier| &earlier.before).view().files();
-        let python = match packages::found(&flat, &parent.config, &request.python) {
-            Ok(python) => python,
-            Err(error) => return Ok(Err(NotNative::because(error.to_string()))),
-        };
+        let flat = stage.installs.as_ref().map_or(files, |earlier| &earlier.before).view().files();
+        let python = packages::found(&flat, &parent.config, &request.python);
+        let python = python.map_err(|error| NotNative::because(error.to_string()))?;
         if matches!(step.does, RunStep::Pip(_)) && install.installer == Installer::Pip && lacks_pip(stage, &python) {
-            return Ok(Err(NotNative::because("the environment has no pip of its own that is known")));
+            return Err(NotNative::because("the environment has no pip of its own that is known"));
         }
-        let is_writable =
-            owner.uid == 0 || flat.resolve(&python.scheme.purelib).is_some_and(|at| at.node.uid == owner.uid);
-        let place = match place(stage, &files, install, folder, (&python, owner, is_writable)) {
-            Ok(place) => place,
-            Err(reason) => return Ok(Err(reason)),
-        };
+        let of_site = flat.resolve(&python.scheme.purelib).map(|at| at.node.uid);
+        let is_writable = owner.uid == 0 || of_site == Some(owner.uid);
+        let place = place(stage, files, install, folder, (&python, owner, is_writable))?;
         let python = place.as_ref().map_or_else(|| python.clone(), |place| place.of(python.clone()));
         request.python.place.clone_from(&place);
-        let install = Install { source, request: resolving(&request) };
-        let site = python.scheme.purelib.clone();
-        let is_last = |earlier: &Installs| earlier.site == site;
-        let others = stage.sites.iter().any(|other| *other == site) || place.is_some() && !stage.sites.is_empty();
-        if others && !stage.installs.as_ref().is_some_and(is_last) {
-            return Ok(Err(NotNative::because("packages went to another place before, and count here")));
+        let site = &python.scheme.purelib;
+        let is_last = stage.installs.as_ref().is_some_and(|earlier| earlier.site == *site);
+        if !is_last && (stage.sites.contains(site) || place.is_some() && !stage.sites.is_empty()) {
+            return Err(NotNative::because("packages went to another place before, and count here"));
         }
+        Ok(Prepared { request, parent, python, place, source })
+    }
+
+    /// Plans the layers, in the place of those of the installations before it into the same environment.
+    async fn placed(&mut self, stage: &mut Stage, files: StageFiles, prepared: Prepared) -> Result<Outcome, OpsError> {
+        let Prepared { request, mut parent, python, place, source } = prepared;
+        let site = python.scheme.purelib.clone();
+        self.sources.push(source.clone());
         let mut installs = match stage.installs.take().filter(|earlier| earlier.site == site) {
             Some(earlier) => earlier,
             None => Installs { list: Vec::new(), before: files.clone(), at: stage.layers.len(), count: 0, site },
         };
-        installs.list.push(install);
+        installs.list.push(Install { source, request: resolving(&request) });
         if !stage.sites.contains(&installs.site) {
             stage.sites.push(installs.site.clone());
         }
-        let flat = installs.before.view().files();
         parent.descriptor.digest = material(stage, &request);
-        let contents = BTreeMap::new();
-        let local =
-            LocalFacts { wanted: Some(Wanted::Installs(installs.list.clone())), contents, ..LocalFacts::default() };
+        let wanted = Some(Wanted::Installs(installs.list.clone()));
+        let local = LocalFacts { wanted, ..LocalFacts::default() };
         let at = stage.base.at.clone().or_else(|| self.target.clone()).ok_or(OpsError::NoTarget)?;
+        let flat = installs.before.view().files();
         let mut planning = Planning::upon(self.means, &request, &local, at, parent, flat);
         let mut reasons = Vec::new();
         let planned = packages::plan(&mut planning, &mut self.known, &mut reasons).await?;
@@ -143,25 +155,13 @@ impl Evaluation<'_> {
         stage.layers.splice(at..at + installs.count, layers);
         stage.preamble = None;
         installs.count = count;
+        stage.installs = Some(installs);
         stage.resolution = planned.key;
         stage.choice = planned.choice.map(|digest| (digest, planned.new_choice));
-        self.sources.extend(installs.list.last().map(|install| install.source.clone()));
-        let mut after = files;
-        match &place {
-            Some(place) => unknown_below(&mut after, place),
-            None => {
-                for folder in [&python.scheme.purelib, &python.scheme.platlib] {
-                    if let Ok(way) = after.view().reach(folder, true)
-                        && let Ok(path) = EntryPath::parse(&way.path)
-                    {
-                        after.mark_contents_unknown(&path);
-                    }
-                }
-                stage.scripts.push(python.scheme.scripts.clone());
-            }
+        stage.files = Some(after(files, &python, place.as_ref()));
+        if place.is_none() {
+            stage.scripts.push(python.scheme.scripts.clone());
         }
-        stage.files = Some(after);
-        stage.installs = Some(installs);
         Ok(Ok(reasons.pop().unwrap_or_else(|| "packages".into())))
     }
 
@@ -182,135 +182,22 @@ impl Evaluation<'_> {
         request.python.version = version.or(request.python.version);
         request
     }
-
-    /// What is asked for, with all that requirement files include.
-    fn source(
-        &self,
-        asked: &Asked<'_>,
-        step: &Step,
-        install: &PipInstall,
-    ) -> Result<Result<SourcedRequirements, NotNative>, OpsError> {
-        let root =
-            self.recipe.context.as_ref().map_or_else(|| self.request.folder.clone(), |tree| tree.root().to_owned());
-        let mut set = RequirementSet { options: options(install), ..RequirementSet::default() };
-        for file in &install.requirement_files {
-            match read(asked, &root, file)? {
-                Ok(read) => join(&mut set, read),
-                Err(reason) => return Ok(Err(reason)),
-            }
-        }
-        for file in &install.constraints {
-            match read(asked, &root, file)? {
-                Ok(mut read) => {
-                    let lines = std::mem::take(&mut read.requirements);
-                    read.constraints.extend(lines);
-                    join(&mut set, read);
-                }
-                Err(reason) => return Ok(Err(reason)),
-            }
-        }
-        let named =
-            RequirementSource::Lines { name: format!("`{}`", step.command), lines: install.requirements.clone() };
-        join(&mut set, requirements::read(&root, &named, asked.variables)?);
-        let is_here = |line: &&requirements::RequirementLine| {
-            matches!(line.kind, requirements::LineKind::Path | requirements::LineKind::Editable)
-        };
-        if let Some(line) = set.requirements.iter().find(is_here) {
-            return Ok(Err(NotNative::because(format!("`{}` is a folder or file of the image", line.text))));
-        }
-        let text = set.to_text();
-        let place = format!("`{}`", step.command);
-        Ok(Ok(SourcedRequirements::new(RequirementOrigin::User, place, text, &root, set)))
-    }
 }
 
-/// Reads a requirement file of the image from where its content comes from.
-fn read(asked: &Asked<'_>, root: &Path, file: &str) -> Result<Result<RequirementSet, NotNative>, OpsError> {
-    let at = absolute(asked.folder, file);
-    if !at.ends_with(".txt") && !at.ends_with(".in") && (at.ends_with(".toml") || at.ends_with(".py")) {
-        return Ok(Err(NotNative::because(format!("`{file}` is no plain file of requirements"))));
+/// The stage's files once packages are there, whose names nobody knows yet.
+fn after(mut files: StageFiles, python: &PythonEnvironment, place: Option<&InstallPlace>) -> StageFiles {
+    if let Some(place) = place {
+        unknown_below(&mut files, place);
+        return files;
     }
-    let content = match content(asked, &at) {
-        Some(content) => content,
-        None => return Ok(Err(NotNative::because(format!("`{at}` is no file that was copied from the context")))),
-    };
-    let source = match &content {
-        FileContent::Context { path, .. } => RequirementSource::File(path.to_string().into()),
-        FileContent::Text(text) => {
-            RequirementSource::Text { name: file.to_owned(), text: String::from_utf8_lossy(text).into_owned() }
-        }
-        FileContent::Member { .. } | FileContent::Layer(_) => {
-            return Ok(Err(NotNative::because(format!("`{at}` comes out of an archive"))));
-        }
-    };
-    let set = requirements::read(root, &source, asked.variables)?;
-    let FileContent::Context { path, .. } = &content else {
-        return Ok(if set.files.is_empty() { Ok(set) } else { Err(NotNative::because("a text includes files")) });
-    };
-    // What a file includes is looked for beside it, and there it has to be in the image as well.
-    let folder = |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
-    let (here, there) = (folder(&path.to_string()), folder(&at));
-    for included in set.files.iter().skip(1) {
-        let relative = match here.is_empty() {
-            true => Some(included.name.as_str()),
-            false => included.name.strip_prefix(&format!("{here}/")),
-        };
-        let is_same = relative.filter(|name| !name.starts_with('/')).is_some_and(|name| {
-            let found = self::content(asked, &absolute(&there, name));
-            matches!(found, Some(FileContent::Context { path, .. }) if path.to_string() == included.name)
-        });
-        if !is_same {
-            let text = format!("`{file}` includes `{}`, which is not beside it in the image", included.name);
-            return Ok(Err(NotNative::because(text)));
+    for folder in [&python.scheme.purelib, &python.scheme.platlib] {
+        if let Ok(way) = files.view().reach(folder, true)
+            && let Ok(path) = EntryPath::parse(&way.path)
+        {
+            files.mark_contents_unknown(&path);
         }
     }
-    Ok(Ok(set))
-}
-
-/// Where the content of the image's file at `at` comes from.
-fn content(asked: &Asked<'_>, at: &str) -> Option<FileContent> {
-    for mount in asked.mounts {
-        let Mounted::Files { target, source, from: None } = mount else { continue };
-        let target = absolute(asked.folder, target);
-        let below = match at.strip_prefix(target.trim_end_matches('/')) {
-            Some("") => "",
-            Some(rest) => rest.strip_prefix('/').unwrap_or_default(),
-            None => continue,
-        };
-        let path = absolute("/", &format!("{}/{below}", source.as_deref().unwrap_or_default()));
-        let path = EntryPath::parse(path.trim_matches('/')).ok()?;
-        return Some(FileContent::Context { path, digest: Digest::of(b"") });
-    }
-    let reached = asked.files.view().reach(at, true).ok()?;
-    let path = EntryPath::parse(&reached.path).ok()?;
-    asked.files.content(&path).cloned()
-}
-
-fn join(set: &mut RequirementSet, read: RequirementSet) {
-    set.requirements.extend(read.requirements);
-    set.constraints.extend(read.constraints);
-    set.options.extend(read.options);
-    set.files.extend(read.files);
-}
-
-/// The options that stand in files too.
-fn options(install: &PipInstall) -> Vec<RequirementOption> {
-    let of = |(name, value): (&String, &Option<String>)| {
-        let name = IN_FILES.into_iter().find(|known| known.trim_start_matches('-') == name)?;
-        let values: Vec<Option<String>> = match value {
-            Some(value) => value.split_whitespace().map(|value| Some(value.to_owned())).collect(),
-            None => vec![None],
-        };
-        Some(values.into_iter().map(move |value| RequirementOption { name, value, file: "RUN".into(), line: 1 }))
-    };
-    install.installer_args.iter().filter_map(of).flatten().collect()
-}
-
-/// The options that do not.
-fn arguments(install: &PipInstall) -> indexmap::IndexMap<String, Option<String>> {
-    let is_own = |name: &str| !IN_FILES.iter().any(|known| known.trim_start_matches('-') == name);
-    let own = install.installer_args.iter().filter(|(name, _)| is_own(name));
-    own.map(|(name, value)| (name.clone(), value.clone())).collect()
+    files
 }
 
 /// The same request as the resolver gets it: versions are chosen by uv, whoever installs.
@@ -376,142 +263,4 @@ fn settings_file(files: &StageFiles, install: &PipInstall) -> Option<NotNative> 
             Some(NotNative::because(format!("`{found}` has settings of the installer")))
         }
     }
-}
-
-type Environment = (BTreeMap<String, String>, Option<(u32, u32)>);
-
-/// The variables by which the interpreter is found, and its version when that is asked for.
-fn environment(
-    files: &StageFiles,
-    stage: &Stage,
-    install: &PipInstall,
-    (folder, step): (&str, &Step),
-) -> Result<Environment, NotNative> {
-    let path = step.environment.get("PATH").cloned().or_else(|| stage.scope.value("PATH")).unwrap_or_default();
-    let only = |folder: &str| {
-        BTreeMap::from([("VIRTUAL_ENV".to_owned(), String::new()), ("PATH".to_owned(), folder.to_owned())])
-    };
-    let first = || BTreeMap::from([("VIRTUAL_ENV".to_owned(), String::new()), ("PATH".to_owned(), path.clone())]);
-    let version = |name: &str| {
-        let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
-        let (major, minor) = digits.split_once('.')?;
-        Some((major.parse().ok()?, minor.parse().ok()?))
-    };
-    let of_program = |program: &str| match absolute(folder, program).rsplit_once('/') {
-        Some((folder, _)) => Ok((only(folder), None)),
-        None => Err(NotNative::because(format!("`{program}` names no interpreter"))),
-    };
-    match &install.interpreter {
-        Interpreter::System => Ok((first(), None)),
-        Interpreter::Named(name) => Ok((first(), version(name))),
-        Interpreter::Path(program) => of_program(program),
-        Interpreter::Environment(at) => Ok((only(&format!("{}/bin", absolute(folder, at))), None)),
-        Interpreter::Asked(asked) if asked.contains('/') => {
-            let at = absolute(folder, asked);
-            match files.view().reach(format!("{at}/pyvenv.cfg"), true) {
-                Ok(reached) if reached.found.node().is_some() => Ok((only(&format!("{at}/bin")), None)),
-                _ => of_program(asked),
-            }
-        }
-        Interpreter::Asked(asked) => Ok((first(), version(asked))),
-        Interpreter::Found => {
-            let above = std::iter::successors(Some(folder), |folder| folder.rsplit_once('/').map(|(above, _)| above));
-            let is_there = |folder: &&str| {
-                let file = files.view().reach(format!("{folder}/.venv/pyvenv.cfg"), true);
-                file.is_ok_and(|reached| reached.found.node().is_some())
-            };
-            match above.into_iter().find(is_there) {
-                Some(folder) => Ok((only(&format!("{folder}/.venv/bin")), None)),
-                None => Err(NotNative::because(
-                    "uv finds no environment to install to; `--system` takes the image's Python",
-                )),
-            }
-        }
-    }
-}
-
-/// Where packages go when not to the interpreter's own place: what `--prefix` names, and the user's folder, which pip
-/// takes of itself where the user may not write to the interpreter's.
-fn place(
-    stage: &Stage,
-    files: &StageFiles,
-    install: &PipInstall,
-    folder: &str,
-    (python, owner, is_writable): (&PythonEnvironment, Owner, bool),
-) -> Result<Option<InstallPlace>, NotNative> {
-    let of_user = || match super::run::home_of(stage, files) {
-        _ if python.kind == EnvironmentKind::Virtual => Err(NotNative::because("an environment has no user's folder")),
-        Some(home) => Ok(format!("{}/.local", home.trim_end_matches('/'))),
-        None => Err(NotNative::because("the user's home is not known")),
-    };
-    let prefix = match &install.place {
-        Place::Prefix(_) if python.kind == EnvironmentKind::Debian => {
-            return Err(NotNative::because("Debian's Python lays a prefix out in its own way"));
-        }
-        Place::Prefix(prefix) => absolute(folder, prefix),
-        Place::User => of_user()?,
-        Place::Interpreter if is_writable => return Ok(None),
-        Place::Interpreter if install.installer == Installer::Pip => of_user()?,
-        Place::Interpreter | Place::Target(_) => {
-            return Err(NotNative::because("it is run by a user who cannot write to the image's packages"));
-        }
-    };
-    let (major, minor) = python.version;
-    let site = format!("{prefix}/lib/python{major}.{minor}/site-packages");
-    let is_new = |at: crate::image::filesystem::Reached<'_>| at.found == Found::Absent;
-    let has_installs = stage.installs.as_ref().is_some_and(|earlier| earlier.site == site);
-    if !has_installs && !files.view().reach(&site, true).is_ok_and(is_new) {
-        return Err(NotNative::because(format!("`{site}` has packages that nobody looked at")));
-    }
-    Ok(Some(InstallPlace { prefix, owner }))
-}
-
-/// Whether no pip is known in an environment: then another one runs, which installs elsewhere.
-fn lacks_pip(stage: &Stage, python: &PythonEnvironment) -> bool {
-    let is_seeded = stage.installs.iter().filter(|earlier| earlier.site == python.scheme.purelib);
-    let mut lines = is_seeded.flat_map(|earlier| &earlier.list).flat_map(|install| &install.source.set.requirements);
-    python.kind == EnvironmentKind::Virtual
-        && !python.installed.iter().any(|dist| dist.name == "pip")
-        && !lines.any(|line| line.text.starts_with("pip=="))
-}
-
-/// Marks what is below a place as unknown; its folder is there from now on.
-fn unknown_below(files: &mut StageFiles, place: &InstallPlace) {
-    let Ok(path) = EntryPath::parse(place.prefix.trim_start_matches('/')) else { return };
-    let missing: Vec<EntryPath> = std::iter::successors(Some(path.clone()), EntryPath::parent)
-        .take_while(|path| files.view().find(path.as_bytes()) == Found::Absent)
-        .collect();
-    for path in missing.into_iter().rev() {
-        files.put(path, Node::new(NodeKind::Directory, 0o755, place.owner.uid, place.owner.gid));
-    }
-    files.mark_contents_unknown(&path);
-}
-
-/// The digest that stands for all that an installation builds upon.
-fn material(stage: &Stage, request: &BuildRequest) -> Digest {
-    let base = &stage.base.image;
-    let of_base: BTreeMap<String, String> = base.config.env().into_iter().collect();
-    let changed: Vec<(String, String)> = stage
-        .config
-        .config
-        .env()
-        .into_iter()
-        .chain(request.settings.docker.environment.clone())
-        .filter(|(name, value)| counts(name) && !(value.is_empty() && !of_base.contains_key(name)))
-        .filter(|(name, value)| of_base.get(name) != Some(value))
-        .collect();
-    if stage.material.is_empty() && changed.is_empty() {
-        return base.descriptor.digest.clone();
-    }
-    let mut key = KeyHasher::new("environment/1").with("base", base.descriptor.digest.as_str());
-    stage.material.iter().for_each(|layer| key.add("layer", layer));
-    for (name, value) in changed {
-        key.add("variable", name);
-        key.add("value", value);
-    }
-    key.finish()
-}
-
-fn counts(name: &str) -> bool {
-    name == "PATH" || name == "VIRTUAL_ENV" || name.starts_with("PYTHON") || name.starts_with("CONDA")
 }
