@@ -2,7 +2,7 @@
 //!
 //! The one list of such places; docs/design/dockerfiles.md has it as a table. Nothing is excused for one fixture alone.
 
-use crate::merged::{Difference, Merged, Node};
+use crate::merged::{Difference, Entry, Merged, Node};
 
 /// A reason, and the differences that it explains.
 struct Exception {
@@ -25,6 +25,7 @@ const EXCEPTIONS: &[Exception] = &[
         explains: launcher,
     },
     Exception { reason: "what installers keep for their next run", explains: cached },
+    Exception { reason: "the lock that uv leaves in /tmp", explains: lock_of_uv },
     Exception { reason: "logs and indexes of Debian's tools, with the hour of their run", explains: logged },
 ];
 
@@ -80,7 +81,10 @@ fn without_launcher(line: &str, record: &str, pair: &Pair<'_>) -> String {
             part => folders.push(part),
         }
     }
-    let is_launcher = folders.iter().rev().nth(1) == Some(&"bin") && same_launch(&folders.join("/"), pair);
+    let at = folders.join("/");
+    // A program that neither image has was left behind when packages were copied.
+    let is_gone = [pair.ours, pair.theirs].iter().all(|image| !image.entries.contains_key(&at));
+    let is_launcher = folders.iter().rev().nth(1) == Some(&"bin") && (is_gone || same_launch(&at, pair));
     if is_launcher { path.to_owned() } else { line.to_owned() }
 }
 
@@ -111,7 +115,15 @@ fn cached(difference: &Difference, pair: &Pair<'_>) -> bool {
         let below = format!("{}/", difference.path);
         return pair.theirs.entries.keys().filter(|path| path.starts_with(&below)).all(|path| is_cache(path));
     }
-    is_cache(&difference.path) && difference.ours.is_none()
+    let in_backend = difference.ours.is_some() && differs_in_bytes_alone(difference);
+    is_cache(&difference.path) && (difference.ours.is_none() || in_backend)
+}
+
+/// An empty file by which uv keeps other runs of itself away.
+fn lock_of_uv(difference: &Difference, _: &Pair<'_>) -> bool {
+    let is_named = difference.path.starts_with("tmp/uv-") && difference.path.ends_with(".lock");
+    let is_empty = |entry: &Entry| matches!(entry.node, Node::File(0, _));
+    is_named && difference.ours.is_none() && difference.theirs.as_ref().is_some_and(is_empty)
 }
 
 fn is_cache(path: &str) -> bool {

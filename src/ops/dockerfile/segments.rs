@@ -152,7 +152,9 @@ impl Evaluation<'_> {
     ) -> Result<Option<Segment>, OpsError> {
         let mut lines: Vec<String> = Vec::new();
         let directives = &self.recipe.file.directives;
-        lines.extend(directives.syntax.iter().map(|syntax| format!("# syntax={syntax}")));
+        // The usual front end is in every backend; a line that names it would have it fetched.
+        let other = directives.syntax.iter().filter(|syntax| !is_usual(syntax));
+        lines.extend(other.map(|syntax| format!("# syntax={syntax}")));
         if directives.escape != '\\' {
             lines.push(format!("# escape={}", directives.escape));
         }
@@ -268,6 +270,12 @@ pub(super) fn reference_of(base: &Base, target: &Repository) -> Reference {
     Reference::pinned(base.at.as_ref().unwrap_or(target), &base.image.descriptor.digest)
 }
 
+/// Whether a front end is the one that reads Dockerfiles everywhere.
+fn is_usual(syntax: &str) -> bool {
+    let name = syntax.strip_prefix("docker.io/").unwrap_or(syntax);
+    name.strip_prefix("docker/dockerfile").is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@']))
+}
+
 /// Of the config what shapes commands, and nothing that a command does not see.
 fn bare(stage: &Stage) -> ConfigChange {
     let (now, platform) = (&stage.config.config, stage.base.image.config.platform());
@@ -301,6 +309,18 @@ fn named(line: &str, word: &str, image: &Reference) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_usual_front_end_is_known_by_its_name() {
+        for (syntax, usual) in [
+            ("docker/dockerfile:1", true),
+            ("docker.io/docker/dockerfile", true),
+            ("docker/dockerfile-upstream:master", false),
+            ("me/dockerfile:1", false),
+        ] {
+            assert_eq!(is_usual(syntax), usual, "{syntax}");
+        }
+    }
 
     #[test]
     fn a_stage_is_named_by_its_image_where_it_stands_as_a_whole() {
