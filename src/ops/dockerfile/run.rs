@@ -30,9 +30,9 @@ fn home(stage: &Stage, name: &str) -> Option<String> {
 }
 
 /// Where a command is run, and by whom.
-struct Place {
+pub(super) struct Place {
     folder: String,
-    owner: Owner,
+    pub(super) owner: Owner,
 }
 
 impl Evaluation<'_> {
@@ -83,6 +83,12 @@ impl Evaluation<'_> {
                 }
             }
             RunStep::Pip(install) => self.pip(stage, mounts, step, install, (&place.folder, place.owner)).await,
+            RunStep::AddUser(_) | RunStep::AddGroup(_) | RunStep::AddMember(_) => {
+                match self.add_account(stage, &files, step, place, mounts)? {
+                    Ok(()) => Ok(Ok("users and groups".into())),
+                    Err(reason) => Ok(Err(reason)),
+                }
+            }
             other => match changed(files, other, place, mounts) {
                 None => Ok(Err(NotNative::because("it is not carried out without running it"))),
                 Some(Err(reason)) => Ok(Err(reason)),
