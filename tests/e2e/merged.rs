@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::harness::Halt;
 
 /// Files of which the text is kept: those whose lines an exception may look at.
-const KEPT: [&str; 4] = ["RECORD", "INSTALLER", "pyvenv.cfg", "direct_url.json"];
+const KEPT: [&str; 6] = ["RECORD", "INSTALLER", "pyvenv.cfg", "direct_url.json", "shadow", "shadow-"];
 
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
