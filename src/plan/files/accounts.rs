@@ -66,7 +66,7 @@ impl StageFiles {
         if let Some(home) = home {
             home.make(&mut change.draft, self)?;
         }
-        change.finish(true)
+        change.finish()
     }
 
     /// `groupadd` and `addgroup`.
@@ -87,7 +87,7 @@ impl StageFiles {
             None => change.accounts.first_free(&[Table::Group], change.adduser_range("GID", group.system)?)?,
         };
         change.accounts.add_group(&group.name, gid)?;
-        change.finish(true)
+        change.finish()
     }
 
     /// `adduser USER GROUP`.
@@ -101,7 +101,7 @@ impl StageFiles {
         if change.accounts == before {
             return Ok(change.draft.finish());
         }
-        change.finish(true)
+        change.finish()
     }
 }
 
@@ -371,7 +371,7 @@ impl<'a> Change<'a> {
     }
 
     /// The layer: files that changed, their backups, and locks.
-    fn finish(mut self, locks: bool) -> Result<Placed, NotNative> {
+    fn finish(mut self) -> Result<Placed, NotNative> {
         for table in Table::ALL {
             let (Some(backup), Some(now)) = (self.accounts.backup(table), self.accounts.text(table)) else { continue };
             let path = table.path();
@@ -383,7 +383,7 @@ impl<'a> Change<'a> {
             self.draft.write_text(entry_path(path)?, now.as_bytes(), mode, owner);
         }
         let adduser = (self.tool != AccountTool::Shadow).then_some(ADDUSER_LOCK);
-        for (path, mode) in adduser.into_iter().chain([SHADOW_LOCK]).filter(|_| locks) {
+        for (path, mode) in adduser.into_iter().chain([SHADOW_LOCK]) {
             match self.files.view().find(path.as_bytes()) {
                 Found::Known(_) => {}
                 Found::Absent => {
