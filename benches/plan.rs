@@ -58,6 +58,7 @@ fn placement() -> Placement {
         owner: Owner { uid: 0, gid: 0 },
         installer: "uv".into(),
         python: (3, 11),
+        requested: None,
     }
 }
 

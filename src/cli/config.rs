@@ -153,7 +153,7 @@ impl Setting<'_> {
             document: document_of(run, image).to_owned(),
             keys: image.keys.clone(),
             platforms: self.platforms(image.settings),
-            python: PythonHints { version: native.python.version, prefix: native.python.prefix.clone() },
+            python: PythonHints { version: native.python.version, prefix: native.python.prefix.clone(), place: None },
             settings: image.settings.clone(),
             dockerfile: None,
             folder: self.folder.clone(),

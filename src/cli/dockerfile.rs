@@ -17,6 +17,9 @@ use super::output;
 
 type Failure = Box<dyn Diagnose + Send>;
 
+/// A Dockerfile to build, and the secrets that its mounts may name.
+pub(crate) type Asked = (DockerfileRequest, BTreeMap<String, Secret>);
+
 /// The file where the flag names none.
 const DEFAULT: &str = "Dockerfile";
 /// Characters of an instruction, and of a reason, that are shown in a row.
@@ -40,11 +43,7 @@ pub(crate) fn equivalent(args: &BuildArgs) -> Option<BuildArgs> {
 }
 
 /// What the flags ask for, with the secrets that a mount may name; `None` when no Dockerfile is named.
-pub(crate) fn request(
-    args: &BuildArgs,
-    here: &Path,
-    environment: &Environment,
-) -> Result<Option<(DockerfileRequest, BTreeMap<String, Secret>)>, Failure> {
+pub(crate) fn request(args: &BuildArgs, here: &Path, environment: &Environment) -> Result<Option<Asked>, Failure> {
     let Some(file) = &args.file.dockerfile else { return Ok(None) };
     let file = if file.as_os_str().is_empty() { PathBuf::from(DEFAULT) } else { file.clone() };
     let mut build_args = BTreeMap::new();

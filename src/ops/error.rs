@@ -85,6 +85,12 @@ pub enum OpsError {
         #[source]
         source: Lower,
     },
+    /// A mount demands a secret that nobody gave.
+    #[error("the secret `{id}` is required, and there is none")]
+    NoSecret {
+        /// Its name.
+        id: String,
+    },
     /// An instruction copies files, and there is no folder to copy from.
     #[error("there is no build context to copy from")]
     NoContext,
@@ -300,7 +306,7 @@ impl Diagnose for OpsError {
             Self::Lock { source, .. } => source.class(),
             Self::Dockerfile { problem, .. } => problem.class(),
             Self::Instruction { source, .. } => source.0.class(),
-            Self::NoContext => Class::Usage,
+            Self::NoContext | Self::NoSecret { .. } => Class::Usage,
             Self::Worker(_) => Class::Defect,
             Self::Below(error) => error.0.class(),
             _ => Class::Failed,
@@ -341,6 +347,9 @@ impl Diagnose for OpsError {
             Self::Lock { source, .. } => return source.hint(),
             Self::Dockerfile { problem, .. } => return problem.hint(),
             Self::Instruction { source, .. } => return source.0.hint(),
+            Self::NoSecret { id } => {
+                return Some(format!("pass `--secret id={id},src=FILE` or `id={id},env=VARIABLE`"));
+            }
             Self::NoContext => "name its folder with `--context DIR`",
             Self::LostBlob { .. } => "run the build again: what was lost is made again",
             Self::FetchBlob { .. } => "run the build again; what arrived whole is kept",

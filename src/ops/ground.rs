@@ -10,15 +10,17 @@ use tempfile::TempDir;
 
 use crate::backend::{Context, Segment, apt_segment};
 use crate::event::Event;
-use crate::oci::{Descriptor, Document, Index, Platform, Raw, Reference, Repository};
+use crate::oci::{Descriptor, Digest, Document, Index, Platform, Raw, Reference, Repository};
 use crate::plan::SegmentKey;
-use crate::settings::BuildConfig;
+use crate::settings::{BuildConfig, DockerSettings, Settings};
 
+use super::build::carry_out;
+use super::dockerfile::{DockerfileRequest, InstructionStep};
 use super::earlier::target_repository;
 use super::error::OpsError;
 use super::means::Means;
 use super::parent;
-use super::plan::wanted_platforms;
+use super::plan::{Course, plan_as, wanted_platforms};
 use super::request::BuildRequest;
 use super::requirements::apt_packages;
 use super::segment::{self, PlannedSegment, SegmentRequest};
@@ -46,8 +48,20 @@ pub(super) struct Ground {
     pub(super) steps: Vec<SegmentStep>,
     /// Whether the image to stand on is there; else a plan shows what stands on the parent as it is now.
     pub(super) is_there: bool,
+    /// The instructions of a Dockerfile that is assembled here.
+    pub(super) instructions: Vec<InstructionStep>,
+    /// What that Dockerfile builds upon, as long as its own image is not there.
+    pub(super) parent: Option<Reference>,
     /// A folder that the request names, as long as the plan reads it.
     pub(super) folder: Option<TempDir>,
+}
+
+impl Ground {
+    /// The ground of a request that needs no backend.
+    pub(super) fn of(request: &BuildRequest) -> Self {
+        let (steps, instructions) = (Vec::new(), Vec::new());
+        Self { request: request.clone(), steps, is_there: true, instructions, parent: None, folder: None }
+    }
 }
 
 /// How far to go.
@@ -64,7 +78,7 @@ pub(super) enum Mode {
 /// # Errors
 /// Fails when there is no parent, no backend for what needs one, or the backend fails.
 pub(super) async fn ground(means: &Means, request: &BuildRequest, mode: Mode) -> Result<Ground, OpsError> {
-    let mut ground = Ground { request: request.clone(), steps: Vec::new(), is_there: true, folder: None };
+    let mut ground = Ground::of(request);
     if request.settings.docker.skip_build {
         return Ok(ground);
     }
@@ -89,6 +103,9 @@ async fn dockerfile(means: &Means, ground: &mut Ground, mode: Mode) -> Result<()
         means.reporter.report(Event::Warning { text });
     }
     let path = request.folder.join(file);
+    if assembled(means, ground, &path, mode).await? {
+        return Ok(());
+    }
     let text = std::fs::read_to_string(&path).map_err(|source| OpsError::ReadFile { path: path.clone(), source })?;
     let config = &docker.parent_image_build_config;
     let context = context(&request, &path)?;
@@ -107,6 +124,58 @@ async fn dockerfile(means: &Means, ground: &mut Ground, mode: Mode) -> Result<()
     }
     let reason = "its instructions run programs";
     stand_on(means, ground, Step { title, instruction: &text_of(file), reason, segments: &segments }, mode).await
+}
+
+/// How the tag of an image begins that was assembled from a Dockerfile of the settings; one of ours.
+const ASSEMBLED: &str = "lapstrake-dockerfile-";
+
+/// Assembles the Dockerfile's image when none of its instructions needs a backend, and says whether that is so.
+async fn assembled(means: &Means, ground: &mut Ground, path: &Path, mode: Mode) -> Result<bool, OpsError> {
+    let request = &ground.request;
+    let docker = &request.settings.docker;
+    let config = &docker.parent_image_build_config;
+    let Some(target) = target_repository(request) else { return Ok(false) };
+    let name = Digest::of(path.as_os_str().as_encoded_bytes());
+    let build_args = build_args(config, &request.variables);
+    let asked = DockerfileRequest {
+        file: path.to_owned(),
+        context: docker.build_context_root.as_ref().map(|root| request.folder.join(root)),
+        ignore: config.dockerignore.as_ref().map(|file| request.folder.join(file)),
+        target: None,
+        build_args: build_args.into_iter().collect(),
+        engine_options: config.engine_options.clone(),
+        labels: config.labels.clone(),
+    };
+    let inner = BuildRequest {
+        dockerfile: Some(asked),
+        settings: Settings { docker: DockerSettings::default(), lapstrake: request.settings.lapstrake.clone() },
+        targets: vec![Reference::tagged(&target, &format!("{ASSEMBLED}{}", &name.hex()[..40]))?],
+        platforms: platforms(means, request, config),
+        no_cache: request.no_cache || config.no_cache,
+        ..request.clone()
+    };
+    let planned = match Box::pin(plan_as(means, &inner, Mode::Look)).await {
+        Ok(planned) if planned.segments.is_empty() => planned,
+        Err(error @ OpsError::Dockerfile { .. }) => return Err(error),
+        // As a whole it may be there already, and who builds it says best what is wrong with it.
+        Ok(_) | Err(_) => return Ok(false),
+    };
+    let published = match &planned.course {
+        Course::Reuse { document, .. } => Some(document.digest().clone()),
+        _ => None,
+    };
+    ground.instructions.clone_from(&planned.instructions);
+    ground.is_there = published.is_some() || mode == Mode::Build;
+    let digest = match (published, mode) {
+        (Some(digest), _) => digest,
+        (None, Mode::Build) => Box::pin(carry_out(means, &inner, planned)).await?.descriptor.digest,
+        (None, Mode::Look) => {
+            ground.parent = Some(planned.parent.clone());
+            return Ok(true);
+        }
+    };
+    ground.request.settings.docker.parent_image = Some(Reference::pinned(&target, &digest));
+    Ok(true)
 }
 
 fn text_of(file: &Path) -> String {

@@ -103,7 +103,7 @@ pub(super) async fn ground(
     let built = carry_out(means, &below, planned).await?;
     let segments = segments(means, request, command, &Reference::pinned(&target, &built.descriptor.digest)).await?;
     step.segments = &segments;
-    let mut ground = Ground { request: request.clone(), steps, is_there: true, folder: None };
+    let mut ground = Ground { steps, ..Ground::of(request) };
     stand_on(means, &mut ground, step, mode).await?;
     let parent = ground.request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
     let empty = means.store.scratch()?;

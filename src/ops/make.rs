@@ -225,8 +225,7 @@ impl Job {
         for (wheel, locked) in opened.iter().zip(wheels) {
             let options = InstallOptions {
                 python_version: placement.python,
-                // As uv does it for every package; a layer then never depends on who asked.
-                requested: true,
+                requested: placement.is_requested(locked),
                 direct_url: locked.direct_url.clone(),
                 installer: placement.installer.clone(),
             };

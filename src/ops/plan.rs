@@ -114,14 +114,16 @@ pub(super) async fn plan_as(means: &Means, request: &BuildRequest, mode: Mode) -
     if let Some(asked) = &request.dockerfile {
         return dockerfile::plan(means, request, asked, mode).await;
     }
-    let Ground { request, steps, is_there, folder: _folder } = match installation::command(request) {
-        Some(command) => installation::ground(means, request, command, mode).await?,
-        None => ground(means, request, mode).await?,
-    };
+    let Ground { request, steps, is_there, instructions, parent, folder: _folder } =
+        match installation::command(request) {
+            Some(command) => installation::ground(means, request, command, mode).await?,
+            None => ground(means, request, mode).await?,
+        };
     let mut planned = match is_there || request.settings.docker.dockerfile.is_none() {
         true => plan_on(means, &request).await?,
-        false => waiting(&steps)?,
+        false => waiting(&steps, parent)?,
     };
+    planned.instructions = instructions;
     if !is_there && !matches!(planned.course, Course::Waits) {
         planned
             .reasons
@@ -132,17 +134,19 @@ pub(super) async fn plan_as(means: &Means, request: &BuildRequest, mode: Mode) -
 }
 
 /// The plan of an image whose parent a backend has yet to make.
-fn waiting(steps: &[SegmentStep]) -> Result<Planned, OpsError> {
-    let first = steps.first().ok_or(OpsError::ParentUnset)?;
+fn waiting(steps: &[SegmentStep], below: Option<Reference>) -> Result<Planned, OpsError> {
+    let first = steps.first();
+    let at = first.and_then(|first| first.at.clone()).or(below).ok_or(OpsError::ParentUnset)?;
+    let key = first.and_then(|first| first.key.clone());
     Ok(Planned {
-        key: PlanKey(first.key.clone().ok_or(OpsError::ParentUnset)?.0),
+        key: PlanKey(key.map_or_else(|| KeyHasher::new("waiting/1").finish(), |key| key.0)),
         segments: Vec::new(),
-        parent: first.at.clone().ok_or(OpsError::ParentUnset)?,
+        parent: at,
         parent_descriptor: None,
         course: Course::Waits,
         code: None,
         instructions: Vec::new(),
-        reasons: vec!["a backend makes the parent first; what stands on it is planned when it is there".into()],
+        reasons: vec!["the Dockerfile's image comes first; what stands on it is planned when it is there".into()],
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Versions are chosen by the resolver, or were chosen by an earlier build with the same question.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::diagnostic::{Class, Diagnose as _};
@@ -20,6 +20,7 @@ use crate::python::environment::{PythonEnvironment, PythonHints, detect};
 use crate::python::layering::{Budget, OWN_LAYER};
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
+use crate::python::normalize_name;
 use crate::python::tags::{CompatibleTags, Interpreter};
 use crate::resolver::request::ResolveRequest;
 use crate::resolver::{Chosen, Resolved};
@@ -137,6 +138,10 @@ fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
     let hints = &planning.request.python;
     key.add("python", hints.version.map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default());
     key.add("prefix", hints.prefix.as_deref().unwrap_or_default());
+    if let Some(place) = &hints.place {
+        key.add("place", &place.prefix);
+        key.add("owner", format!("{}:{}", place.owner.uid, place.owner.gid));
+    }
     let cut = &settings.lapstrake.layers;
     key.add("budget", cut.budget.unwrap_or_default().to_le_bytes());
     key.add("own-layer", cut.own_layer_above_bytes.unwrap_or(OWN_LAYER).to_le_bytes());
@@ -171,7 +176,8 @@ pub(super) fn found(
     config: &ImageConfig,
     hints: &PythonHints,
 ) -> Result<PythonEnvironment, OpsError> {
-    Ok(detect(files, &config.env(), &config.platform(), hints)?)
+    let python = detect(files, &config.env(), &config.platform(), hints)?;
+    Ok(hints.place.as_ref().map_or_else(|| python.clone(), |place| place.of(python.clone())))
 }
 
 /// What is to be installed, without what the parent has.
@@ -323,7 +329,9 @@ fn layers(
     lock: &Lock,
     known: &Known,
 ) -> Result<Vec<PlannedLayer>, OpsError> {
-    let placement = placement(files, python, installer(planning))?;
+    let owner = planning.request.python.place.as_ref().map(|place| place.owner).unwrap_or_default();
+    let requested = requested(planning);
+    let placement = Placement { requested, ..placement(files, python, installer(planning), owner)? };
     let mut layers: Vec<PlannedLayer> = removals(planning, files, python, lock)?.into_iter().collect();
     let taken = planning.parent.manifest.layers.len() + layers.len() + 1;
     let mut budget = Budget::new(taken);
@@ -347,10 +355,28 @@ fn layers(
     Ok(layers)
 }
 
-fn placement(files: &Filesystem, python: &PythonEnvironment, installer: &str) -> Result<Placement, OpsError> {
+/// What was asked for by name where a Dockerfile's pip installs, which marks just that; of all else everything, as uv
+/// does it, so that a layer never depends on who asked.
+fn requested(planning: &Planning<'_>) -> Option<BTreeSet<String>> {
+    let Some(Wanted::Installs(installs)) = &planning.local.wanted else { return None };
+    if planning.request.settings.docker.python_package_installer != Installer::Pip {
+        return None;
+    }
+    let lines = installs.iter().flat_map(|install| &install.source.set.requirements);
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let names = lines.map(|line| line.text.split(|c| !is_part(c)).next().unwrap_or_default());
+    Some(names.map(normalize_name).collect())
+}
+
+/// Where packages go; `owner` has them where their folder is yet to be made.
+fn placement(
+    files: &Filesystem,
+    python: &PythonEnvironment,
+    installer: &str,
+    mut owner: Owner,
+) -> Result<Placement, OpsError> {
     let mut scheme = python.scheme.clone();
     let mut directories: BTreeMap<EntryPath, DirectoryEntry> = BTreeMap::new();
-    let mut owner = Owner::default();
     for folder in [&mut scheme.purelib, &mut scheme.platlib, &mut scheme.scripts, &mut scheme.include, &mut scheme.data]
     {
         let way = files.directory_on_the_way(folder.as_bytes())?;
@@ -363,7 +389,8 @@ fn placement(files: &Filesystem, python: &PythonEnvironment, installer: &str) ->
         owner = Owner { uid: site.node.uid, gid: site.node.gid };
     }
     let directories = directories.into_values().collect();
-    Ok(Placement { scheme, directories, owner, installer: installer.to_owned(), python: python.version })
+    let installer = installer.to_owned();
+    Ok(Placement { scheme, directories, owner, installer, python: python.version, requested: None })
 }
 
 fn directory(path: EntryPath, node: &Node) -> DirectoryEntry {

@@ -2,6 +2,8 @@
 //!
 //! Keys and grouping only; bytes are made by `ops::make`.
 
+use std::collections::BTreeSet;
+
 use crate::image::annotation;
 use crate::image::users::Owner;
 use crate::layer::{EntryPath, LAYER_FORMAT, PLACED_MTIME};
@@ -69,9 +71,16 @@ pub struct Placement {
     pub installer: String,
     /// The interpreter's version, which names pip's own scripts.
     pub python: (u32, u32),
+    /// The distributions that were asked for by name (PEP 376, REQUESTED); `None` marks all of them, as uv does.
+    pub requested: Option<BTreeSet<String>>,
 }
 
 impl Placement {
+    /// Whether `wheel` was asked for by name.
+    pub fn is_requested(&self, wheel: &LockedWheel) -> bool {
+        self.requested.as_ref().is_none_or(|names| names.contains(&wheel.name))
+    }
+
     fn add_to(&self, hasher: &mut KeyHasher) {
         let scheme = &self.scheme;
         for (name, folder) in [
@@ -118,6 +127,9 @@ pub fn wheels_key(wheels: &[&LockedWheel], part: Option<usize>, placement: &Plac
     for wheel in wheels {
         key.add("wheel", wheel.sha256.as_str());
         key.add("direct_url", wheel.direct_url.as_deref().unwrap_or_default());
+        if !placement.is_requested(wheel) {
+            key.add("requested", "no");
+        }
     }
     if let Some(part) = part {
         key.add("part-bytes", PART_BYTES.to_le_bytes());

@@ -22,6 +22,7 @@ pub mod tags;
 #[cfg(test)]
 #[path = "../../tests/it/support/wheel_maker.rs"]
 pub(crate) mod testing;
+pub mod virtual_environment;
 mod wheel;
 pub mod write;
 pub mod zip;

@@ -278,8 +278,8 @@ impl Yard {
     }
 
     /// Runs what a fixture tries in an image, as its user, in its folder, with its environment.
-    pub(crate) fn try_out(&self, fixture: &Fixture, reference: &str) -> Result<Option<f64>, Halt> {
-        let Some(tries) = &fixture.expected.tries else { return Ok(None) };
+    pub(crate) fn try_out(&self, fixture: &Fixture, reference: &str) -> Result<(), Halt> {
+        let Some(tries) = &fixture.expected.tries else { return Ok(()) };
         let folder = self.folder.join("tries");
         std::fs::create_dir_all(&folder)?;
         let words = serde_json::to_string(tries)?;
@@ -289,9 +289,7 @@ impl Yard {
         for name in ["context", "dockerfile"] {
             buildctl.args(["--local", &format!("{name}={}", folder.display())]);
         }
-        let start = Instant::now();
-        run(&mut buildctl)?.done()?;
-        Ok(Some(start.elapsed().as_secs_f64()))
+        run(&mut buildctl)?.done().map(drop)
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! The one list of such places; docs/design/dockerfiles.md has it as a table. Nothing is excused for one fixture alone.
 
-use std::collections::BTreeSet;
-
 use crate::merged::{Difference, Merged, Node};
 
 /// A reason, and the differences that it explains.
@@ -20,7 +18,12 @@ struct Pair<'a> {
 
 const EXCEPTIONS: &[Exception] = &[
     Exception { reason: "compiled by the installer or at run time, with the hour of it", explains: compiled },
-    Exception { reason: "RECORD's lines of what is compiled", explains: record },
+    Exception { reason: "the times of a project's files, for uv's next look at them", explains: looked_at },
+    Exception { reason: "RECORD's lines of these", explains: record },
+    Exception {
+        reason: "launchers, whose text changes with pip's version: ours start the same object",
+        explains: launcher,
+    },
     Exception { reason: "what installers keep for their next run", explains: cached },
     Exception { reason: "the day on which a user was added, which is not the clock's", explains: changed },
     Exception { reason: "logs and indexes of Debian's tools, with the hour of their run", explains: logged },
@@ -46,16 +49,60 @@ fn compiled(difference: &Difference, pair: &Pair<'_>) -> bool {
     in_both && (difference.ours.is_none() || differs_in_bytes_alone(difference))
 }
 
-/// Lines of RECORD in any order, without those of `__pycache__`.
+/// `uv_cache.json` of a project that was installed out of its folder.
+fn looked_at(difference: &Difference, _: &Pair<'_>) -> bool {
+    difference.path.ends_with(".dist-info/uv_cache.json") && differs_in_bytes_alone(difference)
+}
+
+/// The lines of RECORD, in their order, without those of what is explained above.
 fn record(difference: &Difference, pair: &Pair<'_>) -> bool {
     if !difference.path.ends_with(".dist-info/RECORD") || !differs_in_bytes_alone(difference) {
         return false;
     }
     let lines = |image: &Merged| {
-        let kept = image.text(&difference.path).lines().filter(|line| !line.contains("/__pycache__/"));
-        kept.filter(|line| !line.starts_with("__pycache__/")).map(str::to_owned).collect::<BTreeSet<_>>()
+        let is_explained = |line: &&str| {
+            let path = line.split(',').next().unwrap_or_default();
+            path.contains("__pycache__/") || path.ends_with(".dist-info/uv_cache.json")
+        };
+        let lines = image.text(&difference.path).lines().filter(|line| !is_explained(line));
+        lines.map(|line| without_launcher(line, &difference.path, pair)).collect::<Vec<_>>()
     };
     lines(pair.ours) == lines(pair.theirs)
+}
+
+/// A line of RECORD; of a launcher that is explained, the path alone.
+fn without_launcher(line: &str, record: &str, pair: &Pair<'_>) -> String {
+    let path = line.split(',').next().unwrap_or_default();
+    let Some(site) = record.rsplitn(3, '/').nth(2) else { return line.to_owned() };
+    let mut folders: Vec<&str> = site.split('/').collect();
+    for part in path.split('/') {
+        match part {
+            ".." => drop(folders.pop()),
+            part => folders.push(part),
+        }
+    }
+    let is_launcher = folders.iter().rev().nth(1) == Some(&"bin") && same_launch(&folders.join("/"), pair);
+    if is_launcher { path.to_owned() } else { line.to_owned() }
+}
+
+/// Programs in `bin` that start an entry point.
+fn launcher(difference: &Difference, pair: &Pair<'_>) -> bool {
+    let is_program = difference.path.rsplit('/').nth(1) == Some("bin");
+    is_program && differs_in_bytes_alone(difference) && same_launch(&difference.path, pair)
+}
+
+fn same_launch(path: &str, pair: &Pair<'_>) -> bool {
+    let (ours, theirs) = (started(pair.ours.text(path)), started(pair.theirs.text(path)));
+    ours.is_some() && ours == theirs
+}
+
+/// What a launcher is run by (of the names of one interpreter, any), what it imports, and what it calls.
+fn started(text: &str) -> Option<(String, String, String)> {
+    let interpreter = text.lines().next()?.strip_prefix("#!")?;
+    let interpreter = interpreter.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let import = text.lines().find(|line| line.starts_with("from ") && line.contains(" import "))?;
+    let call = text.lines().find_map(|line| line.trim().strip_prefix("sys.exit("))?;
+    Some((interpreter.to_owned(), import.to_owned(), call.to_owned()))
 }
 
 /// Folders of installers below `.cache`, which Lapstrake leaves none of.
@@ -97,7 +144,8 @@ fn changed(difference: &Difference, pair: &Pair<'_>) -> bool {
 fn logged(difference: &Difference, _: &Pair<'_>) -> bool {
     let logs = ["var/log/apt/history.log", "var/log/apt/term.log", "var/log/apt/eipp.log.xz", "var/log/dpkg.log"];
     let more = ["var/log/alternatives.log", "var/cache/ldconfig/aux-cache"];
-    logs.iter().chain(&more).any(|log| difference.path == *log) && differs_in_bytes_alone(difference)
+    let indexes = ["var/cache/apt/pkgcache.bin", "var/cache/apt/srcpkgcache.bin"];
+    logs.iter().chain(&more).chain(&indexes).any(|log| difference.path == *log) && differs_in_bytes_alone(difference)
 }
 
 fn is_folder_of_theirs(difference: &Difference) -> bool {

@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::harness::Halt;
 
+/// Bytes below which a program in `bin` may be a launcher.
+const PROGRAM: usize = 4096;
 /// Files of which the text is kept: those whose lines an exception may look at.
 const KEPT: [&str; 6] = ["RECORD", "INSTALLER", "pyvenv.cfg", "direct_url.json", "shadow", "shadow-"];
 
@@ -187,7 +189,8 @@ fn change<R: Read>(mut entry: tar::Entry<'_, R>) -> std::io::Result<Option<Chang
     } else if kind.is_file() || kind.is_contiguous() {
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes)?;
-        kept = KEPT.contains(&name).then(|| text(&bytes));
+        let is_program = path.rsplit('/').nth(1) == Some("bin") && bytes.len() < PROGRAM;
+        kept = (is_program || KEPT.contains(&name)).then(|| text(&bytes));
         let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         Node::File(bytes.len() as u64, digest)
     } else if kind.is_pax_global_extensions() {

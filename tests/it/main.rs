@@ -31,6 +31,7 @@ mod copy_cases;
 mod copy_places;
 mod copy_refusals;
 mod credentials;
+mod dockerfiles;
 mod doctor;
 mod errors;
 mod errors_usage;

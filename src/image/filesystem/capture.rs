@@ -53,6 +53,10 @@ impl Capture {
         if name == b"pyvenv.cfg" {
             return Some(Self::Whole);
         }
+        // Templates of the scripts that activate an environment.
+        if matches!(folder, b"common" | b"posix") && parts.next() == Some(b"scripts") && parts.next() == Some(b"venv") {
+            return name.to_ascii_lowercase().starts_with(b"activate").then_some(Self::Whole);
+        }
         if name.ends_with(b".egg-info") {
             return Some(Self::Header);
         }
@@ -123,6 +127,10 @@ mod tests {
             ("etc/skel", None),
             ("usr/etc/passwd", None),
             ("opt/venv/pyvenv.cfg", Some(Capture::Whole)),
+            ("usr/lib/python3.11/venv/scripts/common/Activate.ps1", Some(Capture::Whole)),
+            ("usr/lib/python3.11/venv/scripts/posix/activate.csh", Some(Capture::Whole)),
+            ("usr/lib/python3.11/venv/scripts/nt/activate.bat", None),
+            ("opt/venv/bin/activate", None),
             ("l/numpy-2.0.dist-info/METADATA", Some(Capture::Header)),
             ("l/numpy-2.0.dist-info/RECORD", Some(Capture::Paths)),
             ("l/numpy-2.0.dist-info/LICENSE", None),

@@ -70,9 +70,10 @@ impl Filesystem {
 
     /// What was kept of the file at `path`, links followed.
     ///
-    /// Kept are, up to 16 MiB each: `etc/passwd`, `etc/group`, `etc/os-release`, `usr/lib/os-release`, `pyvenv.cfg`, and
-    /// of `*.dist-info` folders `METADATA` (its header lines), `RECORD` (paths only, hashes and sizes dropped),
-    /// `INSTALLER`, `REQUESTED` and `direct_url.json`; of eggs the header lines of `PKG-INFO`.
+    /// Kept are, up to 16 MiB each: `etc/passwd`, `etc/group`, `etc/os-release`, `usr/lib/os-release`, `pyvenv.cfg`, the
+    /// templates of `activate` in `venv/scripts`, and of `*.dist-info` folders `METADATA` (its header lines), `RECORD`
+    /// (paths only, hashes and sizes dropped), `INSTALLER`, `REQUESTED` and `direct_url.json`; of eggs the header lines of
+    /// `PKG-INFO`.
     pub fn content(&self, path: impl AsRef<[u8]>) -> Option<&[u8]> {
         self.resolve(path)?.node.content()
     }

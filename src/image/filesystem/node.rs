@@ -196,3 +196,11 @@ pub(super) fn subtree(directory: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
     }
     ([directory, b"/"].concat(), Some([directory, b"0"].concat()))
 }
+
+/// The keys of `map` at and below `path`, whatever the map holds.
+pub(crate) fn at_and_below<V>(map: &BTreeMap<EntryPath, V>, path: &[u8]) -> Vec<EntryPath> {
+    let (first, end) = subtree(path);
+    let stop = end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..]));
+    let below = map.range::<[u8], _>((Bound::Included(&first[..]), stop)).map(|(path, _)| path);
+    map.get_key_value(path).map(|(path, _)| path).into_iter().chain(below).cloned().collect()
+}

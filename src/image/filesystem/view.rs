@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::capture::{Capture, MAX_CAPTURED};
 use super::lookup::{Step, walk};
-use super::node::subtree;
+use super::node::{at_and_below, subtree};
 use super::{Change, Filesystem, LayerIndex, LookupError, MergeError, Node};
 use crate::layer::EntryPath;
 
@@ -249,13 +249,13 @@ impl View {
 
     /// Drops every change and mark at and below `path`.
     fn forget(&mut self, path: &[u8]) {
-        let (first, end) = subtree(path);
-        let inside =
-            |at: &[u8]| at == path || (at >= first.as_slice() && end.as_ref().is_none_or(|e| at < e.as_slice()));
-        if self.changes.keys().any(|at| inside(at.as_bytes())) {
-            Arc::make_mut(&mut self.changes).retain(|at, _| !inside(at.as_bytes()));
+        for gone in at_and_below(&self.changes, path) {
+            Arc::make_mut(&mut self.changes).remove(&gone);
         }
-        self.unknown.retain(|at| !inside(at));
+        if !self.unknown.is_empty() {
+            let below = [path, b"/"].concat();
+            self.unknown.retain(|at| at != path && !path.is_empty() && !at.starts_with(&below));
+        }
     }
 
     /// Applies a layer.

@@ -31,15 +31,15 @@ impl Evaluation<'_> {
             Err(error) => return Err(error.into()),
         };
         match &copy.from {
-            None => self.from_context(stage, arguments, files).await,
+            None => self.copied_from_context(stage, arguments, files).await,
             Some(from) => {
                 let origin = self.recipe.file.origin(position, from);
-                self.from_origin(stage, &origin, from, &arguments, &files).await
+                self.copied_from_origin(stage, &origin, from, &arguments, &files).await
             }
         }
     }
 
-    async fn from_context(
+    async fn copied_from_context(
         &mut self,
         stage: &mut Stage,
         arguments: CopyArguments,
@@ -72,7 +72,7 @@ impl Evaluation<'_> {
         Ok(Ok(format!("{files} of the context, {bytes} bytes")))
     }
 
-    async fn from_origin(
+    async fn copied_from_origin(
         &mut self,
         stage: &mut Stage,
         origin: &Origin,

@@ -14,6 +14,7 @@ mod run;
 mod segments;
 mod stage;
 mod steps;
+mod venv;
 
 pub(super) use plan::plan;
 pub use request::DockerfileRequest;

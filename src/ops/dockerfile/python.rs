@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::dockerfile::absolute;
-use crate::dockerfile::run::{ConfigFile, Interpreter, Mounted, PipInstall, Place, Step};
-use crate::image::filesystem::Found;
+use crate::dockerfile::run::{ConfigFile, Interpreter, Mounted, PipInstall, Place, RunStep, Step};
+use crate::image::filesystem::{Found, Node, NodeKind};
 use crate::image::users::Owner;
 use crate::inputs::requirements::{
     self, RequirementOption, RequirementOrigin, RequirementSet, RequirementSource, SourcedRequirements,
@@ -17,6 +17,7 @@ use crate::layer::EntryPath;
 use crate::oci::Digest;
 use crate::plan::KeyHasher;
 use crate::plan::files::{FileContent, NotNative, StageFiles};
+use crate::python::environment::{EnvironmentKind, InstallPlace, PythonEnvironment};
 use crate::settings::{DockerSettings, Installer};
 
 use super::super::error::OpsError;
@@ -74,16 +75,24 @@ impl Evaluation<'_> {
         }
         let mut variables = stage.scope.values().clone();
         variables.extend(step.environment.clone());
+        for mount in mounts {
+            let Mounted::SecretVariable { name, id, required } = mount else { continue };
+            match self.request.secrets.get(id).and_then(|secret| secret.expose_text()) {
+                Some(value) => drop(variables.insert(name.clone(), value.to_owned())),
+                None if *required => return Err(OpsError::NoSecret { id: id.clone() }),
+                None => {}
+            }
+        }
         let asked = Asked { mounts, files: &files, folder, variables: &variables };
         let source = match self.source(&asked, step, install)? {
             Ok(source) => source,
             Err(reason) => return Ok(Err(reason)),
         };
-        let (environment, version) = match environment(&files, stage, install, folder) {
+        let (environment, version) = match environment(&files, stage, install, (folder, step)) {
             Ok(environment) => environment,
             Err(reason) => return Ok(Err(reason)),
         };
-        let request = self.request_for(install, environment, version);
+        let mut request = self.request_for(install, environment, version);
         let mut parent = stage.base.image.clone();
         parent.config = stage.config.config.clone();
         for (name, value) in &request.settings.docker.environment {
@@ -94,16 +103,32 @@ impl Evaluation<'_> {
             Ok(python) => python,
             Err(error) => return Ok(Err(NotNative::because(error.to_string()))),
         };
-        if let Some(reason) = not_writable(&flat, &python.scheme.purelib, owner) {
-            return Ok(Err(reason));
+        if matches!(step.does, RunStep::Pip(_)) && install.installer == Installer::Pip && lacks_pip(stage, &python) {
+            return Ok(Err(NotNative::because("the environment has no pip of its own that is known")));
         }
+        let is_writable =
+            owner.uid == 0 || flat.resolve(&python.scheme.purelib).is_some_and(|at| at.node.uid == owner.uid);
+        let place = match place(stage, &files, install, folder, (&python, owner, is_writable)) {
+            Ok(place) => place,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let python = place.as_ref().map_or_else(|| python.clone(), |place| place.of(python.clone()));
+        request.python.place.clone_from(&place);
         let install = Install { source, request: resolving(&request) };
         let site = python.scheme.purelib.clone();
+        let is_last = |earlier: &Installs| earlier.site == site;
+        let others = stage.sites.iter().any(|other| *other == site) || place.is_some() && !stage.sites.is_empty();
+        if others && !stage.installs.as_ref().is_some_and(is_last) {
+            return Ok(Err(NotNative::because("packages went to another place before, and count here")));
+        }
         let mut installs = match stage.installs.take().filter(|earlier| earlier.site == site) {
             Some(earlier) => earlier,
             None => Installs { list: Vec::new(), before: files.clone(), at: stage.layers.len(), count: 0, site },
         };
         installs.list.push(install);
+        if !stage.sites.contains(&installs.site) {
+            stage.sites.push(installs.site.clone());
+        }
         let flat = installs.before.view().files();
         parent.descriptor.digest = material(stage, &request);
         let contents = BTreeMap::new();
@@ -122,14 +147,19 @@ impl Evaluation<'_> {
         stage.choice = planned.choice.map(|digest| (digest, planned.new_choice));
         self.sources.extend(installs.list.last().map(|install| install.source.clone()));
         let mut after = files;
-        for folder in [&python.scheme.purelib, &python.scheme.platlib] {
-            if let Ok(way) = after.view().reach(folder, true)
-                && let Ok(path) = EntryPath::parse(&way.path)
-            {
-                after.mark_contents_unknown(&path);
+        match &place {
+            Some(place) => unknown_below(&mut after, place),
+            None => {
+                for folder in [&python.scheme.purelib, &python.scheme.platlib] {
+                    if let Ok(way) = after.view().reach(folder, true)
+                        && let Ok(path) = EntryPath::parse(&way.path)
+                    {
+                        after.mark_contents_unknown(&path);
+                    }
+                }
+                stage.scripts.push(python.scheme.scripts.clone());
             }
         }
-        stage.scripts.push(python.scheme.scripts.clone());
         stage.files = Some(after);
         stage.installs = Some(installs);
         Ok(Ok(reasons.pop().unwrap_or_else(|| "packages".into())))
@@ -298,8 +328,8 @@ fn refused(install: &PipInstall, mounts: &[Mounted]) -> Option<NotNative> {
         format!("`{}` is an archive of the image", archive.path)
     } else if !install.groups.is_empty() || !install.extras.is_empty() || install.all_extras {
         "it installs groups or extras of a project".to_owned()
-    } else if install.place != Place::Interpreter {
-        "it installs to a place of its own".to_owned()
+    } else if let Place::Target(folder) = &install.place {
+        format!("it installs to `{folder}`, which is no environment")
     } else if let Some(mount) = mounts.iter().find(|mount| is_secret(mount)) {
         format!("it reads the secret `{}`", secret_id(mount))
     } else {
@@ -308,8 +338,18 @@ fn refused(install: &PipInstall, mounts: &[Mounted]) -> Option<NotNative> {
     Some(NotNative::because(reason))
 }
 
+/// Whether an installer reads the secret of its own accord.
 fn is_secret(mount: &Mounted) -> bool {
-    matches!(mount, Mounted::SecretFile { .. } | Mounted::SecretVariable { .. } | Mounted::Agent)
+    let is_read = |target: &str| {
+        let name = target.rsplit('/').next().unwrap_or_default();
+        [".netrc", "netrc", "pip.conf", "uv.toml", ".pypirc"].contains(&name)
+    };
+    match mount {
+        Mounted::SecretFile { target, .. } => is_read(target),
+        Mounted::SecretVariable { name, .. } => ["PIP_", "UV_"].iter().any(|prefix| name.starts_with(prefix)),
+        Mounted::Agent => true,
+        Mounted::Files { .. } | Mounted::Cache { .. } => false,
+    }
 }
 
 fn secret_id(mount: &Mounted) -> &str {
@@ -345,9 +385,9 @@ fn environment(
     files: &StageFiles,
     stage: &Stage,
     install: &PipInstall,
-    folder: &str,
+    (folder, step): (&str, &Step),
 ) -> Result<Environment, NotNative> {
-    let path = stage.scope.value("PATH").unwrap_or_default();
+    let path = step.environment.get("PATH").cloned().or_else(|| stage.scope.value("PATH")).unwrap_or_default();
     let only = |folder: &str| {
         BTreeMap::from([("VIRTUAL_ENV".to_owned(), String::new()), ("PATH".to_owned(), folder.to_owned())])
     };
@@ -390,11 +430,61 @@ fn environment(
     }
 }
 
-/// Why the user cannot write where packages are.
-fn not_writable(files: &crate::image::filesystem::Filesystem, site: &str, owner: Owner) -> Option<NotNative> {
-    let of_site = files.resolve(site).map(|found| found.node.uid);
-    let writes = owner.uid == 0 || of_site == Some(owner.uid);
-    (!writes).then(|| NotNative::because("it is run by a user who cannot write to the image's packages"))
+/// Where packages go when not to the interpreter's own place: what `--prefix` names, and the user's folder, which pip
+/// takes of itself where the user may not write to the interpreter's.
+fn place(
+    stage: &Stage,
+    files: &StageFiles,
+    install: &PipInstall,
+    folder: &str,
+    (python, owner, is_writable): (&PythonEnvironment, Owner, bool),
+) -> Result<Option<InstallPlace>, NotNative> {
+    let of_user = || match super::run::home_of(stage, files) {
+        _ if python.kind == EnvironmentKind::Virtual => Err(NotNative::because("an environment has no user's folder")),
+        Some(home) => Ok(format!("{}/.local", home.trim_end_matches('/'))),
+        None => Err(NotNative::because("the user's home is not known")),
+    };
+    let prefix = match &install.place {
+        Place::Prefix(_) if python.kind == EnvironmentKind::Debian => {
+            return Err(NotNative::because("Debian's Python lays a prefix out in its own way"));
+        }
+        Place::Prefix(prefix) => absolute(folder, prefix),
+        Place::User => of_user()?,
+        Place::Interpreter if is_writable => return Ok(None),
+        Place::Interpreter if install.installer == Installer::Pip => of_user()?,
+        Place::Interpreter | Place::Target(_) => {
+            return Err(NotNative::because("it is run by a user who cannot write to the image's packages"));
+        }
+    };
+    let (major, minor) = python.version;
+    let site = format!("{prefix}/lib/python{major}.{minor}/site-packages");
+    let is_new = |at: crate::image::filesystem::Reached<'_>| at.found == Found::Absent;
+    let has_installs = stage.installs.as_ref().is_some_and(|earlier| earlier.site == site);
+    if !has_installs && !files.view().reach(&site, true).is_ok_and(is_new) {
+        return Err(NotNative::because(format!("`{site}` has packages that nobody looked at")));
+    }
+    Ok(Some(InstallPlace { prefix, owner }))
+}
+
+/// Whether no pip is known in an environment: then another one runs, which installs elsewhere.
+fn lacks_pip(stage: &Stage, python: &PythonEnvironment) -> bool {
+    let is_seeded = stage.installs.iter().filter(|earlier| earlier.site == python.scheme.purelib);
+    let mut lines = is_seeded.flat_map(|earlier| &earlier.list).flat_map(|install| &install.source.set.requirements);
+    python.kind == EnvironmentKind::Virtual
+        && !python.installed.iter().any(|dist| dist.name == "pip")
+        && !lines.any(|line| line.text.starts_with("pip=="))
+}
+
+/// Marks what is below a place as unknown; its folder is there from now on.
+fn unknown_below(files: &mut StageFiles, place: &InstallPlace) {
+    let Ok(path) = EntryPath::parse(place.prefix.trim_start_matches('/')) else { return };
+    let missing: Vec<EntryPath> = std::iter::successors(Some(path.clone()), EntryPath::parent)
+        .take_while(|path| files.view().find(path.as_bytes()) == Found::Absent)
+        .collect();
+    for path in missing.into_iter().rev() {
+        files.put(path, Node::new(NodeKind::Directory, 0o755, place.owner.uid, place.owner.gid));
+    }
+    files.mark_contents_unknown(&path);
 }
 
 /// The digest that stands for all that an installation builds upon.

@@ -2,7 +2,7 @@
 //!
 //! Plain data; nothing is read here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A Dockerfile whose image is built as the file says it, with nothing added.
@@ -22,6 +22,4 @@ pub struct DockerfileRequest {
     pub engine_options: BTreeMap<String, serde_json::Value>,
     /// Labels beside those of the file; they win.
     pub labels: BTreeMap<String, String>,
-    /// Ids of secrets that a mount may name.
-    pub secrets: BTreeSet<String>,
 }

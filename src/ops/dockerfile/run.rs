@@ -29,6 +29,19 @@ fn home(stage: &Stage, name: &str) -> Option<String> {
     (name == "HOME" && is_root).then(|| "/root".to_owned())
 }
 
+/// The home of who runs the stage's commands: by `HOME`, else by the stage's own list of users.
+pub(super) fn home_of(stage: &Stage, files: &StageFiles) -> Option<String> {
+    if let Some(home) = stage.scope.value("HOME").or_else(|| home(stage, "HOME")) {
+        return Some(home);
+    }
+    let user = stage.config.config.user()?.split(':').next()?.to_owned();
+    let Content::Known(users) = files.view().content("etc/passwd") else { return None };
+    let users = String::from_utf8_lossy(users).into_owned();
+    let mut lines = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let fields = lines.find(|fields| fields.len() > 5 && (fields[0] == user || fields[2] == user))?;
+    Some(fields[5].to_owned()).filter(|home| home.starts_with('/'))
+}
+
 /// Where a command is run, and by whom.
 pub(super) struct Place {
     folder: String,
@@ -89,8 +102,10 @@ impl Evaluation<'_> {
                     Err(reason) => Ok(Err(reason)),
                 }
             }
+            RunStep::Venv(venv) => self.venv(stage, mounts, step, venv, (&place.folder, place.owner)).await,
+            RunStep::Activate(folder) => Ok(super::venv::activated(&files, folder)),
             other => match changed(files, other, place, mounts) {
-                None => Ok(Err(NotNative::because("it is not carried out without running it"))),
+                None => Ok(Err(NotNative::because(left_to_run(other)))),
                 Some(Err(reason)) => Ok(Err(reason)),
                 Some(Ok(made)) => {
                     for placed in made {
@@ -100,6 +115,19 @@ impl Evaluation<'_> {
                 }
             },
         }
+    }
+}
+
+/// Why a command that is known by its text is left to a backend.
+fn left_to_run(step: &RunStep) -> &'static str {
+    match step {
+        RunStep::UvSync(_) => {
+            "the environment that uv makes, and what it takes of a lock, are not known without running it"
+        }
+        RunStep::PoetryInstall(_) | RunStep::PoetryConfig(_) => {
+            "what Poetry takes of a lock is not known without running it"
+        }
+        _ => "it is not carried out without running it",
     }
 }
 
@@ -203,10 +231,9 @@ impl Changes<'_> {
     ) -> Result<(), NotNative> {
         let at = absolute(&self.place.folder, path);
         let covers = |target: &str| at == target || at.starts_with(&format!("{}/", target.trim_end_matches('/')));
-        match self.mounts.iter().filter_map(Mounted::target).find(|target| covers(target)) {
-            // What is below a mount is not the image's.
-            Some(_) => return Ok(()),
-            None => {}
+        // What is below a mount is not the image's.
+        if self.mounts.iter().filter_map(Mounted::target).any(covers) {
+            return Ok(());
         }
         // A slash at the end says something of its own.
         let at = if path.ends_with('/') { format!("{at}/") } else { at };

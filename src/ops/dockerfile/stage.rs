@@ -33,7 +33,9 @@ impl Base {
     pub(super) fn scratch(platform: &Platform) -> Result<Self, OpsError> {
         let name = "scratch".to_owned();
         let damaged = |source| OpsError::ParentDocument { reference: name.clone(), source };
-        let config = Raw::of(ImageConfig::new(platform)).map_err(damaged)?;
+        let mut config = ImageConfig::new(platform);
+        config.set_working_dir("/");
+        let config = Raw::of(config).map_err(damaged)?;
         let manifest = Manifest::new(config.descriptor(crate::oci::media_type::OCI_CONFIG), Vec::new());
         let manifest = Raw::of(manifest).map_err(damaged)?;
         let mut descriptor = manifest.descriptor(crate::oci::media_type::OCI_MANIFEST);
@@ -69,6 +71,8 @@ pub(super) struct Stage {
     pub(super) material: Vec<String>,
     /// Installations of packages since the base, or since something that hides what they did.
     pub(super) installs: Option<Installs>,
+    /// The places that packages went to.
+    pub(super) sites: Vec<String>,
     /// Folders into which installations put programs that no index has yet.
     pub(super) scripts: Vec<String>,
     /// Under which key its packages were chosen.
@@ -95,6 +99,7 @@ impl Stage {
             history: Vec::new(),
             material: Vec::new(),
             installs: None,
+            sites: Vec::new(),
             scripts: Vec::new(),
             resolution: None,
             choice: None,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::diagnostic::Diagnose;
-use crate::image::filesystem::{Found, LayerIndex, MergeError, Node, NodeKind, View};
+use crate::image::filesystem::{Found, LayerIndex, MergeError, Node, NodeKind, View, at_and_below};
 use crate::image::users::{Owner, copy_owner};
 use crate::layer::EntryPath;
 
@@ -123,12 +123,14 @@ impl StageFiles {
 
     /// Drops what is held at `path`, and below it unless a directory joins the one that is there.
     fn forget(&mut self, path: &[u8], joins: bool) {
-        let below = [path, b"/"].concat();
-        let gone = |at: &EntryPath| {
-            at.as_bytes() == path || (!joins && (path.is_empty() || at.as_bytes().starts_with(&below)))
-        };
-        if self.contents.keys().any(gone) {
-            Arc::make_mut(&mut self.contents).retain(|at, _| !gone(at));
+        if joins {
+            if self.contents.contains_key(path) {
+                Arc::make_mut(&mut self.contents).remove(path);
+            }
+            return;
+        }
+        for gone in at_and_below(&self.contents, path) {
+            Arc::make_mut(&mut self.contents).remove(&gone);
         }
     }
 }
@@ -302,16 +304,15 @@ impl Draft {
 
     /// Drops what this layer does below `path`.
     fn drop_below(&mut self, path: &EntryPath) {
-        let below = [path.as_bytes(), b"/"].concat();
-        let gone: Vec<EntryPath> =
-            self.entries.keys().filter(|at| at.as_bytes().starts_with(&below)).cloned().collect();
-        for path in gone {
-            self.release(&path);
-            self.entries.remove(&path);
+        for gone in at_and_below(&self.entries, path.as_bytes()) {
+            if gone != *path {
+                self.release(&gone);
+                self.entries.remove(&gone);
+            }
         }
-        let stays = |at: &EntryPath| !at.as_bytes().starts_with(&below);
-        self.removed.retain(stays);
-        self.emptied.retain(|at| stays(at) && at != path);
+        let below = [path.as_bytes(), b"/"].concat();
+        self.removed.retain(|at| !at.as_bytes().starts_with(&below));
+        self.emptied.retain(|at| at != path && !at.as_bytes().starts_with(&below));
     }
 
     /// Makes the directory at `path`, a real path, and those above that are missing.

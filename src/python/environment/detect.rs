@@ -227,6 +227,23 @@ mod tests {
     }
 
     #[test]
+    fn scripts_name_a_virtual_environments_python_as_it_was_made() {
+        for (links, expected) in [
+            (&["python -> /usr/local/bin/python", "python3 -> python"][..], "python"),
+            (&["python -> python3", "python3 -> /usr/local/bin/python3"][..], "python3"),
+            (
+                &["python -> python3", "python3 -> python3.12", "python3.12 -> /usr/local/bin/python3.12"][..],
+                "python3.12",
+            ),
+        ] {
+            let mut venv: Vec<String> = links.iter().map(|link| format!("opt/venv/bin/{link}")).collect();
+            venv.push("opt/venv/pyvenv.cfg = home = /usr/local/bin\nversion = 3.12.1\n".into());
+            let python = found(&beside_official(&venv), &[("VIRTUAL_ENV", "/opt/venv")]).unwrap();
+            assert_eq!(python.scheme.interpreter, format!("/opt/venv/bin/{expected}"));
+        }
+    }
+
+    #[test]
     fn conda_fedora_and_managed_pythons_have_their_places() {
         for (lines, path, kind, purelib, platlib) in [
             (
@@ -317,7 +334,8 @@ mod tests {
     #[test]
     fn hints_narrow_the_search_and_stand_in_for_an_unknown_image() {
         let platform = Platform::new("linux", "arm64");
-        let hints = |prefix: Option<&str>, version| PythonHints { version, prefix: prefix.map(Into::into) };
+        let hints =
+            |prefix: Option<&str>, version| PythonHints { version, prefix: prefix.map(Into::into), place: None };
         let both = image(&[&DEBIAN[..], &OFFICIAL[..]].concat());
         let python = detect(&both, &[], &platform, &hints(None, Some((3, 11)))).unwrap();
         assert_eq!(python.scheme.interpreter, "/usr/bin/python3");

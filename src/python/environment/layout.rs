@@ -4,7 +4,8 @@
 
 use super::EnvironmentKind;
 use super::interpreter::{Interpreter, find};
-use crate::image::filesystem::Filesystem;
+use crate::image::filesystem::{Filesystem, NodeKind};
+use crate::layer::EntryPath;
 use crate::python::InstallScheme;
 
 /// What kind of environment `interpreter` has.
@@ -63,13 +64,37 @@ pub(super) fn scheme(fs: &Filesystem, kind: EnvironmentKind, interpreter: &Inter
         _ => format!("{prefix}/include/{python}"),
     };
     InstallScheme {
-        interpreter: interpreter.path.clone(),
+        interpreter: if kind == EnvironmentKind::Virtual {
+            own_name(fs, interpreter)
+        } else {
+            interpreter.path.clone()
+        },
         purelib,
         platlib,
         scripts: format!("{place}/bin"),
         include,
         data: place.to_owned(),
     }
+}
+
+/// The interpreter of a virtual environment by the name that it was made under, which its other names are links to.
+fn own_name(fs: &Filesystem, interpreter: &Interpreter) -> String {
+    let mut path = interpreter.path.clone();
+    // `python -> python3 -> /usr/bin/python3` has no more names than these.
+    for _ in 0..3 {
+        let Some((folder, _)) = path.rsplit_once('/') else { return path };
+        let node = fs.resolve(folder).and_then(|found| {
+            let name = path.rsplit('/').next()?;
+            fs.node(&EntryPath::parse(format!("{}/{name}", found.path)).ok()?)
+        });
+        match node.map(|node| &node.kind) {
+            Some(NodeKind::Symlink { target }) if !target.is_empty() && !target.contains(&b'/') => {
+                path = format!("{folder}/{}", String::from_utf8_lossy(target));
+            }
+            _ => return path,
+        }
+    }
+    path
 }
 
 /// The folders of `sys.path` that hold installed distributions, in its order.

@@ -12,4 +12,4 @@ mod types;
 pub use crate::image::filesystem::Libc;
 pub use detect::{DetectError, detect};
 pub use installed::{InstalledDistribution, InstalledFilesError};
-pub use types::{EnvironmentKind, PythonEnvironment, PythonHints};
+pub use types::{EnvironmentKind, InstallPlace, PythonEnvironment, PythonHints};

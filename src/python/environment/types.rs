@@ -3,6 +3,7 @@
 //! Finding it is the work of `detect`.
 
 use super::{InstalledDistribution, Libc};
+use crate::image::users::Owner;
 use crate::python::InstallScheme;
 
 /// What the settings say about the image's Python; `None` where it is to be found.
@@ -12,6 +13,36 @@ pub struct PythonHints {
     pub version: Option<(u32, u32)>,
     /// The environment's prefix, an absolute path such as `/opt/venv` or `/usr/local`.
     pub prefix: Option<String>,
+    /// Another place than the interpreter's own for what is installed.
+    pub place: Option<InstallPlace>,
+}
+
+/// A place that packages are installed to beside the interpreter's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstallPlace {
+    /// Its prefix: what `--prefix` names, or `~/.local` for `--user`.
+    pub prefix: String,
+    /// Who owns what is made there.
+    pub owner: Owner,
+}
+
+impl InstallPlace {
+    /// The environment with this place for what is installed; what it has already counts on.
+    #[must_use]
+    pub fn of(&self, python: PythonEnvironment) -> PythonEnvironment {
+        let Self { prefix, .. } = self;
+        let (major, minor) = python.version;
+        let library = format!("{prefix}/lib/python{major}.{minor}/site-packages");
+        let scheme = InstallScheme {
+            purelib: library.clone(),
+            platlib: library,
+            scripts: format!("{prefix}/bin"),
+            include: format!("{prefix}/include/python{major}.{minor}"),
+            data: prefix.clone(),
+            ..python.scheme
+        };
+        PythonEnvironment { scheme, ..python }
+    }
 }
 
 /// What kind of environment an interpreter installs into.

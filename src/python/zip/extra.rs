@@ -45,6 +45,11 @@ pub(super) fn widen(name: &[u8], extra: &[u8], size: u32, compressed: u32, offse
     }
     let wanted = [size, compressed, offset].into_iter().filter(|value| *value == SENTINEL).count();
     match wide64 {
+        // Some archivers repeat both sizes here that the record has already, which leaves one reading.
+        Some(data) if wanted == 0 && repeats(data, size, compressed) => {}
+        Some(data) if wanted == 0 && data.len() == 16 => {
+            return Err(bad("the zip64 field contradicts the sizes beside it"));
+        }
         Some(data) if data.len() != wanted * 8 => return Err(bad("the zip64 field has the wrong length")),
         None if wanted > 0 => return Err(bad("the zip64 field is missing")),
         _ => {}
@@ -57,7 +62,42 @@ pub(super) fn widen(name: &[u8], extra: &[u8], size: u32, compressed: u32, offse
     Ok(Wide { size: take(size), compressed: take(compressed), offset: take(offset) })
 }
 
+fn repeats(data: &[u8], size: u32, compressed: u32) -> bool {
+    data.len() == 16 && [u64_at(data, 0), u64_at(data, 8)] == [u64::from(size), u64::from(compressed)]
+}
+
 /// Info-ZIP Unicode path: version 1, CRC-32 of the plain name, the name.
 fn repeats_name(data: &[u8], name: &[u8]) -> bool {
     data.len() >= 5 && data[0] == 1 && u32_at(data, 1) == crc32fast::hash(name) && &data[5..] == name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A zip64 field of these values.
+    fn field(values: &[u64]) -> Vec<u8> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        [&ZIP64.to_le_bytes()[..], &u16::try_from(bytes.len()).unwrap().to_le_bytes(), &bytes].concat()
+    }
+
+    #[test]
+    fn a_zip64_field_holds_what_is_missing_or_repeats_both_sizes() {
+        let sizes = |extra: &[u8], size, compressed| {
+            widen(b"a", extra, size, compressed, 0).ok().map(|wide| (wide.size, wide.compressed))
+        };
+        for (values, size, compressed, expected) in [
+            (&[][..], 9, 5, Some((9, 5))),
+            (&[9, 5], SENTINEL, SENTINEL, Some((9, 5))),
+            (&[9], SENTINEL, 5, Some((9, 5))),
+            (&[9, 5], 9, 5, Some((9, 5))),
+            (&[9, 6], 9, 5, None),
+            (&[9], 9, 5, None),
+            (&[9, 5], SENTINEL, 5, None),
+            (&[], SENTINEL, 5, None),
+        ] {
+            let extra = if values.is_empty() { Vec::new() } else { field(values) };
+            assert_eq!(sizes(&extra, size, compressed), expected, "{values:?} beside {size} and {compressed}");
+        }
+    }
 }

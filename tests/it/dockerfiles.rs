@@ -1,0 +1,203 @@
+//! Dockerfiles built as they say: natively, with a backend for one instruction, and not again when nothing changed.
+//!
+//! uv is played by a script; equality with BuildKit is held end to end, where BuildKit is.
+
+use serde_json::{Value, json};
+
+use crate::support::fake_uv::FakeUv;
+use crate::support::parents::SITE;
+use crate::support::wheel_maker::WheelMaker;
+use crate::support::yard::{Ran, Yard};
+
+/// Runs `build` or `plan` of the Dockerfile with uv at hand and no backend.
+fn run(yard: &Yard, store: &str, uv: &FakeUv<'_>, arguments: &[&str]) -> Ran {
+    let tag = yard.at("demo/app:latest");
+    let mut command = yard.command(store);
+    command.args(["--format", "json"]).args(arguments).args(["--tag", &tag]).env("PATH", uv.folder());
+    command.output().unwrap().into()
+}
+
+fn done(ran: Ran) -> Value {
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    serde_json::from_str::<Value>(&ran.stdout).unwrap()["images"][0].clone()
+}
+
+/// How each instruction of a plan is carried out, by line.
+fn how(plan: &Value) -> Vec<(u64, String)> {
+    let steps = plan["instructions"].as_array().unwrap().iter();
+    steps.map(|step| (step["line"].as_u64().unwrap(), step["how"].as_str().unwrap().to_owned())).collect()
+}
+
+fn wheel(name: &str) -> WheelMaker {
+    WheelMaker::new(name, "1.0").file(&format!("{name}.py"), "1.0")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordinary_file_needs_no_backend_and_an_edit_costs_its_copy_alone() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    uv.answers(&[&wheel("cleat")], "");
+    yard.write("requirements.txt", "cleat\n");
+    yard.write("app.py", "RATE = 1\n");
+    yard.write(".dockerignore", "Dockerfile\n");
+    let parent = yard.at("demo/parent:1");
+    yard.write(
+        "Dockerfile",
+        format!(
+            "ARG BASE\nFROM ${{BASE:-{parent}}}\nARG RATE=2\nENV HOME_DIR=/srv RATE=$RATE\nWORKDIR $HOME_DIR/app\n\
+             COPY requirements.txt .\nRUN pip install --no-cache-dir -r requirements.txt\n\
+             COPY --chown=7:8 --chmod=640 app.py .\nRUN mkdir -p logs && chmod 750 logs && ln -s app.py main.py\n\
+             EXPOSE 80\nUSER 7\nCMD [\"python\", \"app.py\"]\n"
+        ),
+    );
+    let plan = done(run(&yard, "store", &uv, &["plan", "-f", "Dockerfile"]));
+    assert!(how(&plan).iter().all(|(_, how)| how == "native"), "{plan}");
+    assert!(!yard.requests().iter().any(|line| line.starts_with("PUT")), "a plan writes nothing");
+
+    done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile", "--build-arg", "RATE=3"]));
+    let image = yard.pull("demo/app:latest").await;
+    let app = image.file("srv/app/app.py").unwrap();
+    assert_eq!((app.text(), app.mode, app.uid, app.gid), ("RATE = 1\n", 0o640, 7, 8));
+    assert_eq!(image.file("srv/app/logs").unwrap().mode, 0o750);
+    assert_eq!(image.file(&format!("{SITE}/cleat.py")).unwrap().text(), "1.0");
+    assert_eq!(image.file(&format!("{SITE}/cleat-1.0.dist-info/INSTALLER")).unwrap().text(), "pip\n");
+    let config = &image.config["config"];
+    assert_eq!((&config["User"], &config["WorkingDir"]), (&json!("7"), &json!("/srv/app")));
+    assert_eq!(config["ExposedPorts"], json!({"80/tcp": {}}));
+    let variables = config["Env"].as_array().unwrap();
+    assert!(variables.contains(&json!("RATE=3")) && variables.contains(&json!("HOME_DIR=/srv")), "{variables:?}");
+    assert!(!variables.iter().any(|line| line.as_str().unwrap().contains("BASE")), "{variables:?}");
+    assert!(image.file("app/pipeline.py").is_none(), "nothing is added that the file does not ask for");
+
+    yard.requests();
+    let again = done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile", "--build-arg", "RATE=3"]));
+    assert_eq!(again["reused"], true);
+    let requests = yard.requests();
+    assert!(requests.len() <= 3, "the parent's tag and the target's: {requests:?}");
+
+    yard.write("app.py", "RATE = 9\n");
+    uv.asked();
+    let edited = done(run(&yard, "other-machine", &uv, &["build", "-f", "Dockerfile", "--build-arg", "RATE=3"]));
+    let built: Vec<&Value> =
+        edited["layers"].as_array().unwrap().iter().filter(|layer| layer["action"] == "build").collect();
+    assert_eq!(built.len(), 1, "{built:?}");
+    assert_eq!(built[0]["title"], "/srv/app/app.py");
+    assert_eq!(uv.asked(), "", "nobody chooses versions for an edit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stages_are_built_as_far_as_they_are_needed_and_copied_from() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    uv.answers(&[&wheel("cleat")], "");
+    yard.write("app.py", "RATE = 1\n");
+    let parent = yard.at("demo/parent:1");
+    yard.write(
+        "Dockerfile",
+        format!(
+            "FROM {parent} AS builder\nRUN pip install --prefix=/install cleat\nFROM {parent} AS broken\nRUN make world\n\
+             FROM scratch AS texts\nCOPY <<EOF /motto\nfair winds\nEOF\nFROM {parent}\n\
+             COPY --from=builder /install /usr/local\nCOPY --from=texts /motto /etc/motto\nCOPY app.py /app/\n"
+        ),
+    );
+    let plan = done(run(&yard, "store", &uv, &["plan", "-f", "Dockerfile"]));
+    assert!(how(&plan).iter().all(|(_, how)| how == "native"), "{plan}");
+    done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile"]));
+    let image = yard.pull("demo/app:latest").await;
+    assert_eq!(image.file("usr/local/lib/python3.11/site-packages/cleat.py").unwrap().text(), "1.0");
+    assert_eq!(image.file("etc/motto").unwrap().text(), "fair winds\n");
+    assert!(image.file("install").is_none());
+    done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile", "--target", "texts"]));
+    let texts = yard.pull("demo/app:latest").await;
+    assert_eq!((texts.layers.len(), texts.file("motto").unwrap().mode), (1, 0o644));
+    let unknown = run(&yard, "store", &uv, &["build", "-f", "Dockerfile", "--target", "nope"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.stderr.contains("no stage `nope`") && unknown.stderr.contains("`builder`"), "{}", unknown.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_not_known_names_its_line_and_its_reason_before_anything_is_moved() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let parent = yard.at("demo/parent:1");
+    for (line, reason) in [
+        ("RUN make world", "it runs `make`"),
+        ("RUN pip install -e .", "a project of the image"),
+        ("RUN echo $(date) > /date", "`RUN echo $(date) > /date` needs a backend"),
+        ("ADD https://files.example/x /x", "needs a backend"),
+    ] {
+        yard.write("Dockerfile", format!("FROM {parent}\n{line}\n"));
+        yard.requests();
+        for command in ["plan", "build"] {
+            let ran = run(&yard, "store", &uv, &[command, "-f", "Dockerfile"]);
+            assert_eq!(ran.code, 1, "{}", ran.stderr);
+            assert!(ran.stderr.contains(reason) && ran.stderr.contains("hint:"), "{}", ran.stderr);
+        }
+        assert!(!yard.requests().iter().any(|line| line.starts_with("PUT") || line.starts_with("POST")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_file_is_told_with_its_place() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let parent = yard.at("demo/parent:1");
+    yard.write("requirements.txt", "cleat\n");
+    for (line, code, told) in [
+        ("COPI a b", 2, "Dockerfile:2:1"),
+        ("COPY absent.txt /", 2, "Dockerfile:2: `COPY absent.txt /`"),
+        ("COPY requirement.txt /", 2, "there is `requirements.txt`"),
+        ("EXPOSE x", 2, "`x` is no port"),
+        ("STOPSIGNAL SIGNOPE", 2, "`SIGNOPE` is no signal"),
+        ("ENV A=${", 2, "Dockerfile:2"),
+    ] {
+        yard.write("Dockerfile", format!("FROM {parent}\n{line}\n"));
+        let ran = run(&yard, "store", &uv, &["build", "-f", "Dockerfile"]);
+        assert_eq!(ran.code, code, "{line}: {}", ran.stderr);
+        assert!(ran.stderr.contains(told), "{line}: {}", ran.stderr);
+    }
+    let ran = run(&yard, "store", &uv, &["build", "-f", "absent/Dockerfile"]);
+    assert!(ran.code == 2 && ran.stderr.contains("cannot read `absent/Dockerfile`"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dockerfile_of_the_settings_is_assembled_when_nothing_in_it_needs_a_backend() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let parent = yard.at("demo/parent:1");
+    yard.write("Dockerfile", format!("FROM {parent}\nENV FROM_FILE=1\nRUN mkdir /below\n"));
+    yard.write("lapstrake.yaml", json!({"settings": {"docker": {"dockerfile": "Dockerfile"}}}).to_string());
+    let plan = done(run(&yard, "store", &uv, &["plan"]));
+    assert_eq!(how(&plan), [(2, "native".into()), (3, "native".into())]);
+    done(run(&yard, "store", &uv, &["build"]));
+    let image = yard.pull("demo/app:latest").await;
+    assert!(image.file("below").is_some() && image.file("app/pipeline.py").is_some());
+    assert!(image.config["config"]["Env"].as_array().unwrap().contains(&json!("FROM_FILE=1")));
+    assert_eq!(done(run(&yard, "other-machine", &uv, &["build"]))["reused"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_reach_requirement_files_and_nothing_else() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    uv.answers(&[&wheel("cleat")], "");
+    let parent = yard.at("demo/parent:1");
+    yard.write("requirements.txt", "--extra-index-url https://me:${TOKEN}@index.example/simple\ncleat\n");
+    yard.write("token.txt", "s3cret");
+    yard.write(
+        "Dockerfile",
+        format!(
+            "FROM {parent}\nRUN --mount=type=secret,id=token,env=TOKEN,required=true \\\n\
+             --mount=type=bind,source=requirements.txt,target=/tmp/r.txt pip install -r /tmp/r.txt\n"
+        ),
+    );
+    let without = run(&yard, "store", &uv, &["build", "-f", "Dockerfile"]);
+    assert!(without.code == 2 && without.stderr.contains("`token` is required"), "{}", without.stderr);
+    let ran = run(&yard, "store", &uv, &["build", "-f", "Dockerfile", "--secret", "id=token,src=token.txt"]);
+    assert!(!ran.stdout.contains("s3cret") && !ran.stderr.contains("s3cret"), "{}", ran.stderr);
+    done(ran);
+    assert!(uv.asked().contains("https://me:s3cret@index.example/simple"), "the index wants it");
+    let image = yard.pull("demo/app:latest").await;
+    assert!(!image.config.to_string().contains("s3cret") && !image.manifest.to_string().contains("s3cret"));
+    assert!(image.file("tmp/r.txt").is_none(), "a mount leaves nothing");
+}
