@@ -1,5 +1,6 @@
 //! Images: the parent's filesystem index, config changes, assembly and validation.
 
+pub mod accounts;
 pub mod filesystem;
 pub mod mode;
 pub mod users;

@@ -26,6 +26,7 @@ const EXCEPTIONS: &[Exception] = &[
     },
     Exception { reason: "what installers keep for their next run", explains: cached },
     Exception { reason: "the lock that uv leaves in /tmp", explains: lock_of_uv },
+    Exception { reason: "the day on which a user was added, which is not the clock's", explains: changed },
     Exception { reason: "logs and indexes of Debian's tools, with the hour of their run", explains: logged },
 ];
 
@@ -129,6 +130,27 @@ fn lock_of_uv(difference: &Difference, _: &Pair<'_>) -> bool {
 fn is_cache(path: &str) -> bool {
     let folders = ["root/.cache/pip", "root/.cache/uv", "root/.cache/pypoetry", "root/.config/pypoetry"];
     folders.iter().any(|folder| path == *folder || path.starts_with(&format!("{folder}/")))
+}
+
+/// `/etc/shadow` and its backup with other days of the last change of accounts without a password, all else being equal.
+fn changed(difference: &Difference, pair: &Pair<'_>) -> bool {
+    if !["etc/shadow", "etc/shadow-"].contains(&difference.path.as_str()) || !differs_in_bytes_alone(difference) {
+        return false;
+    }
+    let without_days = |image: &Merged| {
+        let line = |line: &str| {
+            let mut fields: Vec<String> = line.split(':').map(str::to_owned).collect();
+            if let [_, password, day, ..] = fields.as_mut_slice()
+                && password == "!"
+                && day.parse::<u32>().is_ok()
+            {
+                day.clear();
+            }
+            fields
+        };
+        image.text(&difference.path).lines().map(line).collect::<Vec<_>>()
+    };
+    !without_days(pair.ours).is_empty() && without_days(pair.ours) == without_days(pair.theirs)
 }
 
 fn logged(difference: &Difference, _: &Pair<'_>) -> bool {

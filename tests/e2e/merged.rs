@@ -15,7 +15,7 @@ use crate::harness::Halt;
 /// Bytes below which a program in `bin` may be a launcher.
 const PROGRAM: usize = 4096;
 /// Files of which the text is kept: those whose lines an exception may look at.
-const KEPT: [&str; 4] = ["RECORD", "INSTALLER", "pyvenv.cfg", "direct_url.json"];
+const KEPT: [&str; 6] = ["RECORD", "INSTALLER", "pyvenv.cfg", "direct_url.json", "shadow", "shadow-"];
 
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]

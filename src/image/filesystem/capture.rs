@@ -12,7 +12,27 @@ pub(super) enum Capture {
     Header,
     /// A RECORD with its first column alone.
     Paths,
+    /// The content as it is, of a file that is small.
+    Small,
 }
+
+/// What tools that add accounts read and write, beside `etc/passwd` and `etc/group`.
+///
+/// Of these `shadow` and `gshadow` are kept from other users of a container. An index tells nobody more than the layers do:
+/// it is published in the repository that has the layers, which hold the same files, and nowhere else.
+const ACCOUNTS: [&[u8]; 7] = [
+    b"etc/shadow",
+    b"etc/gshadow",
+    b"etc/subuid",
+    b"etc/subgid",
+    b"etc/login.defs",
+    b"etc/adduser.conf",
+    b"etc/default/useradd",
+];
+/// The files of which a new home folder is made.
+const SKELETON: &[u8] = b"etc/skel/";
+/// The largest file that counts as small.
+const MAX_SMALL: u64 = 128 << 10;
 
 /// The largest file that is kept; a larger one counts as not there.
 pub(super) const MAX_CAPTURED: u64 = 16 << 20;
@@ -23,6 +43,9 @@ impl Capture {
         let system: [&[u8]; 4] = [b"etc/passwd", b"etc/group", b"etc/os-release", b"usr/lib/os-release"];
         if system.contains(&path) {
             return Some(Self::Whole);
+        }
+        if ACCOUNTS.contains(&path) || path.starts_with(SKELETON) {
+            return Some(Self::Small);
         }
         let mut parts = path.rsplit(|byte| *byte == b'/');
         let name = parts.next()?;
@@ -51,10 +74,15 @@ impl Capture {
         }
     }
 
+    /// Whether a file of this size in bytes is kept.
+    pub(super) fn fits(self, size: u64) -> bool {
+        size <= if self == Self::Small { MAX_SMALL } else { MAX_CAPTURED }
+    }
+
     /// The form that is kept of `content`.
     pub(super) fn reduce(self, content: Vec<u8>) -> Vec<u8> {
         match self {
-            Self::Whole => content,
+            Self::Whole | Self::Small => content,
             Self::Header => header_lines(content),
             Self::Paths => record_paths(&content).unwrap_or(content),
         }
@@ -94,6 +122,9 @@ mod tests {
     fn only_what_planning_reads_is_kept() {
         for (path, expected) in [
             ("etc/passwd", Some(Capture::Whole)),
+            ("etc/shadow", Some(Capture::Small)),
+            ("etc/skel/.config/x", Some(Capture::Small)),
+            ("etc/skel", None),
             ("usr/etc/passwd", None),
             ("opt/venv/pyvenv.cfg", Some(Capture::Whole)),
             ("usr/lib/python3.11/venv/scripts/common/Activate.ps1", Some(Capture::Whole)),

@@ -9,7 +9,7 @@ use super::{Change, Filesystem, LayerIndex, Libc, Node, NodeKind};
 use crate::layer::{EntryPath, EntryPathError};
 
 /// `LSI`, the version of the form, then what it holds.
-const MAGIC: &[u8; 4] = b"LSI\x02";
+const MAGIC: &[u8; 4] = b"LSI\x03";
 const LAYER: u8 = b'l';
 const FILESYSTEM: u8 = b'f';
 /// Zstandard's level; an index is written once and read often.

@@ -4,7 +4,7 @@
 
 use std::io::{self, BufReader, Read};
 
-use super::capture::{Capture, MAX_CAPTURED};
+use super::capture::Capture;
 use super::libc::LibcScan;
 use super::node::Kept;
 use super::{Change, LayerIndex, Node, NodeKind};
@@ -214,7 +214,7 @@ fn keep<R: Read>(path: &EntryPath, size: u64, tar: &mut TarReader<R>) -> Result<
             }
         }
     }
-    let Some(capture) = Capture::of(path.as_bytes()).filter(|_| size <= MAX_CAPTURED) else {
+    let Some(capture) = Capture::of(path.as_bytes()).filter(|capture| capture.fits(size)) else {
         return Ok(Kept::Nothing);
     };
     let mut content = Vec::new();
@@ -332,7 +332,7 @@ mod tests {
         let glibc = "..GNU C Library (x) stable release version 2.31.\n";
         let index = index(&[
             ("etc/passwd", Regular, "root:x:0:0::/:"),
-            ("etc/shadow", Regular, "secret"),
+            ("etc/hosts", Regular, "1 a"),
             ("lib/libc.so.6", Regular, glibc),
             ("s/a-1.dist-info/METADATA", Regular, "Name: a\n\nlong text"),
         ])
@@ -340,7 +340,7 @@ mod tests {
         let fs = Filesystem::merge([index]).unwrap();
         assert_eq!(fs.content("/etc/passwd"), Some(&b"root:x:0:0::/:"[..]));
         assert_eq!(fs.content("/s/a-1.dist-info/METADATA"), Some(&b"Name: a\n"[..]));
-        assert_eq!(fs.content("/etc/shadow"), None);
+        assert_eq!(fs.content("/etc/hosts"), None);
         assert_eq!(fs.resolve("lib/libc.so.6").unwrap().node.libc(), Some(Libc::Glibc(2, 31)));
     }
 

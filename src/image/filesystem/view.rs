@@ -315,7 +315,7 @@ impl View {
     pub fn keeps(path: &EntryPath, size: u64) -> bool {
         // `/etc` may be a link, which makes any file of these names the one that is looked for.
         let names_users = matches!(path.file_name(), b"passwd" | b"group");
-        (names_users || Capture::of(path.as_bytes()).is_some()) && size <= MAX_CAPTURED
+        (names_users && size <= MAX_CAPTURED) || Capture::of(path.as_bytes()).is_some_and(|capture| capture.fits(size))
     }
 }
 

@@ -43,9 +43,9 @@ pub(super) fn home_of(stage: &Stage, files: &StageFiles) -> Option<String> {
 }
 
 /// Where a command is run, and by whom.
-struct Place {
+pub(super) struct Place {
     folder: String,
-    owner: Owner,
+    pub(super) owner: Owner,
 }
 
 impl Evaluation<'_> {
@@ -96,6 +96,12 @@ impl Evaluation<'_> {
                 }
             }
             RunStep::Pip(install) => self.pip(stage, mounts, step, install, (&place.folder, place.owner)).await,
+            RunStep::AddUser(_) | RunStep::AddGroup(_) | RunStep::AddMember(_) => {
+                match self.add_account(stage, &files, step, place, mounts)? {
+                    Ok(()) => Ok(Ok("users and groups".into())),
+                    Err(reason) => Ok(Err(reason)),
+                }
+            }
             RunStep::Venv(venv) => self.venv(stage, mounts, step, venv, (&place.folder, place.owner)).await,
             RunStep::Activate(folder) => Ok(super::venv::activated(&files, folder)),
             other => match changed(files, other, place, mounts) {

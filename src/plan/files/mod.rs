@@ -2,8 +2,10 @@
 //!
 //! Pure: contents are named by digest, and read when the layer is made.
 
+mod accounts;
 mod arguments;
 mod commands;
+mod home;
 mod layers;
 mod placed;
 mod stage;
