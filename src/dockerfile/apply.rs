@@ -275,7 +275,8 @@ mod tests {
         config.set_cmd(&["old".to_owned()]);
         let mut stage = StageConfig::new(config);
         for instruction in &file.stages[0].instructions {
-            stage.apply(&instruction.kind).unwrap().unwrap();
+            let kind = instruction.kind.expanded('\\', &|_| None).unwrap();
+            stage.apply(&kind).unwrap().unwrap();
         }
         serde_json::to_value(stage.config.runtime_members()).unwrap()
     }

@@ -139,7 +139,7 @@ fn resolution_key(planning: &Planning<'_>) -> ResolutionKey {
     key.add("python", hints.version.map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default());
     key.add("prefix", hints.prefix.as_deref().unwrap_or_default());
     if let Some(place) = &hints.place {
-        key.add("place", &place.prefix);
+        key.add(if place.is_bare { "target" } else { "place" }, &place.prefix);
         key.add("owner", format!("{}:{}", place.owner.uid, place.owner.gid));
     }
     let cut = &settings.lapstrake.layers;

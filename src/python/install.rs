@@ -127,6 +127,8 @@ struct Planner<'a> {
     wheel: &'a Wheel,
     scheme: &'a InstallScheme,
     site: &'a str,
+    /// Whether it is pip's `--target`, where programs lie in a folder among the packages.
+    is_moved: bool,
     rows: Vec<RecordRow>,
     /// Which row describes a path of the archive.
     row_of: BTreeMap<String, usize>,
@@ -148,11 +150,14 @@ impl<'a> Planner<'a> {
         for (index, row) in rows.iter().enumerate() {
             row_of.entry(row.path.clone()).or_insert(index);
         }
-        Ok(Self { wheel, scheme, site, rows, row_of, files: BTreeMap::new(), folders: BTreeSet::new() })
+        let (files, folders) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { wheel, scheme, site, is_moved: false, rows, row_of, files, folders })
     }
 
     /// Root, entry points, `.data`, metadata, RECORD: what comes later wins a path, as in uv.
     fn plan(mut self, options: &InstallOptions) -> Result<Installation, Refusal> {
+        let is_below = self.scheme.scripts.strip_prefix(self.site).is_some_and(|rest| rest.starts_with('/'));
+        self.is_moved = is_below && options.installer.trim_end() == "pip";
         let data = format!("{}.data", self.wheel.stem);
         let below = |member: &Member| {
             member.name.strip_prefix(&*data).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -288,14 +293,20 @@ impl<'a> Planner<'a> {
     /// Adds a made file with its row.
     fn add(&mut self, base: &str, rest: &str, content: Vec<u8>, mode: u32) -> Result<(), Refusal> {
         let path = entry_path(base, rest)?;
-        self.rows.push(RecordRow::of(relative(self.site, base, rest), &content));
+        self.rows.push(RecordRow::of(self.recorded(base, rest), &content));
         self.put(InstalledFile { path, mode, size: content.len() as u64, source: Source::Bytes(content) });
         Ok(())
     }
 
+    /// The path of RECORD for `base/rest`. For `--target` pip writes what held in a folder that it then moved.
+    fn recorded(&self, base: &str, rest: &str) -> String {
+        let path = relative(self.site, base, rest);
+        if self.is_moved && base == self.scheme.scripts { format!("../../{path}") } else { path }
+    }
+
     fn rename_row(&mut self, member: &Member, base: &str, rest: &str) {
         if let Some(row) = self.row_of.get(&*member.name) {
-            self.rows[*row].path = relative(self.site, base, rest);
+            self.rows[*row].path = self.recorded(base, rest);
         }
     }
 

@@ -82,6 +82,15 @@ impl IndexCredentials {
         self.hosts.iter().find(|(name, _)| is_safe && name == host).map(|(_, credential)| credential)
     }
 
+    /// `url` with the credential for it, unless it has one of its own; `None` where none is known.
+    pub fn signed(&self, url: &str) -> Option<String> {
+        let mut signed = Url::parse(url).ok().filter(|url| url.username().is_empty() && url.password().is_none())?;
+        let credential = self.for_url(&signed)?.clone();
+        signed.set_username(&credential.user).ok()?;
+        signed.set_password(Some(&credential.password)).ok()?;
+        Some(signed.into())
+    }
+
     /// `text` with every password that is known here taken out.
     pub fn redact(&self, text: &str) -> String {
         let mut clean = text.to_owned();

@@ -39,6 +39,7 @@ pub use chosen::Chosen;
 pub use download::{FetchError, FetchOptions, WheelFetcher};
 pub use error::ResolveError;
 pub use http::{HttpClient, HttpError};
+pub use index::IndexCredentials;
 pub use keyring::add_keyring;
 pub use place::{MadeWheel, Place, PlaceTarget, places};
 pub use resolve::resolve;

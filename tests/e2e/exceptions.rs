@@ -46,7 +46,7 @@ fn compiled(difference: &Difference, pair: &Pair<'_>) -> bool {
     let Some(module) = name.strip_suffix(".pyc").and_then(|name| name.split('.').next()) else { return false };
     let source = format!("{folder}/{module}.py");
     let same = |image: &Merged| image.entries.get(&source).map(|entry| entry.node.clone());
-    let in_both = same(pair.ours).is_some() && same(pair.ours) == same(pair.theirs);
+    let in_both = same(pair.ours).is_some() && same(pair.ours) == same(pair.theirs) || same_launch(&source, pair);
     in_both && (difference.ours.is_none() || differs_in_bytes_alone(difference))
 }
 
@@ -96,17 +96,23 @@ fn launcher(difference: &Difference, pair: &Pair<'_>) -> bool {
 }
 
 fn same_launch(path: &str, pair: &Pair<'_>) -> bool {
-    let (ours, theirs) = (started(pair.ours.text(path)), started(pair.theirs.text(path)));
-    ours.is_some() && ours == theirs
+    let (ours, theirs) = (pair.ours.text(path), pair.theirs.text(path));
+    let script = |text: &str| Some((interpreter(text)?, text.split_once('\n')?.1.to_owned()));
+    let is_script = script(ours).is_some() && script(ours) == script(theirs);
+    is_script || started(ours).is_some() && started(ours) == started(theirs)
 }
 
-/// What a launcher is run by (of the names of one interpreter, any), what it imports, and what it calls.
+/// The interpreter of a program's first line, by whichever of its names.
+fn interpreter(text: &str) -> Option<String> {
+    let named = text.lines().next()?.strip_prefix("#!")?;
+    Some(named.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').to_owned())
+}
+
+/// What a launcher is run by, what it imports, and what it calls.
 fn started(text: &str) -> Option<(String, String, String)> {
-    let interpreter = text.lines().next()?.strip_prefix("#!")?;
-    let interpreter = interpreter.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     let import = text.lines().find(|line| line.starts_with("from ") && line.contains(" import "))?;
     let call = text.lines().find_map(|line| line.trim().strip_prefix("sys.exit("))?;
-    Some((interpreter.to_owned(), import.to_owned(), call.to_owned()))
+    Some((interpreter(text)?, import.to_owned(), call.to_owned()))
 }
 
 /// Folders of installers below `.cache`, which Lapstrake leaves none of.

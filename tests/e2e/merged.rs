@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::harness::Halt;
 
-/// Bytes below which a program in `bin` may be a launcher.
-const PROGRAM: usize = 4096;
+/// Bytes below which a program in `bin` may be a script.
+const PROGRAM: usize = 1 << 20;
 /// Files of which the text is kept: those whose lines an exception may look at.
 const KEPT: [&str; 6] = ["RECORD", "INSTALLER", "pyvenv.cfg", "direct_url.json", "shadow", "shadow-"];
 

@@ -16,7 +16,7 @@ pub enum Mounted {
         /// The stage or image; `None` is the context.
         from: Option<String>,
     },
-    /// A folder that is not the image's.
+    /// A folder that is not the image's: a cache, or one in memory.
     Cache {
         /// Where it is seen.
         target: String,
@@ -47,7 +47,7 @@ impl Mounted {
     /// What `mount` is.
     ///
     /// # Errors
-    /// Fails with a reason for a `tmpfs`, which swallows what is written, and for a mount without a target.
+    /// Fails with a reason for a mount without a target.
     pub(super) fn of(mount: &Mount) -> Result<Vec<Self>, String> {
         let target = || mount.target.clone().ok_or_else(|| "a mount has no target".to_owned());
         match mount.kind {
@@ -57,7 +57,7 @@ impl Mounted {
             MountKind::Cache => Ok(vec![Self::Cache { target: target()? }]),
             MountKind::Secret => Self::secret(mount),
             MountKind::Ssh => Ok(vec![Self::Agent]),
-            MountKind::Tmpfs => Err("what is written below a `tmpfs` mount is lost".into()),
+            MountKind::Tmpfs => Ok(vec![Self::Cache { target: target()? }]),
         }
     }
 

@@ -92,18 +92,20 @@ pub(super) fn place(
         Place::User => of_user()?,
         Place::Interpreter if is_writable => return Ok(None),
         Place::Interpreter if install.installer == Installer::Pip => of_user()?,
-        Place::Interpreter | Place::Target(_) => {
+        Place::Target(folder_named) => absolute(folder, folder_named),
+        Place::Interpreter => {
             return Err(NotNative::because("it is run by a user who cannot write to the image's packages"));
         }
     };
     let (major, minor) = python.version;
-    let site = format!("{prefix}/lib/python{major}.{minor}/site-packages");
+    let is_bare = matches!(install.place, Place::Target(_));
+    let site = if is_bare { prefix.clone() } else { format!("{prefix}/lib/python{major}.{minor}/site-packages") };
     let is_new = |at: crate::image::filesystem::Reached<'_>| at.found == Found::Absent;
     let has_installs = stage.installs.as_ref().is_some_and(|earlier| earlier.site == site);
     if !has_installs && !files.view().reach(&site, true).is_ok_and(is_new) {
         return Err(NotNative::because(format!("`{site}` has packages that nobody looked at")));
     }
-    Ok(Some(InstallPlace { prefix, owner }))
+    Ok(Some(InstallPlace { prefix, owner, is_bare }))
 }
 
 /// Whether no pip is known in an environment: then another one runs, which installs elsewhere.

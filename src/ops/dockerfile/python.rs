@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::dockerfile::run::{ConfigFile, Mounted, PipInstall, Place, RunStep, Step};
+use crate::dockerfile::run::{ConfigFile, Mounted, PipInstall, RunStep, Step};
 use crate::image::ParentImage;
 use crate::image::filesystem::Found;
 use crate::image::users::Owner;
@@ -74,7 +74,7 @@ impl Evaluation<'_> {
             Ok(source) => source,
             Err(reason) => return Ok(Err(reason)),
         };
-        match self.prepared(stage, &files, (step, install, source), (folder, owner)) {
+        match self.prepared(stage, &files, (step, mounts, install, source), (folder, owner)) {
             Ok(prepared) => self.placed(stage, files, prepared).await,
             Err(reason) => Ok(Err(reason)),
         }
@@ -100,7 +100,7 @@ impl Evaluation<'_> {
         &self,
         stage: &Stage,
         files: &StageFiles,
-        (step, install, source): (&Step, &PipInstall, SourcedRequirements),
+        (step, mounts, install, source): (&Step, &[Mounted], &PipInstall, SourcedRequirements),
         (folder, owner): (&str, Owner),
     ) -> Result<Prepared, NotNative> {
         let (environment, version) = environment(files, stage, install, (folder, step))?;
@@ -122,6 +122,10 @@ impl Evaluation<'_> {
         let python = place.as_ref().map_or_else(|| python.clone(), |place| place.of(python.clone()));
         request.python.place.clone_from(&place);
         let site = &python.scheme.purelib;
+        let covers = |target: &&str| site.starts_with(&format!("{}/", target.trim_end_matches('/')));
+        if let Some(target) = mounts.iter().filter_map(Mounted::target).find(covers) {
+            return Err(NotNative::because(format!("what is installed below the mount at `{target}` is lost")));
+        }
         let is_last = stage.installs.as_ref().is_some_and(|earlier| earlier.site == *site);
         if !is_last && (stage.sites.contains(site) || place.is_some() && !stage.sites.is_empty()) {
             return Err(NotNative::because("packages went to another place before, and count here"));
@@ -215,8 +219,6 @@ fn refused(install: &PipInstall, mounts: &[Mounted]) -> Option<NotNative> {
         format!("`{}` is an archive of the image", archive.path)
     } else if !install.groups.is_empty() || !install.extras.is_empty() || install.all_extras {
         "it installs groups or extras of a project".to_owned()
-    } else if let Place::Target(folder) = &install.place {
-        format!("it installs to `{folder}`, which is no environment")
     } else if let Some(mount) = mounts.iter().find(|mount| is_secret(mount)) {
         format!("it reads the secret `{}`", secret_id(mount))
     } else {
@@ -229,7 +231,7 @@ fn refused(install: &PipInstall, mounts: &[Mounted]) -> Option<NotNative> {
 fn is_secret(mount: &Mounted) -> bool {
     let is_read = |target: &str| {
         let name = target.rsplit('/').next().unwrap_or_default();
-        [".netrc", "netrc", "pip.conf", "uv.toml", ".pypirc"].contains(&name)
+        ["pip.conf", "uv.toml", ".pypirc"].contains(&name)
     };
     match mount {
         Mounted::SecretFile { target, .. } => is_read(target),

@@ -13,6 +13,7 @@ use crate::inputs::requirements::{
 use crate::layer::EntryPath;
 use crate::oci::Digest;
 use crate::plan::files::{FileContent, NotNative, StageFiles};
+use crate::resolver::IndexCredentials;
 
 use super::super::error::OpsError;
 use super::evaluate::Evaluation;
@@ -58,6 +59,7 @@ impl Evaluation<'_> {
         let named =
             RequirementSource::Lines { name: format!("`{}`", step.command), lines: install.requirements.clone() };
         join(&mut set, requirements::read(&root, &named, asked.variables)?);
+        self.sign(&mut set, asked.mounts)?;
         let is_here = |line: &&requirements::RequirementLine| {
             matches!(line.kind, requirements::LineKind::Path | requirements::LineKind::Editable)
         };
@@ -67,6 +69,28 @@ impl Evaluation<'_> {
         let text = set.to_text();
         let place = format!("`{}`", step.command);
         Ok(Ok(SourcedRequirements::new(RequirementOrigin::User, place, text, &root, set)))
+    }
+
+    /// Gives the indexes that are named the credentials of a netrc file among the secrets.
+    fn sign(&self, set: &mut RequirementSet, mounts: &[Mounted]) -> Result<(), OpsError> {
+        let mut credentials = IndexCredentials::default();
+        for mount in mounts {
+            let Mounted::SecretFile { target, id, required } = mount else { continue };
+            if !target.ends_with("/.netrc") {
+                continue;
+            }
+            match self.request.secrets.get(id).and_then(|secret| secret.expose_text()) {
+                Some(text) => credentials.add_netrc(text),
+                None if *required => return Err(OpsError::NoSecret { id: id.clone() }),
+                None => {}
+            }
+        }
+        for option in &mut set.options {
+            if let Some(signed) = option.value.as_deref().and_then(|url| credentials.signed(url)) {
+                option.value = Some(signed);
+            }
+        }
+        Ok(())
     }
 }
 

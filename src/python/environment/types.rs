@@ -20,8 +20,10 @@ pub struct PythonHints {
 /// A place that packages are installed to beside the interpreter's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstallPlace {
-    /// Its prefix: what `--prefix` names, or `~/.local` for `--user`.
+    /// Its prefix: what `--prefix` or `--target` names, or `~/.local` for `--user`.
     pub prefix: String,
+    /// Whether packages lie in the prefix itself, and what the interpreter has does not count (`--target`).
+    pub is_bare: bool,
     /// Who owns what is made there.
     pub owner: Owner,
 }
@@ -32,7 +34,10 @@ impl InstallPlace {
     pub fn of(&self, python: PythonEnvironment) -> PythonEnvironment {
         let Self { prefix, .. } = self;
         let (major, minor) = python.version;
-        let library = format!("{prefix}/lib/python{major}.{minor}/site-packages");
+        let library = match self.is_bare {
+            true => prefix.clone(),
+            false => format!("{prefix}/lib/python{major}.{minor}/site-packages"),
+        };
         let scheme = InstallScheme {
             purelib: library.clone(),
             platlib: library,
@@ -41,7 +46,8 @@ impl InstallPlace {
             data: prefix.clone(),
             ..python.scheme
         };
-        PythonEnvironment { scheme, ..python }
+        let installed = if self.is_bare { Vec::new() } else { python.installed };
+        PythonEnvironment { scheme, installed, ..python }
     }
 }
 
