@@ -300,9 +300,9 @@ mod tests {
                 json!({"Env": [path], "Cmd": ["old"], "WorkingDir": "/a/c", "User": "7:8"}),
             ),
             (
-                "EXPOSE 80 81/udp 9000-9001\nVOLUME /v [\"/w\"]\nSTOPSIGNAL SIGRTMIN+3",
+                "EXPOSE 80 81/udp 9000-9001\nVOLUME /v /w\nSTOPSIGNAL SIGRTMIN+3",
                 json!({
-                    "Env": [path], "Cmd": ["old"], "StopSignal": "SIGRTMIN+3", "Volumes": {"/v": {}, "[\"/w\"]": {}},
+                    "Env": [path], "Cmd": ["old"], "StopSignal": "SIGRTMIN+3", "Volumes": {"/v": {}, "/w": {}},
                     "ExposedPorts": {"80/tcp": {}, "81/udp": {}, "9000/tcp": {}, "9001/tcp": {}},
                 }),
             ),
