@@ -202,8 +202,8 @@ pub(crate) struct BuildArgs {
 pub(crate) struct DockerfileArgs {
     /// Build what this Dockerfile says and nothing else; the flag alone means `Dockerfile`, and for `plan` the one that
     /// ZenML would write, which it prints
-    #[arg(short = 'f', long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
-    pub(crate) dockerfile: Option<PathBuf>,
+    #[arg(short = 'f', long, value_name = "FILE", num_args = 0..=1)]
+    pub(crate) dockerfile: Option<Option<PathBuf>>,
     /// The folder that the Dockerfile copies from [default: the working folder]
     #[arg(long, value_name = "DIR", requires = "dockerfile")]
     pub(crate) context: Option<PathBuf>,

@@ -29,15 +29,17 @@ const WHY: usize = 56;
 /// The arguments of a plan that is to print the Dockerfile which ZenML would write: the flag is there without a file. A
 /// configuration behind the flag is taken for what it is.
 pub(crate) fn equivalent(args: &BuildArgs) -> Option<BuildArgs> {
-    let named = args.file.dockerfile.as_ref()?;
-    let is_config = named.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-    if !named.as_os_str().is_empty() && !is_config {
+    let named = args.file.dockerfile.as_ref()?.clone();
+    let is_config =
+        |file: &PathBuf| file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let config = named.clone().filter(is_config);
+    if named.is_some() && config.is_none() {
         return None;
     }
     let mut args = args.clone();
     args.file.dockerfile = None;
-    if is_config && args.config_flag.is_none() {
-        args.config.get_or_insert(named.clone());
+    if args.config_flag.is_none() && args.config.is_none() {
+        args.config = config;
     }
     Some(args)
 }
@@ -45,7 +47,7 @@ pub(crate) fn equivalent(args: &BuildArgs) -> Option<BuildArgs> {
 /// What the flags ask for, with the secrets that a mount may name; `None` when no Dockerfile is named.
 pub(crate) fn request(args: &BuildArgs, here: &Path, environment: &Environment) -> Result<Option<Asked>, Failure> {
     let Some(file) = &args.file.dockerfile else { return Ok(None) };
-    let file = if file.as_os_str().is_empty() { PathBuf::from(DEFAULT) } else { file.clone() };
+    let file = file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT));
     let mut build_args = BTreeMap::new();
     for text in &args.file.build_args {
         match text.split_once('=') {

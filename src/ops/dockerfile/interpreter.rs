@@ -139,7 +139,7 @@ pub(super) fn material(stage: &Stage, request: &BuildRequest) -> Digest {
         .env()
         .into_iter()
         .chain(request.settings.docker.environment.clone())
-        .filter(|(name, value)| counts(name) && !(value.is_empty() && !of_base.contains_key(name)))
+        .filter(|(name, value)| counts(name) && (!value.is_empty() || of_base.contains_key(name)))
         .filter(|(name, value)| of_base.get(name) != Some(value))
         .collect();
     if stage.material.is_empty() && changed.is_empty() {
