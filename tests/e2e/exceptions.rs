@@ -2,6 +2,8 @@
 //!
 //! The one list of such places; docs/design/dockerfiles.md has it as a table. Nothing is excused for one fixture alone.
 
+use std::collections::BTreeSet;
+
 use crate::merged::{Difference, Entry, Merged, Node};
 
 /// A reason, and the differences that it explains.
@@ -66,7 +68,7 @@ fn record(difference: &Difference, pair: &Pair<'_>) -> bool {
             path.contains("__pycache__/") || path.ends_with(".dist-info/uv_cache.json")
         };
         let lines = image.text(&difference.path).lines().filter(|line| !is_explained(line));
-        lines.map(|line| without_launcher(line, &difference.path, pair)).collect::<Vec<_>>()
+        lines.map(|line| without_launcher(line, &difference.path, pair)).collect::<BTreeSet<_>>()
     };
     lines(pair.ours) == lines(pair.theirs)
 }

@@ -226,6 +226,8 @@ impl<'a> Placer<'a> {
         match self.draft.view().find(at.target) {
             _ if at.target.is_empty() => return Err(CopyError::FileOverDirectory(String::new())),
             Found::Known(there) if there.is_directory() => return Err(CopyError::FileOverDirectory(text(at.target))),
+            // Whatever file an installation may have left there is replaced.
+            Found::Unknown if node.is_file() && names_a_file(at.target) => {}
             Found::Unknown => return Err(NotNative::unknown(at.target).into()),
             Found::Known(_) | Found::Absent => {}
         }
@@ -285,6 +287,14 @@ pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
 
 pub(super) fn entry_path(real: &[u8]) -> Result<EntryPath, CopyError> {
     EntryPath::parse(real).map_err(|error| NotNative::because(error.to_string()).into())
+}
+
+/// Whether no folder has such a name: it has an extension, and not one of those that folders of packages have.
+fn names_a_file(path: &[u8]) -> bool {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let extension = name.iter().rposition(|byte| *byte == b'.').filter(|at| *at > 0).map(|at| &name[at + 1..]);
+    let of_folders: [&[u8]; 5] = [b"", b"dist-info", b"egg-info", b"data", b"libs"];
+    extension.is_some_and(|extension| !of_folders.contains(&extension))
 }
 
 pub(super) fn text(path: &[u8]) -> String {
