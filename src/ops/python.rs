@@ -13,8 +13,8 @@ use crate::inputs::requirements::SourcedRequirements;
 use crate::layer::{EntryPath, LAYER_FORMAT};
 use crate::oci::{Digest, ImageConfig, Platform};
 use crate::plan::{
-    Action, DirectoryEntry, KeyHasher, Known, LayerKind, Making, Place, Placement, PlannedLayer, ResolutionKey,
-    collapse, removals_key, wheel_layers,
+    Action, DirectoryEntry, KeyHasher, Known, KnownLayer, LayerKind, Making, Place, Placement, PlannedLayer,
+    ResolutionKey, collapse, removals_key, wheel_layers,
 };
 use crate::python::environment::{PythonEnvironment, PythonHints, detect};
 use crate::python::layering::{Budget, OWN_LAYER};
@@ -74,7 +74,11 @@ pub(super) async fn plan(
         }
         if let Some(chosen) = known.chosen(&key) {
             reasons.push("requirements and parent are as they were: the Python layers of the last build stand".into());
-            let layers = chosen.layers.iter().map(|(key, layer)| PlannedLayer {
+            // A parent that was made here has Python layers of its own.
+            let of_parent = &planning.parent.manifest.layers;
+            let is_own = |layer: &KnownLayer| !of_parent.iter().any(|below| below.digest == layer.descriptor.digest);
+            let own = chosen.layers.iter().filter(|(_, layer)| is_own(layer));
+            let layers = own.map(|(key, layer)| PlannedLayer {
                 kind: layer.kind().unwrap_or(LayerKind::Python),
                 title: layer.title().to_owned(),
                 key: Some(key.clone()),

@@ -201,3 +201,44 @@ async fn secrets_reach_requirement_files_and_nothing_else() {
     assert!(!image.config.to_string().contains("s3cret") && !image.manifest.to_string().contains("s3cret"));
     assert!(image.file("tmp/r.txt").is_none(), "a mount leaves nothing");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_of_a_parent_that_was_made_here_stay_the_parents() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    uv.answers(&[&wheel("cleat")], "");
+    yard.write("app.py", "RATE = 1\n");
+    yard.write("Dockerfile.base", format!("FROM {}\nRUN pip install cleat\n", yard.at("demo/parent:1")));
+    done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile.base"]));
+    let base = yard.pull("demo/app:latest").await;
+    let base = yard.at(&format!("demo/app@{}", base.digest));
+    uv.answers(&[&wheel("davit")], "");
+    yard.write("Dockerfile", format!("FROM {base}\nRUN pip install davit\nCOPY app.py /app/\n"));
+    done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile"]));
+    let first = yard.pull("demo/app:latest").await;
+    yard.write("app.py", "RATE = 2\n");
+    done(run(&yard, "other-machine", &uv, &["build", "-f", "Dockerfile"]));
+    let edited = yard.pull("demo/app:latest").await;
+    let (last, before) = (edited.layer_digests(), first.layer_digests());
+    assert_eq!((last.len(), &last[..last.len() - 1]), (before.len(), &before[..before.len() - 1]));
+    assert!(edited.file(&format!("{SITE}/cleat.py")).is_some() && edited.file(&format!("{SITE}/davit.py")).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trigger_of_the_parent_copies_is_copied_anew_when_it_changed() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    yard.write("app.py", "RATE = 1\n");
+    yard.write("Dockerfile.base", format!("FROM {}\nONBUILD COPY app.py /app/\n", yard.at("demo/parent:1")));
+    done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile.base"]));
+    let base = yard.pull("demo/app:latest").await;
+    assert!(base.file("app/app.py").is_none());
+    yard.write("Dockerfile", format!("FROM {}\nENV A=1\n", yard.at(&format!("demo/app@{}", base.digest))));
+    for text in ["RATE = 1\n", "RATE = 2\n"] {
+        yard.write("app.py", text);
+        done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile"]));
+        let image = yard.pull("demo/app:latest").await;
+        assert_eq!(image.file("app/app.py").unwrap().text(), text);
+        assert!(image.config["config"]["OnBuild"].is_null(), "triggers are not handed on");
+    }
+}

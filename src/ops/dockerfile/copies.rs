@@ -45,10 +45,12 @@ impl Evaluation<'_> {
         arguments: CopyArguments,
         files: StageFiles,
     ) -> Result<Outcome, OpsError> {
-        let context = match (&self.recipe.context, arguments.sources.is_empty()) {
-            (Some(context), _) => Arc::clone(context),
-            (None, _) => return Err(OpsError::NoContext),
+        // A trigger of the parent may copy where nothing in the file does.
+        let context = match &self.recipe.context {
+            Some(context) => Some(Arc::clone(context)),
+            None => self.recipe.listed(self.request, self.asked)?,
         };
+        let context = context.ok_or(OpsError::NoContext)?;
         let root = context.root().to_owned();
         let selected = tokio::task::spawn_blocking(move || copy_from_context(&arguments, &context, &files));
         let made = match selected.await.map_err(OpsError::Worker)? {

@@ -53,6 +53,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) sources: Vec<SourcedRequirements>,
     /// Lines that say why.
     pub(super) reasons: Vec<String>,
+    /// Whether an image brought instructions of its own.
+    pub(super) has_triggers: bool,
     /// Whether every segment is there.
     pub(super) is_there: bool,
 }
@@ -79,6 +81,7 @@ impl<'a> Evaluation<'a> {
         let mut open = None;
         if matches!(origin, Origin::Image(_)) {
             for instruction in self.triggers(&mut stage)? {
+                self.has_triggers = true;
                 stage.preamble = None;
                 self.instruction(position, &mut stage, &mut open, &instruction).await?;
             }

@@ -200,6 +200,7 @@ async fn assemble(
             segments: Vec::new(),
             reasons: Vec::new(),
             sources: Vec::new(),
+            has_triggers: false,
             is_there: true,
         };
         let mut stage = evaluation.target(needed).await?;
@@ -208,12 +209,20 @@ async fn assemble(
         indexes.extend(index_of(&mut stage));
         choices.extend(stage.choice.take().and_then(|(_, choice)| choice));
         requirements.append(&mut evaluation.sources);
-        let Evaluation { mut steps, segments, reasons, is_there, known: left, .. } = evaluation;
+        let Evaluation { mut steps, segments, reasons, is_there, has_triggers, known: left, .. } = evaluation;
+        if has_triggers {
+            // What they copy is in no key, so that no later build takes the image for its own.
+            let files = stage.key_of_files();
+            planned.key = PlanKey(
+                KeyHasher::new("triggers/1").with("plan", &planned.key.0.hex()).with("files", files.hex()).finish(),
+            );
+        }
         mark(&mut steps, &stage, &recipe.stage_name(recipe.target));
         if planned.instructions.is_empty() {
             planned.instructions = steps;
             let at = target_of(request).map_or_else(|| crate::oci::Repository::parse("scratch"), Ok)?;
-            planned.parent = reference_of(&stage.base, &at);
+            let named = crate::oci::Reference::parse(&stage.base.image.name).ok().filter(|_| stage.base.at.is_some());
+            planned.parent = named.unwrap_or_else(|| reference_of(&stage.base, &at));
             planned.parent_descriptor = Some(stage.base.image.descriptor.clone());
         }
         planned.segments.extend(segments);

@@ -160,7 +160,8 @@ impl Evaluation<'_> {
         stage.preamble = None;
         installs.count = count;
         stage.installs = Some(installs);
-        stage.resolution = planned.key;
+        // What is remembered under it are all Python layers of an image, so that it must be the only such key.
+        stage.resolution = planned.key.filter(|_| stage.sites.len() == 1);
         stage.choice = planned.choice.map(|digest| (digest, planned.new_choice));
         stage.files = Some(after(files, &python, place.as_ref()));
         if place.is_none() {

@@ -48,15 +48,26 @@ impl Recipe {
         let target = file.stage(asked.target.as_deref()).map_err(|source| of_stage(asked, source))?;
         let ignore = ignore_file(asked).map(|path| read(&path)).transpose()?.unwrap_or_default();
         let reads_context = file.stages.iter().flat_map(|stage| &stage.instructions).any(|line| reads(&line.kind));
-        let context = match asked.context.as_ref().filter(|_| reads_context) {
-            Some(root) => {
-                let rules = IgnoreRules::parse(ignore.as_bytes())?;
-                let options = WalkOptions { without: request.not_sources.clone(), ..WalkOptions::default() };
-                Some(Arc::new(ContextTree::walk(root, &rules, &options)?))
-            }
-            None => None,
-        };
-        Ok(Self { name, file, target, context, ignore })
+        let mut recipe = Self { name, file, target, context: None, ignore };
+        if reads_context {
+            recipe.context = recipe.listed(request, asked)?;
+        }
+        Ok(recipe)
+    }
+
+    /// The files to copy from, listed now.
+    ///
+    /// # Errors
+    /// Fails when the ignore file makes no sense, or a folder cannot be read.
+    pub(super) fn listed(
+        &self,
+        request: &BuildRequest,
+        asked: &DockerfileRequest,
+    ) -> Result<Option<Arc<ContextTree>>, OpsError> {
+        let Some(root) = &asked.context else { return Ok(None) };
+        let rules = IgnoreRules::parse(self.ignore.as_bytes())?;
+        let options = WalkOptions { without: request.not_sources.clone(), ..WalkOptions::default() };
+        Ok(Some(Arc::new(ContextTree::walk(root, &rules, &options)?)))
     }
 
     /// The build arguments of one platform.
