@@ -59,6 +59,7 @@ async fn an_ordinary_file_needs_no_backend_and_an_edit_costs_its_copy_alone() {
     let app = image.file("srv/app/app.py").unwrap();
     assert_eq!((app.text(), app.mode, app.uid, app.gid), ("RATE = 1\n", 0o640, 7, 8));
     assert_eq!(image.file("srv/app/logs").unwrap().mode, 0o750);
+    assert_eq!(image.of_kind("files").len(), 4, "the folder, two copies, and one for all of the last command");
     assert_eq!(image.file(&format!("{SITE}/cleat.py")).unwrap().text(), "1.0");
     assert_eq!(image.file(&format!("{SITE}/cleat-1.0.dist-info/INSTALLER")).unwrap().text(), "pip\n");
     let config = &image.config["config"];
@@ -241,4 +242,26 @@ async fn what_a_trigger_of_the_parent_copies_is_copied_anew_when_it_changed() {
         assert_eq!(image.file("app/app.py").unwrap().text(), text);
         assert!(image.config["config"]["OnBuild"].is_null(), "triggers are not handed on");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_command_makes_and_the_next_removes_is_in_no_layer() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let parent = yard.at("demo/parent:1");
+    yard.write(
+        "Dockerfile",
+        format!(
+            "FROM {parent}\nRUN mkdir -p /d/e && touch /d/e/f /d/g && chmod 700 /d/e && rm -r /d/e && mkdir /d/e && \\\n\
+             ln -s g /d/h && rm /d/h && touch /d/h && chown 7:8 /d/h\nRUN rm -r /d/e && touch /d/e\n"
+        ),
+    );
+    done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile"]));
+    let image = yard.pull("demo/app:latest").await;
+    let layers = image.of_kind("files");
+    let names: Vec<Vec<&str>> = layers.iter().map(|layer| layer.files.keys().map(String::as_str).collect()).collect();
+    assert_eq!(names, [vec!["d", "d/e", "d/g", "d/h"], vec!["d", "d/e"]], "{names:?}");
+    let last = image.file("d/h").unwrap();
+    assert_eq!((last.uid, last.gid, last.text()), (7, 8, ""));
+    assert_eq!(layers[0].files["d/e"].mode, 0o755, "the folder that was made anew");
 }

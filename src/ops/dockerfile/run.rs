@@ -46,6 +46,11 @@ pub(super) fn home_of(stage: &Stage, files: &StageFiles) -> Option<String> {
 pub(super) struct Place {
     folder: String,
     pub(super) owner: Owner,
+    /// Changes of files that no layer has yet, and the command that began them.
+    made: Vec<Placed>,
+    first: String,
+    /// The stage's files before them.
+    before: StageFiles,
 }
 
 impl Evaluation<'_> {
@@ -61,7 +66,8 @@ impl Evaluation<'_> {
         };
         self.files(stage).await?;
         let mut draft = stage.clone();
-        let mut place = Place { folder: stage.config.working_dir(), owner };
+        let (folder, before) = (stage.config.working_dir(), StageFiles::default());
+        let mut place = Place { folder, owner, made: Vec::new(), first: String::new(), before };
         let mut whys: Vec<String> = Vec::new();
         for step in &known.steps {
             match self.command(&mut draft, &known.mounts, step, &mut place).await? {
@@ -71,8 +77,18 @@ impl Evaluation<'_> {
                 }
             }
         }
+        self.flush(&mut draft, &mut place)?;
         *stage = draft;
         Ok(Ok(if whys.is_empty() { "it changes no file".to_owned() } else { whys.join("; ") }))
+    }
+
+    /// Makes one layer of the changes of files so far.
+    fn flush(&self, stage: &mut Stage, place: &mut Place) -> Result<(), OpsError> {
+        if place.made.is_empty() {
+            return Ok(());
+        }
+        let joined = Placed::joined(&place.before, std::mem::take(&mut place.made));
+        self.place(stage, joined, std::mem::take(&mut place.first))
     }
 
     async fn command(
@@ -85,6 +101,12 @@ impl Evaluation<'_> {
         let files = self.files(stage).await?;
         if let Some(reason) = step.patterns.iter().find_map(|pattern| matching(&files, pattern, &place.folder)) {
             return Ok(Err(reason));
+        }
+        if matches!(
+            step.does,
+            RunStep::Pip(_) | RunStep::Venv(_) | RunStep::AddUser(_) | RunStep::AddGroup(_) | RunStep::AddMember(_)
+        ) {
+            self.flush(stage, place)?;
         }
         match &step.does {
             RunStep::Nothing => Ok(Ok(String::new())),
@@ -104,12 +126,16 @@ impl Evaluation<'_> {
             }
             RunStep::Venv(venv) => self.venv(stage, mounts, step, venv, (&place.folder, place.owner)).await,
             RunStep::Activate(folder) => Ok(super::venv::activated(&files, folder)),
-            other => match changed(files, other, place, mounts) {
+            other => match changed(files.clone(), other, place, mounts) {
                 None => Ok(Err(NotNative::because(left_to_run(other)))),
                 Some(Err(reason)) => Ok(Err(reason)),
                 Some(Ok(made)) => {
-                    for placed in made {
-                        self.place(stage, placed, step.command.clone())?;
+                    if place.made.is_empty() {
+                        (place.before, place.first) = (files, step.command.clone());
+                    }
+                    place.made.extend(made.iter().cloned());
+                    if let Some(last) = made.into_iter().next_back() {
+                        stage.files = Some(last.after);
                     }
                     Ok(Ok("small changes of files".into()))
                 }

@@ -388,6 +388,24 @@ impl From<Blocked> for NotNative {
 }
 
 impl Placed {
+    /// Changes that were made one upon the other, the first of them to `before`, as one layer.
+    pub fn joined(before: &StageFiles, made: Vec<Self>) -> Self {
+        let mut draft = Draft::on(before);
+        let mut after = before.clone();
+        for placed in made {
+            let PlacedFiles { removed, emptied, entries, .. } = placed.files;
+            removed.iter().for_each(|path| draft.remove(path));
+            for entry in entries {
+                if emptied.contains(&entry.path) {
+                    draft.remove(&entry.path);
+                }
+                draft.put(entry, None);
+            }
+            after = placed.after;
+        }
+        Self { files: draft.finish().files, after }
+    }
+
     /// The same layer on top of `stage`, which it was made without a look at: what `COPY --link` does.
     #[must_use]
     pub fn over(self, stage: &StageFiles) -> Self {
