@@ -4,6 +4,7 @@
 
 mod args;
 mod args_builds;
+mod args_dockerfile;
 mod build;
 mod builds;
 mod builds_view;
