@@ -2,6 +2,8 @@
 //!
 //! Told and recorded; no image is made from it.
 
+use std::path::Path;
+
 use crate::dockerfile::{EquivalentImage, Exactness, equivalent, exec_form};
 use crate::event::Event;
 use crate::inputs::python::PythonHost;
@@ -49,6 +51,9 @@ pub async fn equivalent_dockerfile(
 /// # Errors
 /// Fails when requirements cannot be gathered, the Dockerfile cannot be read, or the parent's registry does not answer.
 pub async fn zenml_image(means: &Means, request: &BuildRequest) -> Result<ZenmlImage, OpsError> {
+    if let Some(asked) = &request.dockerfile {
+        return of_dockerfile(request, &asked.file);
+    }
     let docker = &request.settings.docker;
     let sources = files(means, request).await?;
     let texts: Vec<&str> = sources.iter().map(|file| file.text.as_str()).collect();
@@ -79,6 +84,20 @@ pub async fn zenml_image(means: &Means, request: &BuildRequest) -> Result<ZenmlI
         dockerfile: (!docker.skip_build).then(|| dockerfile(request, &sources, Exactness::Corrected)),
         requirements: (!texts.is_empty()).then(|| crate::inputs::requirements::without_credentials(&texts.join("\n"))),
     })
+}
+
+/// An image that a Dockerfile alone says everything of.
+fn of_dockerfile(request: &BuildRequest, file: &Path) -> Result<ZenmlImage, OpsError> {
+    let text = std::fs::read_to_string(file).map_err(|source| OpsError::ReadFile { path: file.to_owned(), source })?;
+    let checksum = SettingsChecksum {
+        document: &request.document,
+        entrypoint: None,
+        extra_files: &[],
+        requirements: &[],
+        dockerfile: Some(text.as_bytes()),
+        parent_digest: None,
+    };
+    Ok(ZenmlImage { settings_checksum: checksum.hex(), dockerfile: Some(text), requirements: None })
 }
 
 /// One requirement file: the name that the Dockerfile has for it, and its text.

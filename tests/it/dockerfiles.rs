@@ -73,6 +73,7 @@ async fn an_ordinary_file_needs_no_backend_and_an_edit_costs_its_copy_alone() {
     yard.requests();
     let again = done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile", "--build-arg", "RATE=3"]));
     assert_eq!(again["reused"], true);
+    assert_eq!(again["parent"]["digest"], plan["parent"]["digest"]);
     let requests = yard.requests();
     assert!(requests.len() <= 3, "the parent's tag and the target's: {requests:?}");
 
@@ -264,4 +265,21 @@ async fn what_one_command_makes_and_the_next_removes_is_in_no_layer() {
     let last = image.file("d/h").unwrap();
     assert_eq!((last.uid, last.gid, last.text()), (7, 8, ""));
     assert_eq!(layers[0].files["d/e"].mode, 0o755, "the folder that was made anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_has_the_file_itself_and_nothing_of_the_settings() {
+    let yard = Yard::with_ledger().await;
+    let uv = FakeUv::new(&yard);
+    uv.answers(&[&wheel("cleat")], "");
+    yard.write("requirements.txt", "cleat\n");
+    let text =
+        format!("FROM {}\nCOPY requirements.txt /\nRUN pip install -r /requirements.txt\n", yard.at("demo/parent:1"));
+    yard.write("Dockerfile", &text);
+    let ran = run(&yard, "store", &uv, &["build", "-f", "Dockerfile"]);
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+    let build = serde_json::from_str::<Value>(&ran.stdout).unwrap()["build"].as_str().unwrap().to_owned();
+    let shown: Ran =
+        yard.command("store").args(["--format", "json", "builds", "show", &build]).output().unwrap().into();
+    assert!(shown.stdout.contains(&json!(text).to_string()), "{}", shown.stdout);
 }

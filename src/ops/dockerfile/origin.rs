@@ -55,16 +55,11 @@ impl Origins {
         self.0.iter().map(|(name, pinned)| (name.as_str(), pinned.descriptor.digest.as_str()))
     }
 
-    /// The first of them, by name.
-    pub(super) fn first(&self) -> Option<&PinnedParent> {
-        self.0.values().next()
-    }
-
     /// The image called `name`, pinned.
     ///
     /// # Errors
     /// Fails when it is none of those that were pinned.
-    fn pinned(&self, name: &str) -> Result<&PinnedParent, OpsError> {
+    pub(super) fn pinned(&self, name: &str) -> Result<&PinnedParent, OpsError> {
         self.0.get(name).ok_or_else(|| OpsError::NoParent { reference: name.to_owned() })
     }
 

@@ -14,6 +14,7 @@ use crate::plan::{Action, KeyHasher, Known, PlanKey};
 use super::super::error::OpsError;
 use super::super::ground::Mode;
 use super::super::means::Means;
+use super::super::parent::PinnedParent;
 use super::super::parent_index::ParentIndex;
 use super::super::placed::done_once;
 use super::super::plan::{Course, Planned};
@@ -70,9 +71,10 @@ pub(in crate::ops) async fn plan(
     if may_reuse && let Some((document, missing)) = earlier::reusable(means, request, &earlier, &key).await? {
         planned.reasons.push("every input is as it was: the published image is reused".into());
         let platforms = publish::platforms(means, request, &document);
-        planned.parent_descriptor = Some(document.descriptor());
-        if let Some(pinned) = wanted.first().and_then(|wanted| wanted.origins.first()) {
-            planned.parent.clone_from(&pinned.reference);
+        let base = wanted.first().and_then(|wanted| base_of(&recipe, wanted));
+        planned.parent_descriptor = Some(base.map_or_else(|| document.descriptor(), |base| base.descriptor.clone()));
+        if let Some(base) = base {
+            planned.parent.clone_from(&base.reference);
         }
         planned.course = Course::Reuse { document, missing, platforms };
         return Ok(planned);
@@ -84,6 +86,18 @@ pub(in crate::ops) async fn plan(
 
 fn scratch() -> Result<crate::oci::Reference, OpsError> {
     Ok(crate::oci::Reference::parse("scratch")?)
+}
+
+/// The image that the stage which is built begins with, through the stages below it.
+fn base_of<'a>(recipe: &Recipe, wanted: &'a Wanted) -> Option<&'a PinnedParent> {
+    let mut position = recipe.target;
+    loop {
+        match &wanted.needed.iter().find(|(at, _)| *at == position)?.1 {
+            Origin::Stage(below) => position = *below,
+            Origin::Image(name) => return wanted.origins.pinned(name).ok(),
+            Origin::Scratch => return None,
+        }
+    }
 }
 
 /// What each platform's image is made of.
