@@ -217,7 +217,7 @@ fn platform(world: &World) -> Figures {
     let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/backend-sample");
     let path = format!("{}:{}", sample.display(), std::env::var("PATH").unwrap_or_default());
     ground.project = ground.project.with("PATH", &path);
-    ground.write(&format!("FROM {}\nRUN true\n", world.arm64()?.reference))?;
+    ground.write(&format!("FROM {}\nRUN sh -c true\n", world.arm64()?.reference))?;
     let arguments = ["build", "run.yaml", "--progress", "none", "--backend", "sample"];
     let (ran, seconds) = Running::start(&mut ground.project.lapstrake(&arguments))?.end()?;
     let mut figures = failed(&ran, seconds, &["linux/arm64", "linux/amd64"])?;
@@ -232,7 +232,7 @@ fn refused(world: &World) -> Figures {
     let folder = world.fresh("fault-nginx")?;
     let nginx = Nginx::refusing(&folder, &world.registry()?.address, "buildkit|containerd")?;
     let ground = Ground::open(world, "refused", &nginx.address)?;
-    let (ran, seconds) = ground.start("RUN true")?.end()?;
+    let (ran, seconds) = ground.start("RUN sh -c true")?.end()?;
     let mut figures = failed(&ran, seconds, &["buildkit", "403"])?;
     check(nginx.requests().iter().any(|request| request.ends_with(" 403")), || "nobody was refused".to_owned())?;
     figures.push(ground.untouched(&[])?);
