@@ -228,7 +228,7 @@ async fn assemble(
             // What they copy is in no key, so that no later build takes the image for its own.
             let files = stage.key_of_files();
             planned.key = PlanKey(
-                KeyHasher::new("triggers/1").with("plan", &planned.key.0.hex()).with("files", files.hex()).finish(),
+                KeyHasher::new("triggers/1").with("plan", planned.key.0.hex()).with("files", files.hex()).finish(),
             );
         }
         mark(&mut steps, &stage, &recipe.stage_name(recipe.target));
