@@ -17,8 +17,8 @@ use super::super::error::{Lower, OpsError};
 use super::super::ground::{Mode, SegmentStep};
 use super::super::means::Means;
 use super::super::parent_index;
+use super::super::placed;
 use super::super::request::BuildRequest;
-use super::super::{earlier, placed};
 use super::origin::Origins;
 use super::recipe::Recipe;
 use super::request::DockerfileRequest;
@@ -51,8 +51,6 @@ pub(super) struct Evaluation<'a> {
     pub(super) segments: Vec<SegmentStep>,
     /// The requirements of all stages.
     pub(super) sources: Vec<SourcedRequirements>,
-    /// Lines that say why.
-    pub(super) reasons: Vec<String>,
     /// Whether an image brought instructions of its own.
     pub(super) has_triggers: bool,
     /// Whether every segment is there.
@@ -334,9 +332,4 @@ impl<'a> Evaluation<'a> {
 /// Whether an instruction shapes what a command does.
 fn counts_for_commands(kind: &InstructionKind) -> bool {
     matches!(kind, InstructionKind::Env(_) | InstructionKind::User(_) | InstructionKind::Shell(_))
-}
-
-/// The repository that images are published to.
-pub(super) fn target_of(request: &BuildRequest) -> Option<Repository> {
-    earlier::target_repository(request)
 }

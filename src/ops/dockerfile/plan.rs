@@ -20,7 +20,7 @@ use super::super::placed::done_once;
 use super::super::plan::{Course, Planned};
 use super::super::request::BuildRequest;
 use super::super::{earlier, publish};
-use super::evaluate::{Evaluation, target_of};
+use super::evaluate::Evaluation;
 use super::origin::Origins;
 use super::recipe::Recipe;
 use super::request::DockerfileRequest;
@@ -207,12 +207,11 @@ async fn assemble(
             origins,
             platform,
             mode,
-            target: target_of(request),
+            target: earlier::target_repository(request),
             known: known.take().unwrap_or_default(),
             stages: Default::default(),
             steps: Vec::new(),
             segments: Vec::new(),
-            reasons: Vec::new(),
             sources: Vec::new(),
             has_triggers: false,
             is_there: true,
@@ -223,7 +222,7 @@ async fn assemble(
         indexes.extend(index_of(&mut stage));
         choices.extend(stage.choice.take().and_then(|(_, choice)| choice));
         requirements.append(&mut evaluation.sources);
-        let Evaluation { mut steps, segments, reasons, is_there, has_triggers, known: left, .. } = evaluation;
+        let Evaluation { mut steps, segments, is_there, has_triggers, known: left, .. } = evaluation;
         if has_triggers {
             // What they copy is in no key, so that no later build takes the image for its own.
             let files = stage.key_of_files();
@@ -234,13 +233,13 @@ async fn assemble(
         mark(&mut steps, &stage, &recipe.stage_name(recipe.target));
         if planned.instructions.is_empty() {
             planned.instructions = steps;
-            let at = target_of(request).map_or_else(|| crate::oci::Repository::parse("scratch"), Ok)?;
+            let at =
+                earlier::target_repository(request).map_or_else(|| crate::oci::Repository::parse("scratch"), Ok)?;
             let named = crate::oci::Reference::parse(&stage.base.image.name).ok().filter(|_| stage.base.at.is_some());
             planned.parent = named.unwrap_or_else(|| reference_of(&stage.base, &at));
             planned.parent_descriptor = Some(stage.base.image.descriptor.clone());
         }
         planned.segments.extend(segments);
-        planned.reasons.extend(reasons);
         if !is_there {
             let text = "a backend goes first; the layers below are those of what is there without it";
             planned.reasons.push(text.to_owned());

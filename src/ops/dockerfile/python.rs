@@ -37,13 +37,6 @@ pub(super) struct Installs {
     pub(super) site: String,
 }
 
-impl Installs {
-    /// What was asked for.
-    pub(super) fn sources(&self) -> Vec<SourcedRequirements> {
-        self.list.iter().map(|install| install.source.clone()).collect()
-    }
-}
-
 /// An installation that is done here.
 struct Prepared {
     request: BuildRequest,

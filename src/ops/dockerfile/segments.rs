@@ -232,7 +232,7 @@ impl Evaluation<'_> {
                 sources: None,
                 indexes: Vec::new(),
                 choices: Vec::new(),
-                requirements: stage.requirements(),
+                requirements: self.sources.clone(),
             },
             code: None,
             instructions: Vec::new(),

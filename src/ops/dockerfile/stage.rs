@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use crate::dockerfile::{Scope, StageConfig};
 use crate::image::{ConfigChange, InstructedConfig, InstructedStep, ParentImage};
-use crate::inputs::requirements::SourcedRequirements;
 use crate::oci::{Digest, ImageConfig, Manifest, Platform, Raw, Repository};
 use crate::plan::files::StageFiles;
 use crate::plan::{KeyHasher, PlannedLayer, ResolutionKey};
@@ -146,11 +145,6 @@ impl Stage {
             key.add("layer", layer.key.as_ref().map(ToString::to_string).unwrap_or_default());
         }
         key.finish()
-    }
-
-    /// The requirements of all that is installed, which name the indexes that wheels come from.
-    pub(super) fn requirements(&self) -> Vec<SourcedRequirements> {
-        self.installs.iter().flat_map(Installs::sources).collect()
     }
 
     /// `path` as the stage's working folder sees it, without its leading slash; empty for the root.
