@@ -31,6 +31,7 @@ from table_parts import CERTIFICATES, Failed, Server, Stopwatch, median, registr
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lapstrake-ci"
 FIXTURES = HERE.parent / "fixtures" / "dockerfiles"
+PYTHON_VERSION = "3.11.2"
 PYTHON_PATH = "/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SCENES = ["cold", "after an edit", "fresh machine", "fresh machine, after an edit"]
 GOALS = {"cold": 4, "after an edit": 15, "fresh machine, after an edit": 25}
@@ -104,6 +105,8 @@ class Lapstrake:
     def command(self, fixture, target):
         words = [self.bench.options.binary, "build", "--progress", "none", "--dockerfile", fixture.file, "--context",
                  fixture.context, "--tag", target]
+        if fixture.is_native:
+            words += ["--backend", "none"]
         if fixture.expected.get("target"):
             words += ["--target", fixture.expected["target"]]
         for name, value in fixture.expected.get("buildArgs", {}).items():
@@ -236,7 +239,8 @@ def push_parents(work, address, stopwatch):
         with tarfile.open(programs[folder], "w") as tar:
             for name in ("uv", "uvx"):
                 tar.add(os.path.realpath(shutil.which(name)), folder + name)
-    variables = [f"PATH={PYTHON_PATH}", "LANG=C.UTF-8", f"SSL_CERT_FILE=/{CERTIFICATES}", f"REQUESTS_CA_BUNDLE=/{CERTIFICATES}"]
+    variables = [f"PATH={PYTHON_PATH}", f"PYTHON_VERSION={PYTHON_VERSION}", "LANG=C.UTF-8", f"SSL_CERT_FILE=/{CERTIFICATES}",
+                 f"REQUESTS_CA_BUNDLE=/{CERTIFICATES}"]
     python = [word for variable in variables for word in ("--env", variable)] + ["--cmd", "python3"]
     base = [made[-1], certificates]
     images = {f"library/python:{tag}": (base, python) for tag in ("3.11", "3.11-slim", "3.11-slim-bookworm")}

@@ -23,10 +23,24 @@ pub(super) struct Artifact<'a> {
 /// The document of `kind` under `tag`, at most `cap` bytes; every failure counts as absence.
 pub(super) async fn fetch(means: &Means, at: &Repository, kind: &str, tag: &str, cap: u64) -> Option<Vec<u8>> {
     let name = Reference::tagged(at, tag).ok()?;
-    let Some(Document::Manifest(manifest)) = means.registry.manifest(&name).await.ok()? else { return None };
+    let document = means.registry.manifest(&name).await.ok()??;
+    means.traffic.downloaded(document.bytes().len() as u64);
+    content(means, at, kind, &document, cap).await
+}
+
+/// What the artifact `document` of `kind` in `at` holds, at most `cap` bytes; `None` of anything else, and of what cannot
+/// be had.
+pub(super) async fn content(
+    means: &Means,
+    at: &Repository,
+    kind: &str,
+    document: &Document,
+    cap: u64,
+) -> Option<Vec<u8>> {
+    let Document::Manifest(manifest) = document else { return None };
     let blob = manifest.value().layers.first().filter(|blob| blob.media_type.as_str() == kind)?;
     let bytes = means.registry.fetch_blob(at, blob, cap).await.ok()?;
-    means.traffic.downloaded((manifest.bytes().len() + bytes.len()) as u64);
+    means.traffic.downloaded(bytes.len() as u64);
     Some(bytes)
 }
 

@@ -14,17 +14,17 @@ use crate::oci::{Descriptor, Document, Platform, Reference, Repository};
 use crate::plan::{Action, ImagePlan, LayerKind, Place, PlanKey, PlannedLayer, annotate};
 use crate::resolver::WheelFetcher;
 
-use super::chosen::{self, NewChoice};
+use super::chosen;
 use super::error::OpsError;
 use super::export;
 use super::ground::Mode;
 use super::make::{Job, MadeLayer, Shared};
 use super::means::Means;
-use super::plan::{Course, Planned, manifest_annotations, plan_as};
+use super::plan::{Course, Kept, Planned, manifest_annotations, plan_as};
 use super::publish;
 use super::request::{BuildRequest, Output};
 use super::traffic::Moved;
-use super::{code_archive, earlier, ledger, resolution, transfer};
+use super::{code_archive, earlier, kept_locks, ledger, resolution, transfer};
 
 /// What a build left.
 #[derive(Clone, Debug)]
@@ -97,10 +97,10 @@ pub(super) async fn carry_out(means: &Means, request: &BuildRequest, planned: Pl
         Course::ParentAsItIs { document, platforms, layers } => {
             publish::parent(means, request, &planned.parent, document, platforms, &layers).await?
         }
-        Course::Assemble { images, sources, indexes, choices, requirements } => {
+        Course::Assemble { images, sources, kept, requirements } => {
             let fetcher = resolution::fetcher(means, request, &requirements).await?;
             let workshop = Workshop::new(means, request, sources, fetcher);
-            assemble_all(&workshop, &planned, images, indexes, choices).await?
+            assemble_all(&workshop, &planned, images, kept).await?
         }
     };
     let descriptor = done.document.descriptor();
@@ -139,8 +139,7 @@ async fn assemble_all(
     workshop: &Workshop<'_>,
     planned: &Planned,
     images: Vec<ImagePlan>,
-    indexes: Vec<(Descriptor, Vec<u8>)>,
-    choices: Vec<NewChoice>,
+    kept: Kept,
 ) -> Result<Done, OpsError> {
     let (means, request) = (workshop.means, workshop.request);
     let mut finished = Vec::new();
@@ -156,14 +155,7 @@ async fn assemble_all(
     let document = publish::document(planned, &made)?;
     match earlier::target_repository(request) {
         Some(repository) => {
-            for (parent, bytes) in indexes {
-                // Some registries refuse artifacts; the next machine then streams the parent once more.
-                if let Err(error) = super::parent_index::publish(means, &parent, bytes, &repository).await {
-                    let text = format!("the parent's index cannot be kept in `{repository}`: {error}");
-                    means.reporter.report(Event::Warning { text });
-                }
-            }
-            let kept = join_all(choices.into_iter().map(|choice| chosen::keep(means, choice, Some(&repository))));
+            let kept = keep(means, kept, Some(&repository));
             let published = publish::images(means, request, planned, &finished, &document);
             tokio::join!(kept, published).1?;
         }
@@ -173,10 +165,27 @@ async fn assemble_all(
                 export::fetch(means, &planned.parent.repository(), layers).await?;
             }
             export::write(means, request, &made, &document).await?;
-            join_all(choices.into_iter().map(|choice| chosen::keep(means, choice, None))).await;
+            keep(means, kept, None).await;
         }
     }
     Ok(Done { document, platforms, layers, reused: false })
+}
+
+/// Keeps what the next build gets, in the store and in the repository `beside`. What cannot be kept costs a warning.
+async fn keep(means: &Means, kept: Kept, beside: Option<&Repository>) {
+    let Kept { indexes, choices, locks } = kept;
+    let indexes = async {
+        for (parent, bytes) in indexes {
+            let Some(at) = beside else { continue };
+            // Some registries refuse artifacts; the next machine then streams the parent once more.
+            if let Err(error) = super::parent_index::publish(means, &parent, bytes, at).await {
+                let text = format!("the parent's index cannot be kept in `{at}`: {error}");
+                means.reporter.report(Event::Warning { text });
+            }
+        }
+    };
+    let choices = join_all(choices.into_iter().map(|choice| chosen::keep(means, choice, beside)));
+    tokio::join!(indexes, choices, kept_locks::keep(means, locks, beside));
 }
 
 /// What the layers of one build share.

@@ -11,8 +11,10 @@ use crate::event::Event;
 use crate::image::annotation;
 use crate::oci::{Descriptor, DiffId, Digest, Document, Reference, Repository};
 use crate::plan::{Known, KnownLayer, LayerKey, Place, PlanKey, ResolutionKey};
+use crate::python::lock::Lock;
 
 use super::error::OpsError;
+use super::kept_locks;
 use super::means::Means;
 use super::parent::tagged;
 use super::request::{BuildRequest, Output};
@@ -115,18 +117,27 @@ pub(super) async fn known(means: &Means, request: &BuildRequest, earlier: Option
     known
 }
 
-/// Adds the image kept under the tag of `key`, when the target repository has one.
-pub(super) async fn add_resolved(means: &Means, request: &BuildRequest, key: &ResolutionKey, known: &mut Known) {
-    let Some(at) = target_repository(request) else { return };
-    let Ok(reference) = Reference::tagged(&at, &key.tag()) else { return };
+/// Adds the image kept under the tag of `key`, when the target repository has one; gives the lock that is kept there in its
+/// place when no image has such layers.
+pub(super) async fn add_resolved(
+    means: &Means,
+    request: &BuildRequest,
+    key: &ResolutionKey,
+    known: &mut Known,
+) -> Option<Lock> {
+    let at = target_repository(request)?;
+    let reference = Reference::tagged(&at, &key.tag()).ok()?;
     let fetch = async || {
         let document = means.registry.manifest(&reference).await?;
         count(means, document.as_ref());
         Ok::<_, OpsError>(document)
     };
-    if let Ok(Some(document)) = means.memory.resolved.get(reference.to_string(), fetch).await {
+    let document = means.memory.resolved.get(reference.to_string(), fetch).await.ok()??;
+    let lock = kept_locks::of_document(means, &at, key, &document).await;
+    if lock.is_none() {
         add(means, known, &at, document, &Place::Target).await;
     }
+    lock
 }
 
 fn place_of(request: &BuildRequest, at: &Repository) -> Place {

@@ -26,6 +26,7 @@ use super::error::OpsError;
 use super::facts::{self, LocalFacts, Wanted};
 use super::ground::{Ground, Mode, SegmentStep, ground};
 use super::installation;
+use super::kept_locks::PlannedLock;
 use super::means::Means;
 use super::parent::{self, PinnedParent};
 use super::parent_index::{self, ParentIndex};
@@ -91,13 +92,22 @@ pub enum Course {
         images: Vec<ImagePlan>,
         /// The sources, when they go in.
         sources: Option<Arc<SourceTree>>,
-        /// Parent indexes that the target does not have yet.
-        indexes: Vec<(Descriptor, Vec<u8>)>,
-        /// What versions were chosen, for the next build.
-        choices: Vec<NewChoice>,
+        /// What the next build gets.
+        kept: Kept,
         /// The requirement lines, which name the indexes that wheels come from.
         requirements: Vec<SourcedRequirements>,
     },
+}
+
+/// What is kept for the next build, in the store and beside the image.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Indexes of parents that the target does not have yet.
+    pub(super) indexes: Vec<(Descriptor, Vec<u8>)>,
+    /// What versions were chosen.
+    pub(super) choices: Vec<NewChoice>,
+    /// What installations were planned by whose layers are not the image's own.
+    pub(super) locks: Vec<PlannedLock>,
 }
 
 /// Plans the build that `request` asks for.
@@ -170,13 +180,7 @@ async fn plan_on(means: &Means, request: &BuildRequest) -> Result<Planned, OpsEr
         segments: Vec::new(),
         parent: pinned.reference.clone(),
         parent_descriptor: Some(pinned.descriptor.clone()),
-        course: Course::Assemble {
-            images: Vec::new(),
-            sources: None,
-            indexes: Vec::new(),
-            choices: Vec::new(),
-            requirements: Vec::new(),
-        },
+        course: Course::Assemble { images: Vec::new(), sources: None, kept: Kept::default(), requirements: Vec::new() },
         code: local.code.clone(),
         instructions: Vec::new(),
         reasons: Vec::new(),
@@ -257,16 +261,15 @@ async fn assemble_plan(
         planned.reasons.push(format!("the parent serves several platforms: {} is this machine's", means.host_platform));
     }
     let mut images = Vec::new();
-    let mut indexes = Vec::new();
-    let mut choices = Vec::new();
+    let mut kept = Kept::default();
     for platform in wanted {
         let parent = pinned.image(means, platform.as_ref()).await?;
         let mut planning = Planning::new(means, request, &local, pinned.reference.repository(), parent);
         let image = planning.plan(&mut known, &mut planned.reasons).await?;
         if let Some(ParentIndex { unpublished: Some(bytes), .. }) = planning.index {
-            indexes.push((planning.parent.descriptor.clone(), bytes));
+            kept.indexes.push((planning.parent.descriptor.clone(), bytes));
         }
-        choices.extend(planning.choice);
+        kept.choices.extend(planning.choice);
         images.push(image);
     }
     done_once(images.iter_mut().flat_map(|image: &mut ImagePlan| &mut image.layers));
@@ -274,7 +277,7 @@ async fn assemble_plan(
         Some(Wanted::Lines(sources)) => sources,
         _ => Vec::new(),
     };
-    planned.course = Course::Assemble { images, sources: local.sources, indexes, choices, requirements };
+    planned.course = Course::Assemble { images, sources: local.sources, kept, requirements };
     Ok(())
 }
 

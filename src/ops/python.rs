@@ -34,7 +34,7 @@ use super::plan::Planning;
 use super::request::BuildRequest;
 use super::resolution::Answer;
 use super::wheels::Making as WheelMaking;
-use super::{earlier, project, resolution, sequence};
+use super::{earlier, kept_locks, project, resolution, sequence};
 
 /// The bytes of `INSTALLER`, which are those that uv or pip leaves.
 fn installer(planning: &Planning<'_>) -> &'static str {
@@ -55,6 +55,8 @@ pub(super) struct PythonPlan {
     pub(super) choice: Option<Digest>,
     /// That choice, when it was made or remembered on this machine.
     pub(super) new_choice: Option<NewChoice>,
+    /// What the layers were planned by, when an earlier image did not say which they are.
+    pub(super) lock: Option<Lock>,
 }
 
 /// Plans the Python layers; none without requirements.
@@ -68,9 +70,13 @@ pub(super) async fn plan(
     }
     let is_local = is_local(planning.means, planning.request, planning.local);
     let key = Some(resolution_key(planning)).filter(|_| !is_local);
+    let mut kept = None;
     if let Some(key) = key.clone().filter(|_| !planning.request.upgrade && !planning.request.no_cache) {
         if known.chosen(&key).is_none() {
-            earlier::add_resolved(planning.means, planning.request, &key, known).await;
+            kept = match kept_locks::stored(planning.means, &key)? {
+                None => earlier::add_resolved(planning.means, planning.request, &key, known).await,
+                stored => stored,
+            };
         }
         if let Some(chosen) = known.chosen(&key) {
             reasons.push("requirements and parent are as they were: the Python layers of the last build stand".into());
@@ -90,12 +96,15 @@ pub(super) async fn plan(
                 making: None,
             });
             let choice = chosen.choice.clone();
-            return Ok(PythonPlan { key: Some(key), layers: layers.collect(), choice, new_choice: None });
+            return Ok(PythonPlan { key: Some(key), layers: layers.collect(), choice, new_choice: None, lock: None });
         }
     }
     let files = planning.files().await?;
     let python = environment(planning, &files)?;
-    let Answer { lock, chosen, kept } = lock(planning, &python, known).await?;
+    let Answer { lock, chosen, kept } = match kept {
+        Some(lock) => Answer { lock, ..Answer::default() },
+        None => lock(planning, &python, known).await?,
+    };
     let layers = layers(planning, &files, &python, &lock, known)?;
     let kept = kept.map(|kept| format!(", {kept} of them as the last build chose them")).unwrap_or_default();
     let (major, minor) = python.version;
@@ -105,7 +114,7 @@ pub(super) async fn plan(
     let last = known.last_choice(&planning.parent.config.platform());
     let is_published = last.is_some_and(|(last, at)| Some(last) == choice.as_ref() && *at == Place::Target);
     let new_choice = chosen.map(|chosen| NewChoice { chosen, is_published });
-    Ok(PythonPlan { key, layers, choice, new_choice })
+    Ok(PythonPlan { key, layers, choice, new_choice, lock: Some(lock) })
 }
 
 /// The version of the image's Python, and what would be installed for it.

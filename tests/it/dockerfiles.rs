@@ -112,6 +112,19 @@ async fn stages_are_built_as_far_as_they_are_needed_and_copied_from() {
     done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile", "--target", "texts"]));
     let texts = yard.pull("demo/app:latest").await;
     assert_eq!((texts.layers.len(), texts.file("motto").unwrap().mode), (1, 0o644));
+    done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile"]));
+    uv.asked();
+    for (rate, store) in ["store", "other-machine"].into_iter().enumerate() {
+        yard.write("app.py", format!("RATE = 1{rate}\n"));
+        let edited = done(run(&yard, store, &uv, &["build", "-f", "Dockerfile"]));
+        let layers = edited["layers"].as_array().unwrap().iter();
+        let built: Vec<&Value> =
+            layers.filter(|layer| layer["action"] == "build").map(|layer| &layer["title"]).collect();
+        assert_eq!(built, ["1 file of the context"]);
+        assert_eq!(uv.asked(), "", "{store}: what a stage chose is known, though no image has its layers");
+    }
+    let anew = done(run(&yard, "third", &uv, &["build", "-f", "Dockerfile", "--upgrade"]));
+    assert_ne!((uv.asked().as_str(), &anew["reused"]), ("", &json!(true)), "unless they are to be chosen anew");
     let unknown = run(&yard, "store", &uv, &["build", "-f", "Dockerfile", "--target", "nope"]);
     assert_eq!(unknown.code, 2);
     assert!(unknown.stderr.contains("no stage `nope`") && unknown.stderr.contains("`builder`"), "{}", unknown.stderr);

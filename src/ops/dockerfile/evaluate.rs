@@ -15,6 +15,7 @@ use crate::plan::{Known, PlannedLayer};
 
 use super::super::error::{Lower, OpsError};
 use super::super::ground::{Mode, SegmentStep};
+use super::super::kept_locks::PlannedLock;
 use super::super::means::Means;
 use super::super::parent_index;
 use super::super::placed;
@@ -49,6 +50,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) steps: Vec<InstructionStep>,
     /// What only a backend can make.
     pub(super) segments: Vec<SegmentStep>,
+    /// What installations were planned by.
+    pub(super) locks: Vec<PlannedLock>,
     /// The requirements of all stages.
     pub(super) sources: Vec<SourcedRequirements>,
     /// Whether an image brought instructions of its own.

@@ -17,7 +17,7 @@ use super::super::means::Means;
 use super::super::parent::PinnedParent;
 use super::super::parent_index::ParentIndex;
 use super::super::placed::done_once;
-use super::super::plan::{Course, Planned};
+use super::super::plan::{Course, Kept, Planned};
 use super::super::request::BuildRequest;
 use super::super::{earlier, publish};
 use super::evaluate::Evaluation;
@@ -50,11 +50,15 @@ pub(in crate::ops) async fn plan(
     for target in &request.targets {
         means.registry.expect_push(&target.repository());
     }
-    let (of_request, of_file) = (request.clone(), asked.clone());
-    let read = tokio::task::spawn_blocking(move || Recipe::read(&of_request, &of_file));
-    let (recipe, earlier) = tokio::join!(read, earlier::published(means, request));
-    let (recipe, earlier) = (Arc::new(recipe.map_err(OpsError::Worker)??), earlier?);
-    let wanted = wanted(means, request, asked, &recipe).await?;
+    let read = async {
+        let (of_request, of_file) = (request.clone(), asked.clone());
+        let read = tokio::task::spawn_blocking(move || Recipe::read(&of_request, &of_file));
+        let recipe = Arc::new(read.await.map_err(OpsError::Worker)??);
+        let wanted = wanted(means, request, asked, &recipe).await?;
+        Ok::<_, OpsError>((recipe, wanted))
+    };
+    let (read, earlier) = tokio::join!(read, earlier::published(means, request));
+    let ((recipe, wanted), earlier) = (read?, earlier?);
     warn(means, &recipe, &wanted);
     let key = key(request, asked, &recipe, &wanted).await?;
     let mut planned = Planned {
@@ -195,7 +199,7 @@ async fn assemble(
     mode: Mode,
     planned: &mut Planned,
 ) -> Result<(), OpsError> {
-    let (mut images, mut indexes, mut choices, mut requirements) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut images, mut kept, mut requirements) = (Vec::new(), Kept::default(), Vec::new());
     let mut known = Some(known);
     for Wanted { platform, arguments, needed, origins } in wanted {
         let mut evaluation = Evaluation {
@@ -212,6 +216,7 @@ async fn assemble(
             stages: Default::default(),
             steps: Vec::new(),
             segments: Vec::new(),
+            locks: Vec::new(),
             sources: Vec::new(),
             has_triggers: false,
             is_there: true,
@@ -219,9 +224,11 @@ async fn assemble(
         let mut stage = evaluation.target(needed).await?;
         let change = stage.change(request.created.clone(), &asked.labels);
         images.push(evaluation.image_plan(&stage, change).await?);
-        indexes.extend(index_of(&mut stage));
-        choices.extend(stage.choice.take().and_then(|(_, choice)| choice));
+        kept.indexes.extend(index_of(&mut stage));
+        kept.choices.extend(stage.choice.take().and_then(|(_, choice)| choice));
         requirements.append(&mut evaluation.sources);
+        // The image tells by itself what its own packages are.
+        kept.locks.extend(evaluation.locks.drain(..).filter(|planned| stage.resolution.as_ref() != Some(&planned.key)));
         let Evaluation { mut steps, segments, is_there, has_triggers, known: left, .. } = evaluation;
         if has_triggers {
             // What they copy is in no key, so that no later build takes the image for its own.
@@ -247,7 +254,7 @@ async fn assemble(
         known = Some(left);
     }
     done_once(images.iter_mut().flat_map(|image| &mut image.layers));
-    planned.course = Course::Assemble { images, sources: None, indexes, choices, requirements };
+    planned.course = Course::Assemble { images, sources: None, kept, requirements };
     Ok(())
 }
 

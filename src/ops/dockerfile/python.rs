@@ -16,6 +16,7 @@ use crate::settings::{DockerSettings, Installer};
 
 use super::super::error::OpsError;
 use super::super::facts::{Install, LocalFacts, Wanted};
+use super::super::kept_locks::PlannedLock;
 use super::super::plan::Planning;
 use super::super::python as packages;
 use super::super::request::BuildRequest;
@@ -147,6 +148,8 @@ impl Evaluation<'_> {
         let mut planning = Planning::upon(self.means, &request, &local, at, parent, flat);
         let mut reasons = Vec::new();
         let planned = packages::plan(&mut planning, &mut self.known, &mut reasons).await?;
+        let lock = planned.key.clone().zip(planned.lock);
+        self.locks.extend(lock.map(|(key, lock)| PlannedLock { key, lock }));
         let layers = planned.layers.into_iter().map(|layer| self.located(layer)).collect::<Result<Vec<_>, _>>()?;
         let (at, count) = (installs.at, layers.len());
         stage.layers.splice(at..at + installs.count, layers);

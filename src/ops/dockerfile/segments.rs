@@ -13,7 +13,7 @@ use crate::plan::{ImagePlan, KeyHasher, PlanKey};
 use super::super::build::carry_out;
 use super::super::error::OpsError;
 use super::super::ground::{Mode, SegmentStep};
-use super::super::plan::{Course, Planned};
+use super::super::plan::{Course, Kept, Planned};
 use super::super::request::BuildRequest;
 use super::super::segment::{self, PlannedSegment, SegmentRequest};
 use super::super::{parent, placed};
@@ -230,8 +230,7 @@ impl Evaluation<'_> {
             course: Course::Assemble {
                 images: vec![plan],
                 sources: None,
-                indexes: Vec::new(),
-                choices: Vec::new(),
+                kept: Kept::default(),
                 requirements: self.sources.clone(),
             },
             code: None,
