@@ -128,6 +128,10 @@ impl Backend for Buildah {
         self.name
     }
 
+    fn is_installed(&self) -> bool {
+        self.program().is_ok()
+    }
+
     fn available(&self) -> Availability<'_> {
         Box::pin(std::future::ready(self.program().map(drop)))
     }

@@ -210,6 +210,10 @@ impl Backend for BuildKit {
         NAME
     }
 
+    fn is_installed(&self) -> bool {
+        self.environment.find_on_path("buildctl").is_some()
+    }
+
     fn available(&self) -> Availability<'_> {
         Box::pin(async { self.find().await.map(drop) })
     }

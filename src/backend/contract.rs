@@ -56,6 +56,9 @@ pub trait Backend: Send + Sync {
     /// The name that `--backend` chooses it by.
     fn name(&self) -> &str;
 
+    /// Whether its program is on the search path; whether that works is not looked at.
+    fn is_installed(&self) -> bool;
+
     /// Whether it can be used here; looks without starting or downloading anything.
     fn available(&self) -> Availability<'_>;
 

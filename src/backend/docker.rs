@@ -227,6 +227,10 @@ impl Backend for Docker {
         }
     }
 
+    fn is_installed(&self) -> bool {
+        self.program().is_ok()
+    }
+
     fn available(&self) -> Availability<'_> {
         Box::pin(async { self.find().await.map(drop) })
     }

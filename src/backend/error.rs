@@ -29,6 +29,9 @@ pub enum BackendError {
         /// All that were asked.
         tried: Vec<Tried>,
     },
+    /// No backend may be used.
+    #[error("backends are switched off")]
+    SwitchedOff,
     /// The backend that was chosen cannot be used.
     #[error("backend `{name}` cannot be used: {reason}")]
     Unusable {
@@ -158,6 +161,11 @@ impl Diagnose for BackendError {
             Self::NoneAtHand { .. } => "install BuildKit (`buildctl`, `buildkitd`, `runc`) or buildah, or point \
                                         `BUILDKIT_HOST` at a daemon; docs/guides/backends.md says how"
                 .to_owned(),
+            Self::SwitchedOff => {
+                "leave away `--backend none` or `lapstrake.backend: none`, or write what needs one in \
+                                  another way; `lapstrake plan` says of each instruction why it does"
+                    .to_owned()
+            }
             Self::Unusable { .. } => "mend it, or choose another with `--backend` or `lapstrake.backend`".to_owned(),
             Self::Unknown { known, .. } => format!("choose one of {}", known.join(", ")),
             Self::Instruction { reason, .. } if reason.contains("exec format error") => {

@@ -164,6 +164,10 @@ impl Backend for External {
         &self.name
     }
 
+    fn is_installed(&self) -> bool {
+        true
+    }
+
     fn available(&self) -> Availability<'_> {
         Box::pin(async {
             let mut child = Child::new(&self.program, self.environment.clone(), "/");

@@ -24,7 +24,7 @@ mod watch;
 mod workbench;
 
 pub use apt::apt_segment;
-pub use backends::{Backends, Chosen};
+pub use backends::{Backends, Chosen, NONE};
 pub use context::Context;
 pub use contract::{Absence, Availability, Backend, Building, Order};
 pub use error::{BackendError, Tried};

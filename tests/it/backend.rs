@@ -97,7 +97,14 @@ impl Slip {
 }
 
 fn request(target: &Repository) -> SegmentRequest<'_> {
-    SegmentRequest { target, backend: None, refresh: false, instruction: "RUN make", reason: "it runs a program" }
+    SegmentRequest {
+        target,
+        backend: None,
+        refresh: false,
+        place: None,
+        instruction: "RUN make",
+        reason: "it runs a program",
+    }
 }
 
 /// The error as the command line shows it, with `HOST` for the registry.

@@ -12,11 +12,12 @@ use crate::plan::{ImagePlan, KeyHasher, PlanKey};
 
 use super::super::build::carry_out;
 use super::super::error::OpsError;
-use super::super::ground::{Mode, SegmentStep};
+use super::super::ground::{Mode, SegmentStep, segments_target};
 use super::super::plan::{Course, Planned};
 use super::super::request::BuildRequest;
 use super::super::segment::{self, PlannedSegment, SegmentRequest};
 use super::super::{parent, placed};
+use super::by_text::TakesBackend;
 use super::evaluate::Evaluation;
 use super::stage::{Base, Stage};
 use super::steps::How;
@@ -32,12 +33,20 @@ pub(super) struct Open {
     pending: Vec<String>,
     /// Their places in the list of steps.
     steps: Vec<usize>,
-    /// The first one, and why it needs a backend.
-    first: Option<(String, String)>,
+    /// The first one: on which line it stands, and why it needs a backend.
+    first: Option<First>,
     /// Words that name stages or images.
     origins: Vec<String>,
     reads_context: bool,
     reads_secrets: bool,
+}
+
+/// The first instruction that a backend is to carry out.
+#[derive(Clone, Debug, Default)]
+struct First {
+    line: usize,
+    text: String,
+    reason: String,
 }
 
 impl Open {
@@ -46,8 +55,8 @@ impl Open {
         self.lines.append(&mut self.pending);
         self.lines.push(instruction.text.clone());
         self.steps.push(step);
-        let line = instruction.text.lines().next().unwrap_or_default().to_owned();
-        self.first.get_or_insert((line, reason));
+        let text = instruction.text.lines().next().unwrap_or_default().to_owned();
+        self.first.get_or_insert(First { line: instruction.lines.first, text, reason });
         match kind {
             InstructionKind::Copy(copy) | InstructionKind::Add(copy) => {
                 self.reads_context |= copy.from.is_none();
@@ -82,16 +91,10 @@ impl Evaluation<'_> {
         open: &mut Option<Open>,
     ) -> Result<(), OpsError> {
         let Some(open) = open.take() else { return Ok(()) };
-        let (instruction, reason) = open.first.clone().unwrap_or_default();
-        let none = || OpsError::SegmentNeedsRegistry { instruction: instruction.clone() };
-        let target = self.target.clone().ok_or_else(none)?;
-        let asked = SegmentRequest {
-            target: &target,
-            backend: self.request.backend.as_deref().or(self.request.settings.lapstrake.backend.as_deref()),
-            refresh: self.request.refresh_backend,
-            instruction: &instruction,
-            reason: &reason,
-        };
+        let First { line, text: instruction, reason } = open.first.clone().unwrap_or_default();
+        let takes = TakesBackend { place: self.recipe.place(line), text: instruction.clone(), reason };
+        let target = segments_target(self.request, &instruction)?;
+        let asked = takes.asked(self.request, &target);
         let built = match self.segment(position, stage, &open, &asked).await? {
             Some(segment) => self.found_or_built(&segment, &asked).await?,
             None => {
