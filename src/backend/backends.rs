@@ -99,9 +99,9 @@ impl Backends {
     /// What a backend is lent for `segment`, whose image goes to `target`.
     ///
     /// # Errors
-    /// Fails when a source of credentials is broken.
+    /// Fails when a source of credentials is broken, or the segment is no Dockerfile.
     pub async fn logins(&self, segment: &Segment, target: &Repository) -> Result<Logins, BackendError> {
-        let found = Logins::gather(&segment.images(), target, &*self.keychain, &self.client).await?;
+        let found = Logins::gather(&segment.images()?, target, &*self.keychain, &self.client).await?;
         Ok(Logins { roots: self.roots.clone(), ..found })
     }
 }

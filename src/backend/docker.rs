@@ -16,6 +16,7 @@ use super::rawjson;
 use super::steps::Steps;
 use super::watch::Watch;
 use super::workbench::Workbench;
+use crate::dockerfile::{Dockerfile, InstructionKind};
 use crate::oci::Digest;
 use crate::resolver::child::{Child, ChildEnvironment, Stream};
 
@@ -145,11 +146,12 @@ impl Docker {
 
     async fn classic(&self, order: &Order<'_>) -> Result<Digest, BackendError> {
         let unable = |what: &str| BackendError::Unable { backend: "`docker build`".into(), what: what.to_owned() };
-        let text = &order.segment.dockerfile;
-        if !order.segment.secrets.is_empty() || text.contains("--mount=") {
+        let file = Dockerfile::parse(&order.segment.dockerfile)?;
+        let (mounts, documents) = needs(&file);
+        if !order.segment.secrets.is_empty() || mounts {
             return Err(unable("the builder from before BuildKit knows neither secrets nor `RUN --mount`"));
         }
-        if text.contains("<<") {
+        if documents {
             return Err(unable("the builder from before BuildKit knows no here-documents"));
         }
         let mut bench = self.lay(order)?;
@@ -211,6 +213,18 @@ impl Docker {
         arguments.push(bench.context().display().to_string());
         arguments
     }
+}
+
+/// Whether a file has mounts, and whether it has here-documents.
+fn needs(file: &Dockerfile) -> (bool, bool) {
+    let instructions = || file.stages.iter().flat_map(|stage| &stage.instructions).map(|instruction| &instruction.kind);
+    let has_mounts = |kind: &InstructionKind| matches!(kind, InstructionKind::Run(run) if !run.mounts.is_empty());
+    let has_documents = |kind: &InstructionKind| match kind {
+        InstructionKind::Run(run) => !run.documents.is_empty(),
+        InstructionKind::Copy(copy) | InstructionKind::Add(copy) => !copy.documents.is_empty(),
+        _ => false,
+    };
+    (instructions().any(has_mounts), instructions().any(has_documents))
 }
 
 /// The digest in `latest: digest: sha256:... size: 528`.

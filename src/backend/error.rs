@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use crate::diagnostic::{Class, Diagnose};
+use crate::dockerfile::DockerfileError;
 use crate::inputs::ignore::IgnoreError;
 use crate::inputs::source::WalkError;
 use crate::registry::{KeychainError, RegistryError};
@@ -122,12 +123,21 @@ pub enum BackendError {
     /// A context cannot be read.
     #[error(transparent)]
     Context(#[from] WalkError),
+    /// What is to be built is no Dockerfile.
+    #[error("the segment's Dockerfile cannot be read: {0}")]
+    Dockerfile(Box<DockerfileError>),
     /// A login cannot be had.
     #[error(transparent)]
     Login(#[from] KeychainError),
     /// A registry's address cannot be used.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+}
+
+impl From<DockerfileError> for BackendError {
+    fn from(error: DockerfileError) -> Self {
+        Self::Dockerfile(Box::new(error))
+    }
 }
 
 fn listed(tried: &[Tried]) -> String {
@@ -150,6 +160,7 @@ impl Diagnose for BackendError {
             Self::Unknown { .. } => Class::Usage,
             Self::Ignore(error) => error.class(),
             Self::Context(error) => error.class(),
+            Self::Dockerfile(error) => error.class(),
             Self::Login(error) => error.class(),
             Self::Registry(error) => error.class(),
             _ => Class::Failed,
@@ -186,6 +197,7 @@ impl Diagnose for BackendError {
             Self::Scratch { .. } => "see that the folder is yours and its disk has room".to_owned(),
             Self::Ignore(error) => return error.hint(),
             Self::Context(error) => return error.hint(),
+            Self::Dockerfile(error) => return error.hint(),
             Self::Login(error) => return error.hint(),
             Self::Registry(error) => return error.hint(),
         })

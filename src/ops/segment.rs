@@ -351,11 +351,15 @@ fn image(at: &Repository, manifest: &Raw<Manifest>, key: SegmentKey, made_by: Op
 /// # Errors
 /// Fails when an image does not exist or its registry does not answer.
 pub async fn pin(means: &Means, segment: &Segment) -> Result<Segment, OpsError> {
-    let mut pinned = segment.clone();
-    for (word, named) in segment.image_words().into_iter().filter(|(_, named)| named.digest().is_none()) {
+    let mut digests: Vec<(Reference, Digest)> = Vec::new();
+    for named in segment.images()?.into_iter().filter(|named| named.digest().is_none()) {
         let absent = || OpsError::NoParent { reference: named.to_string() };
         let descriptor = means.registry.resolve(&tagged(&named)?).await?.ok_or_else(absent)?;
-        pinned.name_image(&word, &named.with_digest(&descriptor.digest));
+        digests.push((named, descriptor.digest));
     }
-    Ok(pinned)
+    let pinned = |image: &Reference| {
+        let found = digests.iter().find(|(named, _)| named == image);
+        found.map(|(named, digest)| named.with_digest(digest))
+    };
+    Ok(segment.clone().with_images(&pinned)?)
 }

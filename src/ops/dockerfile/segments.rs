@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::{Context, Segment};
-use crate::dockerfile::{Instruction, InstructionKind, MountKind, Origin};
+use crate::backend::{BackendError, Context, Segment};
+use crate::dockerfile::{Instruction, InstructionKind, MountKind, Origin, renamed};
 use crate::image::{ConfigChange, InstructedConfig};
 use crate::oci::{ImageConfig, Reference, Repository};
 use crate::plan::{ImagePlan, KeyHasher, PlanKey};
@@ -172,21 +172,18 @@ impl Evaluation<'_> {
                 lines.extend(stage.scope.arguments().map(|(name, _)| format!("ARG {name}")));
             }
         }
-        let mut own = open.lines.clone();
+        let mut images: BTreeMap<&str, Reference> = BTreeMap::new();
         for word in &open.origins {
-            let image = match self.recipe.file.origin(position, word) {
-                Origin::Stage(at) => {
-                    let other = self.stages.get(&at).cloned().ok_or(OpsError::ParentUnset)?;
-                    match self.below(&other, asked).await? {
-                        Some(image) => image,
-                        None => return Ok(None),
-                    }
-                }
-                Origin::Scratch | Origin::Image(_) => continue,
+            let Origin::Stage(at) = self.recipe.file.origin(position, word) else { continue };
+            let other = self.stages.get(&at).cloned().ok_or(OpsError::ParentUnset)?;
+            match self.below(&other, asked).await? {
+                Some(image) => images.insert(word, image),
+                None => return Ok(None),
             };
-            own.iter_mut().for_each(|line| *line = named(line, word, &image));
         }
-        lines.extend(own);
+        lines.extend(open.lines.iter().cloned());
+        let text = renamed(&(lines.join("\n") + "\n"), &|word| images.get(word).map(ToString::to_string));
+        let text = text.map_err(BackendError::from)?;
         let args = stage.scope.arguments().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let context = match (&self.asked.context, open.reads_context) {
             (Some(root), true) => Some(Context { root: root.clone(), ignore: self.recipe.ignore.clone() }),
@@ -198,7 +195,7 @@ impl Evaluation<'_> {
             secrets: if open.reads_secrets { self.request.secrets.clone() } else { BTreeMap::new() },
             no_cache: self.request.no_cache,
             engine_options: self.asked.engine_options.clone(),
-            ..Segment::new(lines.join("\n") + "\n", stage.base.image.config.platform())
+            ..Segment::new(text, stage.base.image.config.platform())
         };
         // Images that its lines name themselves.
         segment = segment::pin(self.means, &segment).await?;
@@ -293,22 +290,6 @@ fn bare(stage: &Stage) -> ConfigChange {
     ConfigChange { instructed: Some(Box::new(InstructedConfig { config, steps })), ..ConfigChange::default() }
 }
 
-/// A line with an image in the place of the word that names a stage.
-fn named(line: &str, word: &str, image: &Reference) -> String {
-    let mut text = String::new();
-    let mut rest = line;
-    let marker = format!("from={word}");
-    while let Some(at) = rest.find(&marker) {
-        let (before, after) = rest.split_at(at);
-        let after = &after[marker.len()..];
-        let is_whole = after.is_empty() || after.starts_with([',', ' ', '\t', '\\', '\n', '\r']);
-        text.push_str(before);
-        text.push_str(&if is_whole { format!("from={image}") } else { marker.clone() });
-        rest = after;
-    }
-    text + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,18 +303,6 @@ mod tests {
             ("me/dockerfile:1", false),
         ] {
             assert_eq!(is_usual(syntax), usual, "{syntax}");
-        }
-    }
-
-    #[test]
-    fn a_stage_is_named_by_its_image_where_it_stands_as_a_whole() {
-        let image = Reference::parse("r.test/a:1").unwrap();
-        for (line, expected) in [
-            ("COPY --from=a /x /y", "COPY --from=r.test/a:1 /x /y"),
-            ("RUN --mount=from=a,target=/t b from=ab", "RUN --mount=from=r.test/a:1,target=/t b from=ab"),
-            ("RUN b", "RUN b"),
-        ] {
-            assert_eq!(named(line, "a", &image), expected.replace("r.test/a:1", &image.to_string()));
         }
     }
 }
