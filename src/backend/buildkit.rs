@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::contract::{Absence, Availability, Backend, Building, Order};
+use super::contract::{Absence, Availability, Backend, Building, Looking, Order};
 use super::daemon::{self, PrivateDaemon};
 use super::engine::EngineOptions;
 use super::error::BackendError;
 use super::external::SILENCE;
 use super::rawjson;
+use super::survey::{Found, said, version_in};
 use super::watch::Watch;
 use super::workbench::Workbench;
 use crate::oci::Digest;
@@ -97,6 +98,22 @@ impl BuildKit {
             }
         }
         arguments
+    }
+
+    async fn looked(&self) -> Result<Found, Absence> {
+        let (buildctl, daemon) = self.find().await?;
+        let (program, arguments, address) = match daemon {
+            Daemon::At(address) => {
+                let info = [self.control(&address), ["debug", "info"].map(str::to_owned).into()].concat();
+                (buildctl, info, address)
+            }
+            Daemon::Private => {
+                let buildkitd = self.environment.find_on_path("buildkitd").unwrap_or(buildctl);
+                (buildkitd, vec!["--version".to_owned()], "a private daemon for each build".to_owned())
+            }
+        };
+        let version = said(&self.environment, &program, &arguments).await.and_then(|said| version_in(&said));
+        Ok(Found { version, address: Some(address) })
     }
 
     async fn run(&self, order: &Order<'_>) -> Result<Digest, BackendError> {
@@ -216,6 +233,10 @@ impl Backend for BuildKit {
 
     fn available(&self) -> Availability<'_> {
         Box::pin(async { self.find().await.map(drop) })
+    }
+
+    fn look(&self) -> Looking<'_> {
+        Box::pin(self.looked())
     }
 
     fn build<'a>(&'a self, order: &'a Order<'a>) -> Building<'a> {

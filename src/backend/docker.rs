@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::buildkit::digest;
-use super::contract::{Absence, Availability, Backend, Building, Order};
+use super::contract::{Absence, Availability, Backend, Building, Looking, Order};
 use super::engine::EngineOptions;
 use super::error::BackendError;
 use super::external::SILENCE;
 use super::rawjson;
 use super::steps::Steps;
+use super::survey::{Found, said, version_in};
 use super::watch::Watch;
 use super::workbench::Workbench;
 use crate::dockerfile::{Dockerfile, InstructionKind};
@@ -57,6 +58,24 @@ impl Docker {
         }
         self.ask(&program, &["version", "--format", "{{.Server.Version}}"]).await?;
         Ok(program)
+    }
+
+    async fn looked(&self) -> Result<Found, Absence> {
+        let program = self.find().await?;
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let version = match self.builder {
+            Builder::Buildx => words(&["buildx", "version"]),
+            Builder::Classic => words(&["version", "--format", "{{.Server.Version}}"]),
+        };
+        let version = said(&self.environment, &program, &version).await.and_then(|said| version_in(&said));
+        let address = match self.environment.value("DOCKER_HOST").filter(|host| !host.is_empty()) {
+            Some(host) => Some(host.to_owned()),
+            None => {
+                let context = words(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]);
+                said(&self.environment, &program, &context).await
+            }
+        };
+        Ok(Found { version, address })
     }
 
     async fn ask(&self, program: &Path, arguments: &[&str]) -> Result<(), Absence> {
@@ -247,6 +266,10 @@ impl Backend for Docker {
 
     fn available(&self) -> Availability<'_> {
         Box::pin(async { self.find().await.map(drop) })
+    }
+
+    fn look(&self) -> Looking<'_> {
+        Box::pin(self.looked())
     }
 
     fn build<'a>(&'a self, order: &'a Order<'a>) -> Building<'a> {
