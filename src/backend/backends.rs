@@ -16,6 +16,9 @@ use crate::oci::Repository;
 use crate::registry::{Client, Keychain};
 use crate::resolver::child::ChildEnvironment;
 
+/// The name by which every backend is refused.
+pub const NONE: &str = "none";
+
 /// The backend that was chosen.
 pub type Chosen = Arc<dyn Backend>;
 
@@ -60,11 +63,20 @@ impl Backends {
         all
     }
 
-    /// The backend named `wanted`, or the first that can be used.
+    /// Whether the program of a backend is there, of the one named `wanted` or of any; nothing is started to find out.
+    pub fn is_any_installed(&self, wanted: Option<&str>) -> bool {
+        let is_wanted = |backend: &Chosen| wanted.is_none_or(|wanted| backend.name() == wanted);
+        self.all().iter().filter(|backend| is_wanted(backend)).any(|backend| backend.is_installed())
+    }
+
+    /// The backend named `wanted`, or the first that can be used; [`NONE`] is the name of none.
     ///
     /// # Errors
     /// Fails when there is none, and says of each why; also when one that is set up does not work.
     pub async fn choose(&self, wanted: Option<&str>) -> Result<Chosen, BackendError> {
+        if wanted == Some(NONE) {
+            return Err(BackendError::SwitchedOff);
+        }
         let all = self.all();
         if let Some(wanted) = wanted {
             let known = || all.iter().map(|backend| format!("`{}`", backend.name())).collect();
@@ -87,9 +99,9 @@ impl Backends {
     /// What a backend is lent for `segment`, whose image goes to `target`.
     ///
     /// # Errors
-    /// Fails when a source of credentials is broken.
+    /// Fails when a source of credentials is broken, or the segment is no Dockerfile.
     pub async fn logins(&self, segment: &Segment, target: &Repository) -> Result<Logins, BackendError> {
-        let found = Logins::gather(&segment.images(), target, &*self.keychain, &self.client).await?;
+        let found = Logins::gather(&segment.images()?, target, &*self.keychain, &self.client).await?;
         Ok(Logins { roots: self.roots.clone(), ..found })
     }
 }

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use serde_json::Map;
 
-use super::contract::{Absence, Availability, Backend, Building, Order};
+use super::contract::{Absence, Availability, Backend, Building, Looking, Order};
 use super::engine::EngineOptions;
 use super::error::BackendError;
 use super::external::SILENCE;
 use super::steps::Steps;
+use super::survey::{Found, said, version_in};
 use super::watch::Watch;
 use super::workbench::{Workbench, write};
 use crate::oci::Digest;
@@ -46,6 +47,13 @@ impl Buildah {
         child.arguments = arguments;
         child.timeout = SILENCE;
         Ok(child)
+    }
+
+    async fn looked(&self) -> Result<Found, Absence> {
+        let program = self.program()?;
+        let version = said(&self.environment, &program, &["--version".to_owned()]).await;
+        let address = Some(program.display().to_string());
+        Ok(Found { version: version.and_then(|said| version_in(&said)), address })
     }
 
     async fn run(&self, order: &Order<'_>) -> Result<Digest, BackendError> {
@@ -128,8 +136,16 @@ impl Backend for Buildah {
         self.name
     }
 
+    fn is_installed(&self) -> bool {
+        self.program().is_ok()
+    }
+
     fn available(&self) -> Availability<'_> {
         Box::pin(std::future::ready(self.program().map(drop)))
+    }
+
+    fn look(&self) -> Looking<'_> {
+        Box::pin(self.looked())
     }
 
     fn build<'a>(&'a self, order: &'a Order<'a>) -> Building<'a> {

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::contract::{Absence, Availability, Backend, Building, Order};
+use super::contract::{Absence, Availability, Backend, Building, Looking, Order};
 use super::daemon::{self, PrivateDaemon};
 use super::engine::EngineOptions;
 use super::error::BackendError;
 use super::external::SILENCE;
 use super::rawjson;
+use super::survey::{Found, said, version_in};
 use super::watch::Watch;
 use super::workbench::Workbench;
 use crate::oci::Digest;
@@ -99,6 +100,22 @@ impl BuildKit {
         arguments
     }
 
+    async fn looked(&self) -> Result<Found, Absence> {
+        let (buildctl, daemon) = self.find().await?;
+        let (program, arguments, address) = match daemon {
+            Daemon::At(address) => {
+                let info = [self.control(&address), ["debug", "info"].map(str::to_owned).into()].concat();
+                (buildctl, info, address)
+            }
+            Daemon::Private => {
+                let buildkitd = self.environment.find_on_path("buildkitd").unwrap_or(buildctl);
+                (buildkitd, vec!["--version".to_owned()], "a private daemon for each build".to_owned())
+            }
+        };
+        let version = said(&self.environment, &program, &arguments).await.and_then(|said| version_in(&said));
+        Ok(Found { version, address: Some(address) })
+    }
+
     async fn run(&self, order: &Order<'_>) -> Result<Digest, BackendError> {
         let unusable =
             |absence: Absence| BackendError::Unusable { name: NAME.into(), reason: absence.reason().to_owned() };
@@ -126,7 +143,7 @@ impl BuildKit {
             watch.warning(&format!("build option `{name}` means nothing to BuildKit and is left out"));
         }
         child.arguments = self.control(address);
-        child.arguments.extend(arguments(order, &bench, &options));
+        child.arguments.extend(arguments(order, &bench, &options)?);
         child.timeout = SILENCE;
         let run = |source| BackendError::Run { backend: NAME.into(), source };
         let status = child.run_telling(&mut |_, line| rawjson::take(&mut watch, line)).await.map_err(run)?;
@@ -139,7 +156,7 @@ impl BuildKit {
 }
 
 /// The arguments of `buildctl build`. Of secrets they have the files' paths.
-fn arguments(order: &Order<'_>, bench: &Workbench, options: &EngineOptions) -> Vec<String> {
+fn arguments(order: &Order<'_>, bench: &Workbench, options: &EngineOptions) -> Result<Vec<String>, BackendError> {
     let segment = order.segment;
     let mut arguments: Vec<String> =
         ["build", "--progress", "rawjson", "--frontend", "dockerfile.v0"].map(str::to_owned).into();
@@ -168,7 +185,7 @@ fn arguments(order: &Order<'_>, bench: &Workbench, options: &EngineOptions) -> V
         let hosts: Vec<String> = options.hosts.iter().map(|(host, at)| format!("{host}={at}")).collect();
         flag("--opt", format!("add-hosts={}", hosts.join(",")));
     }
-    let cache = cache(order);
+    let cache = cache(order)?;
     let more = "image-manifest=true,oci-mediatypes=true,ignore-error=true";
     flag("--export-cache", format!("type=registry,mode=min,{cache},{more}"));
     if segment.no_cache {
@@ -177,7 +194,7 @@ fn arguments(order: &Order<'_>, bench: &Workbench, options: &EngineOptions) -> V
         flag("--import-cache", format!("type=registry,{cache}"));
     }
     arguments.extend(bench.secret_arguments());
-    arguments
+    Ok(arguments)
 }
 
 /// By digest alone: the tag is set when the image was looked at. OCI media types, which every registry takes.
@@ -189,14 +206,14 @@ fn output(order: &Order<'_>) -> String {
 
 /// BuildKit's own cache, in the target repository, for what begins with the same images: of a Dockerfile whose end
 /// changed, the beginning is not run again.
-fn cache(order: &Order<'_>) -> String {
+fn cache(order: &Order<'_>) -> Result<String, BackendError> {
     let mut key = KeyHasher::new("buildkit-cache/1").with("platform", order.segment.platform.to_string());
-    for image in order.segment.images() {
+    for image in order.segment.images()? {
         key.add("image", image.digest().map_or_else(|| image.to_string(), ToString::to_string));
     }
     let repository = order.push_to.repository();
     let insecure = if order.logins.is_plain(repository.registry()) { ",registry.insecure=true" } else { "" };
-    format!("ref={repository}:lapstrake-buildkit-{}{insecure}", &key.finish().hex()[..40])
+    Ok(format!("ref={repository}:lapstrake-buildkit-{}{insecure}", &key.finish().hex()[..40]))
 }
 
 /// The image's digest in the metadata that `buildctl` and `docker buildx` write.
@@ -210,8 +227,16 @@ impl Backend for BuildKit {
         NAME
     }
 
+    fn is_installed(&self) -> bool {
+        self.environment.find_on_path("buildctl").is_some()
+    }
+
     fn available(&self) -> Availability<'_> {
         Box::pin(async { self.find().await.map(drop) })
+    }
+
+    fn look(&self) -> Looking<'_> {
+        Box::pin(self.looked())
     }
 
     fn build<'a>(&'a self, order: &'a Order<'a>) -> Building<'a> {

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use super::error::BackendError;
 use super::logins::Logins;
 use super::segment::Segment;
+use super::survey::Found;
 use crate::event::Reporter;
 use crate::oci::{Digest, Reference};
 
@@ -48,6 +49,9 @@ impl Absence {
 /// The answer to whether a backend can be used.
 pub type Availability<'a> = BoxFuture<'a, Result<(), Absence>>;
 
+/// The answer to what there is of a backend.
+pub type Looking<'a> = BoxFuture<'a, Result<Found, Absence>>;
+
 /// A build under way.
 pub type Building<'a> = BoxFuture<'a, Result<Digest, BackendError>>;
 
@@ -56,8 +60,14 @@ pub trait Backend: Send + Sync {
     /// The name that `--backend` chooses it by.
     fn name(&self) -> &str;
 
+    /// Whether its program is on the search path; whether that works is not looked at.
+    fn is_installed(&self) -> bool;
+
     /// Whether it can be used here; looks without starting or downloading anything.
     fn available(&self) -> Availability<'_>;
+
+    /// The same with version and address, for people.
+    fn look(&self) -> Looking<'_>;
 
     /// Builds the segment, pushes the image, and gives the digest of its manifest. What it started has ended when the
     /// future has, or soon after it is dropped.

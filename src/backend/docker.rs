@@ -8,14 +8,16 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::buildkit::digest;
-use super::contract::{Absence, Availability, Backend, Building, Order};
+use super::contract::{Absence, Availability, Backend, Building, Looking, Order};
 use super::engine::EngineOptions;
 use super::error::BackendError;
 use super::external::SILENCE;
 use super::rawjson;
 use super::steps::Steps;
+use super::survey::{Found, said, version_in};
 use super::watch::Watch;
 use super::workbench::Workbench;
+use crate::dockerfile::{Dockerfile, InstructionKind};
 use crate::oci::Digest;
 use crate::resolver::child::{Child, ChildEnvironment, Stream};
 
@@ -56,6 +58,24 @@ impl Docker {
         }
         self.ask(&program, &["version", "--format", "{{.Server.Version}}"]).await?;
         Ok(program)
+    }
+
+    async fn looked(&self) -> Result<Found, Absence> {
+        let program = self.find().await?;
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let version = match self.builder {
+            Builder::Buildx => words(&["buildx", "version"]),
+            Builder::Classic => words(&["version", "--format", "{{.Server.Version}}"]),
+        };
+        let version = said(&self.environment, &program, &version).await.and_then(|said| version_in(&said));
+        let address = match self.environment.value("DOCKER_HOST").filter(|host| !host.is_empty()) {
+            Some(host) => Some(host.to_owned()),
+            None => {
+                let context = words(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]);
+                said(&self.environment, &program, &context).await
+            }
+        };
+        Ok(Found { version, address })
     }
 
     async fn ask(&self, program: &Path, arguments: &[&str]) -> Result<(), Absence> {
@@ -145,11 +165,12 @@ impl Docker {
 
     async fn classic(&self, order: &Order<'_>) -> Result<Digest, BackendError> {
         let unable = |what: &str| BackendError::Unable { backend: "`docker build`".into(), what: what.to_owned() };
-        let text = &order.segment.dockerfile;
-        if !order.segment.secrets.is_empty() || text.contains("--mount=") {
+        let file = Dockerfile::parse(&order.segment.dockerfile)?;
+        let (mounts, documents) = needs(&file);
+        if !order.segment.secrets.is_empty() || mounts {
             return Err(unable("the builder from before BuildKit knows neither secrets nor `RUN --mount`"));
         }
-        if text.contains("<<") {
+        if documents {
             return Err(unable("the builder from before BuildKit knows no here-documents"));
         }
         let mut bench = self.lay(order)?;
@@ -213,6 +234,18 @@ impl Docker {
     }
 }
 
+/// Whether a file has mounts, and whether it has here-documents.
+fn needs(file: &Dockerfile) -> (bool, bool) {
+    let instructions = || file.stages.iter().flat_map(|stage| &stage.instructions).map(|instruction| &instruction.kind);
+    let has_mounts = |kind: &InstructionKind| matches!(kind, InstructionKind::Run(run) if !run.mounts.is_empty());
+    let has_documents = |kind: &InstructionKind| match kind {
+        InstructionKind::Run(run) => !run.documents.is_empty(),
+        InstructionKind::Copy(copy) | InstructionKind::Add(copy) => !copy.documents.is_empty(),
+        _ => false,
+    };
+    (instructions().any(has_mounts), instructions().any(has_documents))
+}
+
 /// The digest in `latest: digest: sha256:... size: 528`.
 fn pushed_digest(line: &str) -> Option<Digest> {
     let (_, rest) = line.split_once("digest: ")?;
@@ -227,8 +260,16 @@ impl Backend for Docker {
         }
     }
 
+    fn is_installed(&self) -> bool {
+        self.program().is_ok()
+    }
+
     fn available(&self) -> Availability<'_> {
         Box::pin(async { self.find().await.map(drop) })
+    }
+
+    fn look(&self) -> Looking<'_> {
+        Box::pin(self.looked())
     }
 
     fn build<'a>(&'a self, order: &'a Order<'a>) -> Building<'a> {

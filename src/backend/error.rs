@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use crate::diagnostic::{Class, Diagnose};
+use crate::dockerfile::DockerfileError;
 use crate::inputs::ignore::IgnoreError;
 use crate::inputs::source::WalkError;
 use crate::registry::{KeychainError, RegistryError};
@@ -29,6 +30,9 @@ pub enum BackendError {
         /// All that were asked.
         tried: Vec<Tried>,
     },
+    /// No backend may be used.
+    #[error("backends are switched off")]
+    SwitchedOff,
     /// The backend that was chosen cannot be used.
     #[error("backend `{name}` cannot be used: {reason}")]
     Unusable {
@@ -119,12 +123,21 @@ pub enum BackendError {
     /// A context cannot be read.
     #[error(transparent)]
     Context(#[from] WalkError),
+    /// What is to be built is no Dockerfile.
+    #[error("the segment's Dockerfile cannot be read: {0}")]
+    Dockerfile(Box<DockerfileError>),
     /// A login cannot be had.
     #[error(transparent)]
     Login(#[from] KeychainError),
     /// A registry's address cannot be used.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+}
+
+impl From<DockerfileError> for BackendError {
+    fn from(error: DockerfileError) -> Self {
+        Self::Dockerfile(Box::new(error))
+    }
 }
 
 fn listed(tried: &[Tried]) -> String {
@@ -147,6 +160,7 @@ impl Diagnose for BackendError {
             Self::Unknown { .. } => Class::Usage,
             Self::Ignore(error) => error.class(),
             Self::Context(error) => error.class(),
+            Self::Dockerfile(error) => error.class(),
             Self::Login(error) => error.class(),
             Self::Registry(error) => error.class(),
             _ => Class::Failed,
@@ -158,6 +172,11 @@ impl Diagnose for BackendError {
             Self::NoneAtHand { .. } => "install BuildKit (`buildctl`, `buildkitd`, `runc`) or buildah, or point \
                                         `BUILDKIT_HOST` at a daemon; docs/guides/backends.md says how"
                 .to_owned(),
+            Self::SwitchedOff => {
+                "leave away `--backend none` or `lapstrake.backend: none`, or write what needs one in \
+                                  another way; `lapstrake plan` says of each instruction why it does"
+                    .to_owned()
+            }
             Self::Unusable { .. } => "mend it, or choose another with `--backend` or `lapstrake.backend`".to_owned(),
             Self::Unknown { known, .. } => format!("choose one of {}", known.join(", ")),
             Self::Instruction { reason, .. } if reason.contains("exec format error") => {
@@ -178,6 +197,7 @@ impl Diagnose for BackendError {
             Self::Scratch { .. } => "see that the folder is yours and its disk has room".to_owned(),
             Self::Ignore(error) => return error.hint(),
             Self::Context(error) => return error.hint(),
+            Self::Dockerfile(error) => return error.hint(),
             Self::Login(error) => return error.hint(),
             Self::Registry(error) => return error.hint(),
         })

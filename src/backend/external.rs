@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, json};
 
-use super::contract::{Absence, Availability, Backend, Building, Order};
+use super::contract::{Absence, Availability, Backend, Building, Looking, Order};
 use super::error::BackendError;
+use super::survey::Found;
 use super::watch::Watch;
 use super::workbench::Workbench;
 use crate::oci::Digest;
@@ -164,6 +165,10 @@ impl Backend for External {
         &self.name
     }
 
+    fn is_installed(&self) -> bool {
+        true
+    }
+
     fn available(&self) -> Availability<'_> {
         Box::pin(async {
             let mut child = Child::new(&self.program, self.environment.clone(), "/");
@@ -178,6 +183,11 @@ impl Backend for External {
                 Err(error) => Err(Absence::Missing(error.to_string())),
             }
         })
+    }
+
+    fn look(&self) -> Looking<'_> {
+        let found = || Found { version: None, address: Some(self.program.display().to_string()) };
+        Box::pin(async move { self.available().await.map(|()| found()) })
     }
 
     fn build<'a>(&'a self, order: &'a Order<'a>) -> Building<'a> {

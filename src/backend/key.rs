@@ -4,19 +4,22 @@
 //! reads have one key; where that is not certain they have two.
 
 use super::error::BackendError;
-use super::segment::{Segment, from_image};
+use super::segment::{Segment, renamed_images};
+use crate::dockerfile::{Dockerfile, canonical};
 use crate::plan::{KeyHasher, SegmentKey};
 
 impl Segment {
     /// The key, over the parents' digests, normalised instructions, context, build arguments and platform.
     ///
     /// # Errors
-    /// Fails when the context cannot be read.
+    /// Fails when the context cannot be read, or the text is no Dockerfile.
     pub fn key(&self) -> Result<SegmentKey, BackendError> {
-        let mut key = KeyHasher::new("segment/1")
-            .with("dockerfile", normalised(&self.dockerfile))
+        let mut key = KeyHasher::new("segment/2")
             .with("platform", self.platform.to_string())
             .with("target", self.target.as_deref().unwrap_or_default());
+        for instruction in normalised(&self.dockerfile)? {
+            key.add("instruction", instruction);
+        }
         match &self.context {
             Some(context) => key.add("context", context.key_material()?.as_str()),
             None => key.add("context", ""),
@@ -34,34 +37,13 @@ impl Segment {
     }
 }
 
-/// The text without what no builder reads: comments, empty lines, spaces around lines, the case of keywords, and where
-/// an image lies that is named by digest. Here-documents and files with directives stay as they are.
-fn normalised(text: &str) -> String {
-    let text = text.replace("\r\n", "\n");
-    let has_directive = text.lines().map_while(|line| line.trim().strip_prefix('#')).any(|line| line.contains('='));
-    if text.contains("<<") || has_directive {
-        return text;
-    }
-    let mut lines = Vec::new();
-    let mut goes_on = false;
-    for line in text.lines().map(str::trim_end) {
-        let bare = line.trim_start();
-        if bare.is_empty() || bare.starts_with('#') {
-            continue;
-        }
-        lines.push(if goes_on { line.to_owned() } else { instruction(bare) });
-        goes_on = line.ends_with('\\');
-    }
-    lines.join("\n")
-}
-
-fn instruction(line: &str) -> String {
-    let (keyword, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    let mut rest = rest.trim_start().to_owned();
-    if let Some((place, digest)) = from_image(line).and_then(|image| image.split_once('@')) {
-        rest = rest.replacen(&format!("{place}@{digest}"), digest, 1);
-    }
-    format!("{} {rest}", keyword.to_ascii_uppercase())
+/// The instructions without what no builder reads: comments, empty lines, spelling, blanks between words, and where an
+/// image lies that is named by digest.
+fn normalised(text: &str) -> Result<Vec<String>, BackendError> {
+    let text = renamed_images(text, &|image| image.digest().map(ToString::to_string))?;
+    let directives = Dockerfile::parse(&text)?.directives;
+    let own = [directives.syntax.unwrap_or_default(), directives.check.unwrap_or_default()];
+    Ok(own.into_iter().chain(canonical(&text)?).collect())
 }
 
 #[cfg(test)]
@@ -85,6 +67,7 @@ mod tests {
         for same in [
             format!("FROM b.test/mirror/x@{digest}\nRUN a \\\n  b\n"),
             format!("# why\n\nfrom a.test/x@{digest}  \r\n  run   a \\\n# aside\n  b"),
+            format!("FROM a.test/x@{digest}\nRun a\tb\n# end\n"),
         ] {
             assert_eq!(segment(&same).key().unwrap(), plain, "{same}");
         }
@@ -99,7 +82,9 @@ mod tests {
         let mut segments = vec![
             base(),
             segment("FROM y\nRUN a"),
-            segment("FROM x\nRUN  a b"),
+            segment("# syntax=me/mine\nFROM x\nRUN a"),
+            segment("FROM x\nRUN 'a  b'"),
+            segment("FROM x\nRUN 'a b'"),
             segment("FROM x\nRUN a\\\n b"),
             segment("FROM x\nRUN a\\\nb"),
             segment("FROM x\nRUN <<E\n# a\nE"),

@@ -20,14 +20,16 @@ mod rawjson;
 mod secret;
 mod segment;
 mod steps;
+mod survey;
 mod watch;
 mod workbench;
 
 pub use apt::apt_segment;
-pub use backends::{Backends, Chosen};
+pub use backends::{Backends, Chosen, NONE};
 pub use context::Context;
-pub use contract::{Absence, Availability, Backend, Building, Order};
+pub use contract::{Absence, Availability, Backend, Building, Looking, Order};
 pub use error::{BackendError, Tried};
 pub use logins::{Door, Logins};
 pub use secret::{Secret, SecretError, resolve_secrets};
 pub use segment::Segment;
+pub use survey::{Found, Surveyed};

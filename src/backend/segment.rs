@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 
 use super::context::Context;
+use super::error::BackendError;
 use super::secret::Secret;
+use crate::dockerfile::{Dockerfile, Origin, renamed};
 use crate::oci::{Platform, Reference};
 
 /// What a backend is to build.
@@ -46,71 +48,53 @@ impl Segment {
         }
     }
 
-    /// The images that the Dockerfile names in `FROM`, `COPY --from=` and `RUN --mount=...,from=`.
-    pub fn images(&self) -> Vec<Reference> {
-        self.image_words().into_iter().map(|(_, named)| named).collect()
+    /// The images that the Dockerfile names in `FROM`, `COPY --from=` and `RUN --mount=...,from=`; those whose name is a
+    /// variable are left out.
+    ///
+    /// # Errors
+    /// Fails when the text is no Dockerfile.
+    pub fn images(&self) -> Result<Vec<Reference>, BackendError> {
+        let words = image_words(&self.dockerfile)?;
+        Ok(words.iter().filter_map(|word| Reference::parse(word).ok()).collect())
     }
 
-    /// The same, each with the word that names it.
-    pub(crate) fn image_words(&self) -> Vec<(String, Reference)> {
-        let mut stages = BTreeSet::new();
-        let mut found: Vec<(String, Reference)> = Vec::new();
-        for line in self.dockerfile.lines() {
-            for word in named_in_line(line) {
-                let is_stage = word == "scratch" || word.contains('$') || stages.contains(&word.to_ascii_lowercase());
-                if is_stage || word.parse::<u32>().is_ok() || found.iter().any(|(known, _)| known == word) {
-                    continue;
-                }
-                found.extend(Reference::parse(word).ok().map(|named| (word.to_owned(), named)));
-            }
-            stages.extend(stage_name(line));
-        }
-        found
-    }
-
-    /// Puts `image` in the place of the word that names one.
-    pub(crate) fn name_image(&mut self, word: &str, image: &Reference) {
-        let mut lines: Vec<String> = Vec::new();
-        for line in self.dockerfile.lines() {
-            let ends = |rest: &str| rest.is_empty() || rest.starts_with([',', ' ', '\t', '\\', '\r']);
-            let places = line.match_indices(word).map(|(at, _)| at);
-            let mut whole =
-                places.filter(|at| line[..*at].ends_with(['=', ' ', '\t']) && ends(&line[at + word.len()..]));
-            match whole.next().filter(|_| named_in_line(line).contains(&word)) {
-                Some(at) => lines.push(format!("{}{image}{}", &line[..at], &line[at + word.len()..])),
-                None => lines.push(line.to_owned()),
-            }
-        }
-        self.dockerfile = lines.join("\n") + "\n";
+    /// The same segment with `name(image)` in the place of each image; `None` leaves it.
+    ///
+    /// # Errors
+    /// Fails when the text is no Dockerfile.
+    pub fn with_images(self, name: &dyn Fn(&Reference) -> Option<Reference>) -> Result<Self, BackendError> {
+        let renamed = renamed_images(&self.dockerfile, &|image| name(image).map(|image| image.to_string()))?;
+        Ok(Self { dockerfile: renamed, ..self })
     }
 }
 
-/// The words of a line that name an image or a stage.
-fn named_in_line(line: &str) -> Vec<&str> {
-    let mut named: Vec<&str> = from_image(line).into_iter().collect();
-    for word in line.split_whitespace() {
-        let flag = word.strip_prefix("--from=");
-        let mount = word.strip_prefix("--mount=").map(|mount| mount.split(','));
-        let mounted = mount.into_iter().flatten().filter_map(|part| part.strip_prefix("from="));
-        named.extend(flag.into_iter().chain(mounted));
+/// The text of a Dockerfile with other names for images; `None` leaves one.
+///
+/// # Errors
+/// Fails when the text is no Dockerfile.
+pub(super) fn renamed_images(text: &str, name: &dyn Fn(&Reference) -> Option<String>) -> Result<String, BackendError> {
+    let words = image_words(text)?;
+    let rename = |word: &str| {
+        let image = words.contains(word).then(|| Reference::parse(word).ok()).flatten()?;
+        name(&image)
+    };
+    Ok(renamed(text, &rename)?)
+}
+
+/// The words that name images.
+fn image_words(text: &str) -> Result<BTreeSet<String>, BackendError> {
+    let file = Dockerfile::parse(text)?;
+    let mut words = BTreeSet::new();
+    for (position, stage) in file.stages.iter().enumerate() {
+        let base = file.base(position, &|name| Some(format!("${name}")));
+        let copied = stage.instructions.iter().flat_map(|instruction| instruction.kind.origins());
+        let named = copied.map(|word| file.origin(position, word)).chain(base.ok());
+        words.extend(named.filter_map(|origin| match origin {
+            Origin::Image(word) if !word.contains('$') => Some(word),
+            _ => None,
+        }));
     }
-    named
-}
-
-/// The name that a `FROM` gives its stage.
-fn stage_name(line: &str) -> Option<String> {
-    let image = from_image(line)?;
-    let mut words = line.split_whitespace().skip_while(|word| *word != image).skip(1);
-    let gives = words.next().is_some_and(|word| word.eq_ignore_ascii_case("as"));
-    words.next().filter(|_| gives).map(str::to_ascii_lowercase)
-}
-
-/// The image that a `FROM` names.
-pub(super) fn from_image(line: &str) -> Option<&str> {
-    let mut words = line.split_whitespace();
-    let keyword = words.next()?;
-    let mut rest = words.skip_while(|word| word.starts_with("--"));
-    if keyword.eq_ignore_ascii_case("from") { rest.next() } else { None }
+    Ok(words)
 }
 
 #[cfg(test)]
@@ -121,19 +105,19 @@ mod tests {
     fn images_are_found_where_a_dockerfile_names_them() {
         let text = "FROM --platform=linux/amd64 a.test/x@sha256:0000000000000000000000000000000000000000000000000000000000000000 AS base\n\
                     from debian as two\nCOPY --from=base /a /a\nCOPY --from=b.test/y:1 /a /a\nCOPY --from=0 /a /a\n\
-                    RUN --mount=type=bind,from=c.test/z:2,target=/z true\nFROM base\nFROM Two\nFROM ${X}:1\nFROM scratch\n";
-        let found = Segment::new(text, Platform::new("linux", "amd64")).images();
+                    RUN echo --from=d.test/no:1 \\\n  --from=e.test/no:1\nRUN --mount=type=bind,from=c.test/z:2,target=/z <<E\nFROM f.test/no:1\nE\nFROM base\nFROM Two\nFROM ${X}:1\nFROM scratch\n";
+        let found = Segment::new(text, Platform::new("linux", "amd64")).images().unwrap();
         let found: Vec<String> = found.iter().map(|image| image.repository().to_string()).collect();
-        assert_eq!(found, ["a.test/x", "docker.io/library/debian", "b.test/y", "c.test/z"]);
+        assert_eq!(found, ["a.test/x", "b.test/y", "c.test/z", "docker.io/library/debian"]);
     }
 
     #[test]
     fn a_digest_is_put_at_the_image_and_nowhere_else() {
         let digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
         let text = "FROM debian AS debian2\nRUN echo debian\nCOPY --from=debian /a /debian\nRUN --mount=from=debian,target=/d true";
-        let mut segment = Segment::new(text, Platform::new("linux", "amd64"));
-        let [(word, named)] = &segment.image_words()[..] else { panic!("one image") };
-        segment.name_image(word, &named.with_digest(&crate::oci::Digest::parse(digest).unwrap()));
+        let segment = Segment::new(text, Platform::new("linux", "amd64"));
+        let digest_of = crate::oci::Digest::parse(digest).unwrap();
+        let segment = segment.with_images(&|named| Some(named.with_digest(&digest_of))).unwrap();
         let image = format!("docker.io/library/debian@{digest}");
         let expected = format!(
             "FROM {image} AS debian2\nRUN echo debian\nCOPY --from={image} /a /debian\nRUN --mount=from={image},target=/d true\n"

@@ -171,7 +171,7 @@ pub(crate) struct BuildArgs {
     /// Use nothing that an earlier build left
     #[arg(long)]
     pub(crate) no_cache: bool,
-    /// What builds that which cannot be assembled [default: the first that there is]
+    /// What builds that which cannot be assembled; `none` for an error [default: the first that there is]
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<String>,
     /// Make anew what is remembered of an earlier build: `backend`, the segments that backends made

@@ -12,7 +12,7 @@ use lapstrake::oci::{Platform, Reference};
 use lapstrake::ops::{self, BuildRequest, Means, Output};
 use lapstrake::plan::{WantedImage, wanted_images};
 use lapstrake::python::environment::PythonHints;
-use lapstrake::settings::{Overrides, RunSettings, Settings, Substitution, Warning};
+use lapstrake::settings::{Native, Overrides, RunSettings, Settings, Substitution, Warning};
 
 use super::args::{BuildArgs, Refresh, Shown};
 use super::environment::Environment;
@@ -196,6 +196,8 @@ pub(crate) struct Project {
     pub(crate) parent: Option<Reference>,
     /// Registries that are spoken to by plain http.
     pub(crate) insecure: Vec<String>,
+    /// The backend that the settings choose.
+    pub(crate) backend: Option<String>,
 }
 
 /// Reads the settings that are named, or those of the working folder, if there are any.
@@ -204,8 +206,8 @@ pub(crate) fn project(named: Option<&Path>, environment: &Environment) -> Result
     let (run, _) = settings(file.as_deref(), &Overrides::default(), environment)?;
     let images = wanted_images(&run.pipeline, &run.steps);
     let targets = targets::of_images(&BuildArgs::default(), run.name.as_deref(), &images)?.concat();
-    let insecure = run.pipeline.lapstrake.insecure_registries.clone();
-    Ok(Project { file, targets, parent: run.pipeline.docker.parent_image, insecure })
+    let Native { insecure_registries: insecure, backend, .. } = run.pipeline.lapstrake;
+    Ok(Project { file, targets, parent: run.pipeline.docker.parent_image, insecure, backend })
 }
 
 /// The settings of the file with what beats them; those of the flags alone where there is no file.

@@ -5,6 +5,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant, SystemTime};
 
+use lapstrake::backend::Surveyed;
 use lapstrake::diagnostic::Diagnose;
 use lapstrake::ops::{self, Check, Diagnosis, State, Subject};
 use lapstrake::registry::{Client, ClientConfig};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use super::args::{ColorMode, DoctorArgs, Format, Shown};
 use super::environment::Environment;
 use super::exit::{self, Outcome, UsageError};
-use super::{config, output, progress, setup, user_config};
+use super::{config, doctor_backends, output, progress, setup, user_config};
 
 type Failure = Box<dyn Diagnose + Send>;
 
@@ -47,6 +48,8 @@ pub(crate) async fn run(args: &DoctorArgs, shown: &Shown, environment: &Environm
     let mut reach = setup::client_config(&args.reach, &project.insecure, &domains, &reporter, environment)?;
     reach.retry.tries = TRIES;
     let mut diagnoses = vec![machine(args, &project, &reach, environment).await?];
+    let backends = doctor_backends::survey(&reach, project.backend.as_deref(), environment).await;
+    let of_backends = doctor_backends::diagnosis(&backends, project.backend.as_deref());
     let client = Client::new(reach);
     let now = clock();
     for subject in &subjects {
@@ -54,8 +57,11 @@ pub(crate) async fn run(args: &DoctorArgs, shown: &Shown, environment: &Environm
     }
     let failures: usize = diagnoses.iter().map(Diagnosis::failures).sum();
     let text = match shown.format {
-        Format::Json => as_json(&diagnoses, failures).to_string(),
-        Format::Text => text(&diagnoses, colored(shown.color, environment)),
+        Format::Json => as_json(&diagnoses, &backends, failures).to_string(),
+        Format::Text => {
+            diagnoses.insert(1, of_backends);
+            text(&diagnoses, colored(shown.color, environment))
+        }
     };
     output::to_stdout(&text).map_err(exit::fail)?;
     if failures == 0 { Ok(()) } else { Err(exit::fail(Unwell(failures))) }
@@ -194,7 +200,7 @@ fn milliseconds(took: Duration) -> String {
     }
 }
 
-fn as_json(diagnoses: &[Diagnosis], failures: usize) -> Value {
+fn as_json(diagnoses: &[Diagnosis], backends: &[Surveyed], failures: usize) -> Value {
     let checks = |diagnosis: &Diagnosis| -> Vec<Value> {
         diagnosis
             .checks
@@ -209,5 +215,6 @@ fn as_json(diagnoses: &[Diagnosis], failures: usize) -> Value {
     };
     let subjects: Vec<Value> =
         diagnoses.iter().map(|diagnosis| json!({"subject": diagnosis.subject, "checks": checks(diagnosis)})).collect();
-    json!({"schemaVersion": 1, "failures": failures, "subjects": subjects})
+    let backends = doctor_backends::as_json(backends);
+    json!({"schemaVersion": 1, "failures": failures, "subjects": subjects, "backends": backends})
 }

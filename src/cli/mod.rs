@@ -16,6 +16,7 @@ mod demo;
 mod demo_project;
 mod dockerfile;
 mod doctor;
+mod doctor_backends;
 mod environment;
 mod exit;
 mod inspect;

@@ -266,6 +266,22 @@ impl Mount {
     }
 }
 
+/// The fields of a mount with another name behind `from`; `None` when that stays.
+pub(super) fn renamed(text: &str, rename: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let mut has_new = false;
+    let new = fields(text)?.into_iter().map(|field| {
+        let name = match cut(&field) {
+            (key, Some(word)) if key == "from" => rename(word),
+            _ => None,
+        };
+        has_new |= name.is_some();
+        let field = name.map_or(field, |name| format!("from={name}"));
+        if field.contains(['"', ',']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
+    });
+    let new = new.collect::<Vec<_>>().join(",");
+    has_new.then_some(new)
+}
+
 fn failed(mount: &str, problem: MountProblem) -> ExpandError {
     ExpandError { word: mount.to_owned(), problem: ExpandProblem::Mount(problem) }
 }

@@ -124,7 +124,7 @@ impl Dockerfile {
                 continue;
             }
             let mut named = vec![self.base(position, lookup)?];
-            let words = self.stages[position].instructions.iter().flat_map(|instruction| words(&instruction.kind));
+            let words = self.stages[position].instructions.iter().flat_map(|instruction| instruction.kind.origins());
             named.extend(words.map(|word| self.origin(position, word)));
             needed.extend(named.into_iter().filter_map(|origin| match origin {
                 Origin::Stage(stage) => Some(stage),
@@ -135,12 +135,14 @@ impl Dockerfile {
     }
 }
 
-/// The words of an instruction that name a stage or an image.
-fn words(kind: &InstructionKind) -> Vec<&str> {
-    match kind {
-        InstructionKind::Copy(copy) | InstructionKind::Add(copy) => copy.from.as_deref().into_iter().collect(),
-        InstructionKind::Run(run) => run.mounts.iter().filter_map(|mount| mount.from.as_deref()).collect(),
-        _ => Vec::new(),
+impl InstructionKind {
+    /// The words that name a stage or an image.
+    pub fn origins(&self) -> Vec<&str> {
+        match self {
+            Self::Copy(copy) | Self::Add(copy) => copy.from.as_deref().into_iter().collect(),
+            Self::Run(run) => run.mounts.iter().filter_map(|mount| mount.from.as_deref()).collect(),
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -31,6 +31,13 @@ pub(super) fn split_at_blanks(text: &str) -> Vec<String> {
 /// BuildKit looks at bytes here and takes each for a character, so that what is not ASCII comes out as another text; a flag
 /// must not mean another file here than there.
 pub(super) fn flags(line: &str, escape: char) -> (Vec<String>, String) {
+    let (spans, end) = flag_spans(line, escape);
+    let flags = spans.into_iter().map(|(flag, ..)| flag).collect();
+    (flags, String::from_utf8_lossy(&line.as_bytes()[end..]).into_owned())
+}
+
+/// The same flags, each with the bytes of the line between which it stands, and where what follows them begins.
+pub(super) fn flag_spans(line: &str, escape: char) -> (Vec<(String, usize, usize)>, usize) {
     let mut flags = Vec::new();
     let bytes = line.as_bytes();
     let mut at = 0;
@@ -39,15 +46,16 @@ pub(super) fn flags(line: &str, escape: char) -> (Vec<String>, String) {
             at += 1;
         }
         if !bytes[at..].starts_with(b"--") {
-            return (flags, String::from_utf8_lossy(&bytes[at..]).into_owned());
+            return (flags, at);
         }
-        let (flag, is_quoted, end) = flag(bytes, at, escape);
+        let start = at;
+        let (flag, is_quoted, end) = flag(bytes, start, escape);
         at = end;
         if flag == "--" {
-            return (flags, String::from_utf8_lossy(&bytes[at..]).into_owned());
+            return (flags, at);
         }
         if is_quoted || !flag.is_empty() {
-            flags.push(flag);
+            flags.push((flag, start, end));
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Data for whoever shows it; nothing is formatted here.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// What was looked at, in a word.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// How it ended.
     pub state: State,
     /// What was found.
@@ -68,22 +69,22 @@ impl Diagnosis {
 
 impl Check {
     /// A check that ended well.
-    pub fn fine(name: &'static str, text: String) -> Self {
-        Self { name, state: State::Fine, text, hint: None, took: None }
+    pub fn fine(name: impl Into<Cow<'static, str>>, text: String) -> Self {
+        Self { name: name.into(), state: State::Fine, text, hint: None, took: None }
     }
 
     /// A check that found something to change.
-    pub fn warning(name: &'static str, text: String) -> Self {
+    pub fn warning(name: impl Into<Cow<'static, str>>, text: String) -> Self {
         Self { state: State::Warning, ..Self::fine(name, text) }
     }
 
     /// A check that was left out, and why.
-    pub fn not_tried(name: &'static str, text: String) -> Self {
+    pub fn not_tried(name: impl Into<Cow<'static, str>>, text: String) -> Self {
         Self { state: State::NotTried, ..Self::fine(name, text) }
     }
 
     /// A check that failed.
-    pub fn failed(name: &'static str, error: &impl Diagnose) -> Self {
+    pub fn failed(name: impl Into<Cow<'static, str>>, error: &impl Diagnose) -> Self {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(deeper) = cause.and_then(Error::source) {
@@ -94,7 +95,7 @@ impl Check {
     }
 
     /// A check that did not end well, and of what weight that is.
-    pub fn passed_over(name: &'static str, error: &impl Diagnose, state: State) -> Self {
+    pub fn passed_over(name: impl Into<Cow<'static, str>>, error: &impl Diagnose, state: State) -> Self {
         Self { state, ..Self::failed(name, error) }
     }
 

@@ -3,12 +3,12 @@
 //! Decides which settings only a backend can honour. How a segment is found or built is the business of `segment`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indexmap::IndexMap;
 use tempfile::TempDir;
 
-use crate::backend::{Context, Segment, apt_segment};
+use crate::backend::{Segment, apt_segment};
 use crate::event::Event;
 use crate::oci::{Descriptor, Digest, Document, Index, Platform, Raw, Reference, Repository};
 use crate::plan::SegmentKey;
@@ -93,93 +93,64 @@ pub(super) async fn ground(means: &Means, request: &BuildRequest, mode: Mode) ->
     Ok(ground)
 }
 
-/// The image of the user's own Dockerfile.
+/// How the tag of an image begins that was assembled from a Dockerfile of the settings; one of ours.
+const ASSEMBLED: &str = "lapstrake-dockerfile-";
+
+/// The image of the user's own Dockerfile, built as `build --dockerfile` builds it: here instruction by instruction, by a
+/// backend what is not known. Its image in the target repository becomes the parent.
 async fn dockerfile(means: &Means, ground: &mut Ground, mode: Mode) -> Result<(), OpsError> {
-    let request = ground.request.clone();
-    let docker = &request.settings.docker;
-    let Some(file) = &docker.dockerfile else { return Ok(()) };
+    let docker = &ground.request.settings.docker;
+    let Some(file) = docker.dockerfile.clone() else { return Ok(()) };
     if docker.parent_image.is_some() {
         let text = "`dockerfile` is set: its image is the parent, and `parent_image` is passed over".to_owned();
         means.reporter.report(Event::Warning { text });
     }
-    let path = request.folder.join(file);
-    if assembled(means, ground, &path, mode).await? {
-        return Ok(());
-    }
-    let text = std::fs::read_to_string(&path).map_err(|source| OpsError::ReadFile { path: path.clone(), source })?;
-    let config = &docker.parent_image_build_config;
-    let context = context(&request, &path)?;
-    let segment = |platform| Segment {
-        context: context.clone(),
-        build_args: build_args(config, &request.variables),
-        secrets: request.secrets.clone(),
-        no_cache: config.no_cache || request.no_cache,
-        engine_options: config.engine_options.clone(),
-        ..Segment::new(text.clone(), platform)
-    };
-    let title = format!("Dockerfile `{}`", file.display());
-    let mut segments = Vec::new();
-    for platform in platforms(means, &request, config) {
-        segments.push(segment::pin(means, &segment(platform)).await?);
-    }
-    let reason = "its instructions run programs";
-    stand_on(means, ground, Step { title, instruction: &text_of(file), reason, segments: &segments }, mode).await
-}
-
-/// How the tag of an image begins that was assembled from a Dockerfile of the settings; one of ours.
-const ASSEMBLED: &str = "lapstrake-dockerfile-";
-
-/// Assembles the Dockerfile's image when none of its instructions needs a backend, and says whether that is so.
-async fn assembled(means: &Means, ground: &mut Ground, path: &Path, mode: Mode) -> Result<bool, OpsError> {
-    let request = &ground.request;
-    let docker = &request.settings.docker;
-    let config = &docker.parent_image_build_config;
-    let Some(target) = target_repository(request) else { return Ok(false) };
-    let name = Digest::of(path.as_os_str().as_encoded_bytes());
-    let build_args = build_args(config, &request.variables);
-    let asked = DockerfileRequest {
-        file: path.to_owned(),
-        context: docker.build_context_root.as_ref().map(|root| request.folder.join(root)),
-        ignore: config.dockerignore.as_ref().map(|file| request.folder.join(file)),
-        target: None,
-        build_args: build_args.into_iter().collect(),
-        engine_options: config.engine_options.clone(),
-        labels: config.labels.clone(),
-    };
-    let inner = BuildRequest {
-        dockerfile: Some(asked),
-        settings: Settings { docker: DockerSettings::default(), lapstrake: request.settings.lapstrake.clone() },
-        targets: vec![Reference::tagged(&target, &format!("{ASSEMBLED}{}", &name.hex()[..40]))?],
-        platforms: platforms(means, request, config),
-        no_cache: request.no_cache || config.no_cache,
-        ..request.clone()
-    };
-    let planned = match Box::pin(plan_as(means, &inner, Mode::Look)).await {
-        Ok(planned) if planned.segments.is_empty() => planned,
-        Err(error @ OpsError::Dockerfile { .. }) => return Err(error),
-        // As a whole it may be there already, and who builds it says best what is wrong with it.
-        Ok(_) | Err(_) => return Ok(false),
-    };
-    let published = match &planned.course {
-        Course::Reuse { document, .. } => Some(document.digest().clone()),
-        _ => None,
-    };
+    let target = segments_target(&ground.request, &format!("dockerfile: {}", file.display()))?;
+    let inner = of_dockerfile(means, &ground.request, &file, &target)?;
+    let planned = Box::pin(plan_as(means, &inner, mode)).await?;
     ground.instructions.clone_from(&planned.instructions);
-    ground.is_there = published.is_some() || mode == Mode::Build;
-    let digest = match (published, mode) {
-        (Some(digest), _) => digest,
-        (None, Mode::Build) => Box::pin(carry_out(means, &inner, planned)).await?.descriptor.digest,
-        (None, Mode::Look) => {
+    ground.steps.clone_from(&planned.segments);
+    let digest = match (&planned.course, mode) {
+        (Course::Reuse { document, .. }, Mode::Look) => document.digest().clone(),
+        (_, Mode::Build) => Box::pin(carry_out(means, &inner, planned)).await?.descriptor.digest,
+        (_, Mode::Look) => {
+            ground.is_there = false;
             ground.parent = Some(planned.parent.clone());
-            return Ok(true);
+            return Ok(());
         }
     };
     ground.request.settings.docker.parent_image = Some(Reference::pinned(&target, &digest));
-    Ok(true)
+    Ok(())
 }
 
-fn text_of(file: &Path) -> String {
-    format!("dockerfile: {}", file.display())
+/// The build of `file` alone, with what the settings say of it; its image goes to a tag of ours.
+fn of_dockerfile(
+    means: &Means,
+    request: &BuildRequest,
+    file: &Path,
+    target: &Repository,
+) -> Result<BuildRequest, OpsError> {
+    let docker = &request.settings.docker;
+    let config = &docker.parent_image_build_config;
+    // As the settings write it: the folder of a checkout differs from machine to machine.
+    let name = Digest::of(file.as_os_str().as_encoded_bytes());
+    let asked = DockerfileRequest {
+        file: request.folder.join(file),
+        context: docker.build_context_root.as_ref().map(|root| request.folder.join(root)),
+        ignore: config.dockerignore.as_ref().map(|file| request.folder.join(file)),
+        target: None,
+        build_args: build_args(config, &request.variables).into_iter().collect(),
+        engine_options: config.engine_options.clone(),
+        labels: config.labels.clone(),
+    };
+    Ok(BuildRequest {
+        dockerfile: Some(asked),
+        settings: Settings { docker: DockerSettings::default(), lapstrake: request.settings.lapstrake.clone() },
+        targets: vec![Reference::tagged(target, &format!("{ASSEMBLED}{}", &name.hex()[..40]))?],
+        platforms: platforms(means, request, config),
+        no_cache: request.no_cache || config.no_cache,
+        ..request.clone()
+    })
 }
 
 fn platforms(means: &Means, request: &BuildRequest, config: &BuildConfig) -> Vec<Platform> {
@@ -188,24 +159,6 @@ fn platforms(means: &Means, request: &BuildRequest, config: &BuildConfig) -> Vec
         ([], None) => vec![means.host_platform.clone()],
         (several, _) => several.to_vec(),
     }
-}
-
-/// The context of the Dockerfile at `path`, with the ignore file that Docker would take: the one of the settings, the
-/// Dockerfile's own, that of the folder.
-fn context(request: &BuildRequest, path: &Path) -> Result<Option<Context>, OpsError> {
-    let docker = &request.settings.docker;
-    let Some(root) = &docker.build_context_root else { return Ok(None) };
-    let root = request.folder.join(root);
-    let named = docker.parent_image_build_config.dockerignore.as_ref().map(|file| request.folder.join(file));
-    let mut own = path.as_os_str().to_owned();
-    own.push(".dockerignore");
-    let usual: [PathBuf; 2] = [own.into(), root.join(".dockerignore")];
-    let file = named.or_else(|| usual.into_iter().find(|file: &PathBuf| file.is_file()));
-    let ignore = match file {
-        Some(file) => std::fs::read_to_string(&file).map_err(|source| OpsError::ReadFile { path: file, source })?,
-        None => String::new(),
-    };
-    Ok(Some(Context { root, ignore }))
 }
 
 /// Build arguments; one without a value has that of the environment, and is left out where there is none.
@@ -225,6 +178,10 @@ fn apt_title(packages: &[String]) -> String {
 async fn apt(means: &Means, ground: &mut Ground, packages: &[String], mode: Mode) -> Result<(), OpsError> {
     let request = ground.request.clone();
     let named = request.settings.docker.parent_image.clone().ok_or(OpsError::ParentUnset)?;
+    let reason = "it runs the distribution's package manager";
+    let step = Step { title: apt_title(packages), instruction: "apt_packages", reason, segments: &[] };
+    let target = segments_target(&request, step.instruction)?;
+    segment::expect_possible(means, asked(&request, &step, &target), false).await?;
     let pinned = parent::pin(means, &named).await?.read(means).await?;
     let mut segments = Vec::new();
     for wanted in wanted_platforms(means, &request, &pinned) {
@@ -238,9 +195,7 @@ async fn apt(means: &Means, ground: &mut Ground, packages: &[String], mode: Mode
             ..segment
         }));
     }
-    let reason = "it runs the distribution's package manager";
-    let step = Step { title: apt_title(packages), instruction: "apt_packages", reason, segments: &segments };
-    stand_on(means, ground, step, mode).await
+    stand_on(means, ground, Step { segments: &segments, ..step }, mode).await
 }
 
 /// One thing that the settings ask for, as a segment a platform.
@@ -257,6 +212,7 @@ pub(super) fn asked<'a>(request: &'a BuildRequest, step: &Step<'a>, target: &'a 
         target,
         backend: request.backend.as_deref().or(request.settings.lapstrake.backend.as_deref()),
         refresh: request.refresh_backend,
+        place: None,
         instruction: step.instruction,
         reason: step.reason,
     }

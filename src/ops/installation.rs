@@ -15,7 +15,7 @@ use super::means::Means;
 use super::parent;
 use super::plan::{plan_as, wanted_platforms};
 use super::request::{BuildRequest, Output};
-use super::segment::backend_for;
+use super::segment::{self, backend_for};
 
 /// The tag of the image that the command runs upon; one of ours, so that `delete --key-tags` finds it.
 const BELOW: &str = "lapstrake-below-";
@@ -98,6 +98,8 @@ pub(super) async fn ground(
         ground.steps.push(last);
         return Ok(ground);
     }
+    // Nothing is published for a command that nobody can run.
+    segment::expect_possible(means, asked(request, &step, &target), false).await?;
     let planned = Box::pin(plan_as(means, &below, mode)).await?;
     let steps = planned.segments.clone();
     let built = carry_out(means, &below, planned).await?;

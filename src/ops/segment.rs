@@ -22,6 +22,8 @@ pub struct SegmentRequest<'a> {
     pub backend: Option<&'a str>,
     /// Build anew whatever is remembered.
     pub refresh: bool,
+    /// Where that stands which needs a backend: file and line of a Dockerfile.
+    pub place: Option<&'a str>,
     /// What needs a backend, as the user wrote it: `RUN make`, `apt_packages`.
     pub instruction: &'a str,
     /// Why it cannot be done without, as a clause: `it runs a program`.
@@ -66,8 +68,10 @@ pub enum PlannedSegment {
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
     /// Nothing can build it.
-    #[error("`{instruction}` needs a backend: {reason}")]
+    #[error("{}`{instruction}` needs a backend: {reason}", before(.place))]
     NoBackend {
+        /// Where it stands; file and line of a Dockerfile.
+        place: Option<String>,
         /// What needs one.
         instruction: String,
         /// Why.
@@ -94,6 +98,10 @@ pub enum SegmentError {
         /// The image.
         reference: String,
     },
+}
+
+fn before(place: &Option<String>) -> String {
+    place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default()
 }
 
 impl Diagnose for SegmentError {
@@ -198,7 +206,29 @@ pub(super) async fn backend_for(means: &Means, request: SegmentRequest<'_>) -> R
 }
 
 fn no_backend(request: SegmentRequest<'_>, source: BackendError) -> SegmentError {
-    SegmentError::NoBackend { instruction: request.instruction.into(), reason: request.reason.into(), source }
+    let place = request.place.map(str::to_owned);
+    SegmentError::NoBackend { place, instruction: request.instruction.into(), reason: request.reason.into(), source }
+}
+
+/// Fails when nobody can build what `request` is about, and nobody has built it: no backend is at hand, and the target
+/// repository remembers no segment. Lets everything pass that this does not rule out. With `asks_it` backends are asked,
+/// which may start a program; else it counts that one is installed.
+///
+/// Asked before anything is fetched that a segment would begin with.
+///
+/// # Errors
+/// Fails when there is no backend, and says why.
+pub(super) async fn expect_possible(means: &Means, request: SegmentRequest<'_>, asks_it: bool) -> Result<(), OpsError> {
+    if !asks_it && means.backends.is_any_installed(request.backend) {
+        return Ok(());
+    }
+    let Err(source) = means.backends.choose(request.backend).await else { return Ok(()) };
+    let remembers = |tags: Vec<String>| tags.iter().any(|tag| tag.starts_with(SegmentKey::TAG_PREFIX));
+    // A repository that does not list its tags may remember.
+    if !request.refresh && means.registry.tags(request.target).await.map_or(true, remembers) {
+        return Ok(());
+    }
+    Err(no_backend(request, source).into())
 }
 
 async fn build(
@@ -321,11 +351,15 @@ fn image(at: &Repository, manifest: &Raw<Manifest>, key: SegmentKey, made_by: Op
 /// # Errors
 /// Fails when an image does not exist or its registry does not answer.
 pub async fn pin(means: &Means, segment: &Segment) -> Result<Segment, OpsError> {
-    let mut pinned = segment.clone();
-    for (word, named) in segment.image_words().into_iter().filter(|(_, named)| named.digest().is_none()) {
+    let mut digests: Vec<(Reference, Digest)> = Vec::new();
+    for named in segment.images()?.into_iter().filter(|named| named.digest().is_none()) {
         let absent = || OpsError::NoParent { reference: named.to_string() };
         let descriptor = means.registry.resolve(&tagged(&named)?).await?.ok_or_else(absent)?;
-        pinned.name_image(&word, &named.with_digest(&descriptor.digest));
+        digests.push((named, descriptor.digest));
     }
-    Ok(pinned)
+    let pinned = |image: &Reference| {
+        let found = digests.iter().find(|(named, _)| named == image);
+        found.map(|(named, digest)| named.with_digest(digest))
+    };
+    Ok(segment.clone().with_images(&pinned)?)
 }

@@ -58,9 +58,12 @@ impl ResolutionKey {
 }
 
 impl SegmentKey {
+    /// How the tags of all segments begin.
+    pub const TAG_PREFIX: &str = "lapstrake-segment-";
+
     /// The tag under which the image of a backend is kept.
     pub fn tag(&self) -> String {
-        format!("lapstrake-segment-{}", &self.0.hex()[..40])
+        format!("{}{}", Self::TAG_PREFIX, &self.0.hex()[..40])
     }
 }
 

@@ -185,8 +185,14 @@ async fn made(file: &Path) -> Result<String, Said> {
     segment.build_args.extend(order.build_args.clone());
     segment.secrets = order.secrets.iter().map(|(id, value)| (id.clone(), Secret::from(value.as_str()))).collect();
     let backend = order.backend.as_deref();
-    let request =
-        SegmentRequest { target: &target, backend, refresh: false, instruction: "RUN", reason: "it runs a program" };
+    let request = SegmentRequest {
+        target: &target,
+        backend,
+        refresh: false,
+        place: None,
+        instruction: "RUN",
+        reason: "it runs a program",
+    };
     let pinned = segment::pin(&means, &segment).await.map_err(|error| told(&error))?;
     let image = segment::find_or_build(&means, request, &pinned).await.map_err(|error| told(&error))?;
     let steps = steps.0.lock().map(|names| names.clone()).unwrap_or_default();

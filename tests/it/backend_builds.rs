@@ -93,6 +93,68 @@ async fn a_dockerfile_is_built_first_and_is_the_parent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_dockerfile_of_the_settings_a_backend_gets_just_the_lines_that_need_one_and_no_edit_runs_them_again() {
+    let yard = Yard::new().await;
+    if !with_sample(&yard) {
+        return;
+    }
+    let parent = yard.at("demo/parent:1");
+    yard.write(
+        "Dockerfile",
+        format!(
+            "FROM {parent}\nARG WHAT\nRUN make $WHAT\nWORKDIR /srv\nCOPY tools.txt ./\nRUN make again\n\
+             COPY app.py /opt/\nENV LAST=1\n"
+        ),
+    );
+    yard.write("tools.txt", "spanner\n");
+    yard.write("app.py", "RATE = 1\n");
+    let options = json!({"buildargs": {"WHAT": "world"}, "labels": {"ship": "Vasa"}});
+    configure(
+        &yard,
+        &json!({
+            "dockerfile": "Dockerfile", "build_context_root": ".", "requirements": "pylock.toml",
+            "parent_image_build_config": {"build_options": options},
+        }),
+    );
+    let how = |plan: &Value| -> Vec<String> {
+        let steps = plan["instructions"].as_array().unwrap().iter();
+        steps.map(|step| step["how"].as_str().unwrap().to_owned()).collect()
+    };
+    let plan = done(run(&yard, "store", &["plan"]));
+    assert_eq!(how(&plan), ["native", "backend", "native", "native", "backend", "native", "native"], "{plan}");
+    done(run(&yard, "store", &["build"]));
+    let image = yard.pull("demo/app:latest").await;
+    let ran = commands(&image);
+    assert!(ran.len() == 2 && ran[0].contains("make world") && ran[1].contains("make again"), "{ran:?}");
+    assert_eq!(
+        (image.file("opt/app.py").unwrap().text(), image.file("srv/tools.txt").unwrap().text()),
+        ("RATE = 1\n", "spanner\n")
+    );
+    assert!(image.file("app/pipeline.py").is_some(), "our layers stand on it");
+    assert_eq!(image.config["config"]["Labels"]["ship"], "Vasa");
+
+    // An edit costs the layers that it is in: no backend is there to ask, on a machine that has nothing.
+    std::fs::rename(yard.path("bin"), yard.path("away")).unwrap();
+    yard.write("app.py", "RATE = 2\n");
+    yard.write("steps/train.py", "RATE = 3\n");
+    done(run(&yard, "other-machine", &["build"]));
+    let edited = yard.pull("demo/app:latest").await;
+    assert_eq!(edited.file("opt/app.py").unwrap().text(), "RATE = 2\n");
+    let kept = edited.layer_digests().iter().filter(|layer| image.layer_digests().contains(layer)).count();
+    assert_eq!((edited.layers.len(), kept), (image.layers.len(), image.layers.len() - 2), "one a file");
+
+    // What stands before a command is the command's.
+    yard.write("tools.txt", "hammer\n");
+    let refused = run(&yard, "other-machine", &["build"]);
+    assert!(refused.code == 1 && refused.stderr.contains("`RUN make again` needs a backend"), "{}", refused.stderr);
+    std::fs::rename(yard.path("away"), yard.path("bin")).unwrap();
+    assert_eq!(how(&done(run(&yard, "other-machine", &["plan"])))[1], "reused");
+    done(run(&yard, "other-machine", &["build"]));
+    let last = yard.pull("demo/app:latest").await;
+    assert_eq!(last.layer_digests()[..2], image.layer_digests()[..2], "the first command is not run again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_installs_the_project_runs_upon_the_sources_and_below_what_comes_last() {
     let yard = Yard::new().await;
     if !with_sample(&yard) {

@@ -153,6 +153,48 @@ async fn a_command_that_is_not_known_names_its_line_and_its_reason_before_anythi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_fetched_for_a_file_that_nobody_can_build() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let parent = yard.at("demo/parent:1");
+    yard.write("app.py", "RATE = 1\n");
+    yard.write(
+        "Dockerfile",
+        format!("FROM {parent}\nWORKDIR /srv\nCOPY app.py .\nRUN pip install cleat\nRUN make world\nCMD [\"x\"]\n"),
+    );
+    let settings = json!({"settings": {"docker": {"dockerfile": "Dockerfile", "build_context_root": "."}}});
+    yard.write("lapstrake.yaml", settings.to_string());
+    for (arguments, because) in [
+        (&["plan", "-f", "Dockerfile"][..], "no backend is at hand"),
+        (&["build", "-f", "Dockerfile"], "no backend is at hand"),
+        (&["build", "-f", "Dockerfile", "--refresh", "backend"], "no backend is at hand"),
+        (&["build", "-f", "Dockerfile", "--backend", "none"], "backends are switched off"),
+        (&["build"], "no backend is at hand"),
+    ] {
+        yard.requests();
+        let ran = run(&yard, "store", &uv, arguments);
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        let told = "Dockerfile:5: `RUN make world` needs a backend: `make world`: it runs `make`";
+        assert!(ran.stderr.contains(told) && ran.stderr.contains(because), "{}", ran.stderr);
+        assert!(ran.stderr.contains("hint:"), "{}", ran.stderr);
+        // Of the parent its digest is asked for, of the target whether it has anything.
+        let is_look = |line: &String| {
+            let of_target =
+                ["GET /v2/demo/app/manifests/", "HEAD /v2/demo/app/manifests/", "GET /v2/demo/app/tags/list"];
+            line == "HEAD /v2/demo/parent/manifests/1" || of_target.iter().any(|start| line.starts_with(start))
+        };
+        let requests = yard.requests();
+        assert!(requests.iter().all(is_look), "{arguments:?}: {requests:?}");
+        assert_eq!(uv.asked(), "");
+    }
+    // Who may have built it is asked of the repository, and by key.
+    let pushed = yard.push_image("demo/app:lapstrake-segment-0", &[], b"{}").await;
+    assert!(pushed.size > 0);
+    let ran = run(&yard, "store", &uv, &["build", "-f", "Dockerfile", "--backend", "none"]);
+    assert!(ran.code == 1 && ran.stderr.contains("`RUN make world` needs a backend"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_a_file_is_told_with_its_place() {
     let yard = Yard::new().await;
     let uv = FakeUv::new(&yard);

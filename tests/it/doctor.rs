@@ -9,11 +9,11 @@ use crate::support::tls::{Authority, TlsFront};
 use crate::support::tunnel::TunnelProxy;
 use crate::support::yard::{Ran, Yard};
 
-/// The binary's report with its times as `N ms`, without the part about the machine.
+/// The binary's report with its times as `N ms`, without the parts about the machine and backends.
 fn report(yard: &Yard, stdout: &str) -> String {
     let folder = yard.path("").display().to_string();
     let stdout = stdout.replace(&yard.domain(), "HOST").replace(folder.trim_end_matches('/'), "DIR");
-    let (_, registries) = stdout.split_once("\n\n").unwrap_or((&stdout, ""));
+    let registries = stdout.splitn(3, "\n\n").nth(2).unwrap_or_default();
     let line = |line: &str| {
         let chars: Vec<char> = line.chars().collect();
         let time: String = chars.get(18..26).unwrap_or_default().iter().collect();
@@ -115,6 +115,60 @@ async fn the_machine_is_described() {
         let part = part.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(told.split_whitespace().collect::<Vec<_>>().join(" ").contains(&part), "{part} in {told}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backends_are_told_with_what_there_is_of_them_and_the_one_that_builds() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let yard = Yard::new().await;
+    std::fs::create_dir(yard.path("bin")).unwrap();
+    let program = |name: &str, text: &str| {
+        let path = yard.path("bin").join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let told = |arguments: &[&str], host: &str| -> Ran {
+        let mut command = yard.command("store");
+        command.env("PATH", yard.path("bin")).env("BUILDKIT_HOST", host).arg("doctor").args(arguments);
+        command.output().unwrap().into()
+    };
+    let backends = |ran: Ran| serde_json::from_str::<Value>(&ran.stdout).unwrap()["backends"].clone();
+    let chosen = |backends: &Value| -> Vec<String> {
+        let chosen = backends.as_array().unwrap().iter().filter(|one| one["chosen"] == true);
+        chosen.map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let none = told(&[], "");
+    assert!(none.stdout.contains("buildah                 `buildah` is not on PATH"), "{}", none.stdout);
+    assert!(none.stdout.contains("i chosen                  none\n") && none.code == 0, "{}", none.stdout);
+
+    program("buildah", "echo buildah version 1.28.2 '(image-spec 1.0.2)'");
+    program("lapstrake-backend-mine", "echo out of order >&2; exit 1");
+    let found = backends(told(&["--format", "json"], ""));
+    let at = yard.path("bin/buildah").display().to_string();
+    assert_eq!(
+        found[1],
+        json!({"name": "buildah", "available": true, "chosen": true, "version": "1.28.2", "address": at, "reason": null})
+    );
+    assert_eq!((&found[5]["name"], &found[5]["reason"]), (&json!("mine"), &json!("out of order")));
+    assert_eq!(chosen(&found), ["buildah"]);
+
+    program(
+        "buildctl",
+        "case $* in *good*debug*) echo BuildKit: github.com/moby/buildkit v0.26.3;; *) echo nobody >&2; exit 1;; esac",
+    );
+    let good = backends(told(&["--format", "json"], "tcp://good:1"));
+    assert_eq!((&good[0]["version"], &good[0]["address"]), (&json!("0.26.3"), &json!("tcp://good:1")));
+    assert_eq!(chosen(&good), ["buildkit"]);
+    // One that is named and does not answer is no reason to take another.
+    let broken = told(&["--format", "json"], "tcp://bad:1");
+    assert_eq!(broken.code, 0, "whether a build needs it is not known");
+    assert!(chosen(&backends(broken)).is_empty());
+    yard.write("lapstrake.yaml", "lapstrake:\n  backend: buildah\n");
+    let named = told(&[], "tcp://bad:1").stdout;
+    assert!(named.contains("buildah, by the settings") && named.contains("hint: mend it"), "{named}");
+    yard.write("lapstrake.yaml", "lapstrake:\n  backend: none\n");
+    let off = told(&[], "tcp://good:1").stdout;
+    assert!(off.contains("! chosen                  none: the settings say `none`"), "{off}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

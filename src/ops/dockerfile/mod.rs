@@ -3,6 +3,7 @@
 //! Nothing is added to the image that the file does not ask for; settings of ZenML play no part.
 
 mod accounts;
+mod by_text;
 mod copies;
 mod evaluate;
 mod interpreter;

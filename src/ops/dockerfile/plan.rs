@@ -12,14 +12,15 @@ use crate::oci::{Descriptor, Platform};
 use crate::plan::{Action, KeyHasher, Known, PlanKey};
 
 use super::super::error::OpsError;
-use super::super::ground::Mode;
+use super::super::ground::{Mode, segments_target};
 use super::super::means::Means;
 use super::super::parent::PinnedParent;
 use super::super::parent_index::ParentIndex;
 use super::super::placed::done_once;
 use super::super::plan::{Course, Kept, Planned};
 use super::super::request::BuildRequest;
-use super::super::{earlier, publish};
+use super::super::{earlier, publish, segment};
+use super::by_text::takes_backend;
 use super::evaluate::Evaluation;
 use super::origin::Origins;
 use super::recipe::Recipe;
@@ -83,9 +84,25 @@ pub(in crate::ops) async fn plan(
         planned.course = Course::Reuse { document, missing, platforms };
         return Ok(planned);
     }
+    expect_backend(means, request, &recipe, &wanted, earlier.is_none()).await?;
     let known = if request.no_cache { Known::default() } else { earlier::known(means, request, earlier).await };
     assemble(means, request, asked, (&recipe, &wanted), known, mode, &mut planned).await?;
     Ok(planned)
+}
+
+/// Fails for an instruction that nobody can carry out, before anything is fetched for those around it. Where an image was
+/// published before, its segments are likely to be remembered, and no backend is asked for nothing.
+async fn expect_backend(
+    means: &Means,
+    request: &BuildRequest,
+    recipe: &Recipe,
+    wanted: &[Wanted],
+    is_first: bool,
+) -> Result<(), OpsError> {
+    let takes = wanted.iter().find_map(|Wanted { needed, arguments, .. }| takes_backend(recipe, needed, arguments));
+    let Some(takes) = takes else { return Ok(()) };
+    let target = segments_target(request, &takes.text)?;
+    segment::expect_possible(means, takes.asked(request, &target), is_first || request.refresh_backend).await
 }
 
 fn scratch() -> Result<crate::oci::Reference, OpsError> {

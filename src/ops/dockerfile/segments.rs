@@ -4,19 +4,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::{Context, Segment};
-use crate::dockerfile::{Instruction, InstructionKind, MountKind, Origin};
+use crate::backend::{BackendError, Context, Segment};
+use crate::dockerfile::{Instruction, InstructionKind, MountKind, Origin, renamed};
 use crate::image::{ConfigChange, InstructedConfig};
 use crate::oci::{ImageConfig, Reference, Repository};
 use crate::plan::{ImagePlan, KeyHasher, PlanKey};
 
 use super::super::build::carry_out;
 use super::super::error::OpsError;
-use super::super::ground::{Mode, SegmentStep};
+use super::super::ground::{Mode, SegmentStep, segments_target};
 use super::super::plan::{Course, Kept, Planned};
 use super::super::request::BuildRequest;
 use super::super::segment::{self, PlannedSegment, SegmentRequest};
 use super::super::{parent, placed};
+use super::by_text::TakesBackend;
 use super::evaluate::Evaluation;
 use super::stage::{Base, Stage};
 use super::steps::How;
@@ -32,12 +33,20 @@ pub(super) struct Open {
     pending: Vec<String>,
     /// Their places in the list of steps.
     steps: Vec<usize>,
-    /// The first one, and why it needs a backend.
-    first: Option<(String, String)>,
+    /// The first one: on which line it stands, and why it needs a backend.
+    first: Option<First>,
     /// Words that name stages or images.
     origins: Vec<String>,
     reads_context: bool,
     reads_secrets: bool,
+}
+
+/// The first instruction that a backend is to carry out.
+#[derive(Clone, Debug, Default)]
+struct First {
+    line: usize,
+    text: String,
+    reason: String,
 }
 
 impl Open {
@@ -46,8 +55,8 @@ impl Open {
         self.lines.append(&mut self.pending);
         self.lines.push(instruction.text.clone());
         self.steps.push(step);
-        let line = instruction.text.lines().next().unwrap_or_default().to_owned();
-        self.first.get_or_insert((line, reason));
+        let text = instruction.text.lines().next().unwrap_or_default().to_owned();
+        self.first.get_or_insert(First { line: instruction.lines.first, text, reason });
         match kind {
             InstructionKind::Copy(copy) | InstructionKind::Add(copy) => {
                 self.reads_context |= copy.from.is_none();
@@ -82,16 +91,10 @@ impl Evaluation<'_> {
         open: &mut Option<Open>,
     ) -> Result<(), OpsError> {
         let Some(open) = open.take() else { return Ok(()) };
-        let (instruction, reason) = open.first.clone().unwrap_or_default();
-        let none = || OpsError::SegmentNeedsRegistry { instruction: instruction.clone() };
-        let target = self.target.clone().ok_or_else(none)?;
-        let asked = SegmentRequest {
-            target: &target,
-            backend: self.request.backend.as_deref().or(self.request.settings.lapstrake.backend.as_deref()),
-            refresh: self.request.refresh_backend,
-            instruction: &instruction,
-            reason: &reason,
-        };
+        let First { line, text: instruction, reason } = open.first.clone().unwrap_or_default();
+        let takes = TakesBackend { place: self.recipe.place(line), text: instruction.clone(), reason };
+        let target = segments_target(self.request, &instruction)?;
+        let asked = takes.asked(self.request, &target);
         let built = match self.segment(position, stage, &open, &asked).await? {
             Some(segment) => self.found_or_built(&segment, &asked).await?,
             None => {
@@ -169,21 +172,18 @@ impl Evaluation<'_> {
                 lines.extend(stage.scope.arguments().map(|(name, _)| format!("ARG {name}")));
             }
         }
-        let mut own = open.lines.clone();
+        let mut images: BTreeMap<&str, Reference> = BTreeMap::new();
         for word in &open.origins {
-            let image = match self.recipe.file.origin(position, word) {
-                Origin::Stage(at) => {
-                    let other = self.stages.get(&at).cloned().ok_or(OpsError::ParentUnset)?;
-                    match self.below(&other, asked).await? {
-                        Some(image) => image,
-                        None => return Ok(None),
-                    }
-                }
-                Origin::Scratch | Origin::Image(_) => continue,
+            let Origin::Stage(at) = self.recipe.file.origin(position, word) else { continue };
+            let other = self.stages.get(&at).cloned().ok_or(OpsError::ParentUnset)?;
+            match self.below(&other, asked).await? {
+                Some(image) => images.insert(word, image),
+                None => return Ok(None),
             };
-            own.iter_mut().for_each(|line| *line = named(line, word, &image));
         }
-        lines.extend(own);
+        lines.extend(open.lines.iter().cloned());
+        let text = renamed(&(lines.join("\n") + "\n"), &|word| images.get(word).map(ToString::to_string));
+        let text = text.map_err(BackendError::from)?;
         let args = stage.scope.arguments().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let context = match (&self.asked.context, open.reads_context) {
             (Some(root), true) => Some(Context { root: root.clone(), ignore: self.recipe.ignore.clone() }),
@@ -195,7 +195,7 @@ impl Evaluation<'_> {
             secrets: if open.reads_secrets { self.request.secrets.clone() } else { BTreeMap::new() },
             no_cache: self.request.no_cache,
             engine_options: self.asked.engine_options.clone(),
-            ..Segment::new(lines.join("\n") + "\n", stage.base.image.config.platform())
+            ..Segment::new(text, stage.base.image.config.platform())
         };
         // Images that its lines name themselves.
         segment = segment::pin(self.means, &segment).await?;
@@ -289,22 +289,6 @@ fn bare(stage: &Stage) -> ConfigChange {
     ConfigChange { instructed: Some(Box::new(InstructedConfig { config, steps })), ..ConfigChange::default() }
 }
 
-/// A line with an image in the place of the word that names a stage.
-fn named(line: &str, word: &str, image: &Reference) -> String {
-    let mut text = String::new();
-    let mut rest = line;
-    let marker = format!("from={word}");
-    while let Some(at) = rest.find(&marker) {
-        let (before, after) = rest.split_at(at);
-        let after = &after[marker.len()..];
-        let is_whole = after.is_empty() || after.starts_with([',', ' ', '\t', '\\', '\n', '\r']);
-        text.push_str(before);
-        text.push_str(&if is_whole { format!("from={image}") } else { marker.clone() });
-        rest = after;
-    }
-    text + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,18 +302,6 @@ mod tests {
             ("me/dockerfile:1", false),
         ] {
             assert_eq!(is_usual(syntax), usual, "{syntax}");
-        }
-    }
-
-    #[test]
-    fn a_stage_is_named_by_its_image_where_it_stands_as_a_whole() {
-        let image = Reference::parse("r.test/a:1").unwrap();
-        for (line, expected) in [
-            ("COPY --from=a /x /y", "COPY --from=r.test/a:1 /x /y"),
-            ("RUN --mount=from=a,target=/t b from=ab", "RUN --mount=from=r.test/a:1,target=/t b from=ab"),
-            ("RUN b", "RUN b"),
-        ] {
-            assert_eq!(named(line, "a", &image), expected.replace("r.test/a:1", &image.to_string()));
         }
     }
 }
