@@ -5,10 +5,7 @@
 use serde_json::{Value, json};
 
 use super::types::{Command, Healthcheck, Instruction, InstructionKind};
-use crate::oci::ImageConfig;
-
-/// The path that a shell looks for programs in where an image names none.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use crate::oci::{DEFAULT_PATH, ImageConfig};
 
 /// The shell where neither an image nor `SHELL` names one.
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];

@@ -25,7 +25,7 @@ mod words;
 
 pub mod run;
 
-pub use apply::{ApplyError, DEFAULT_PATH, StageConfig, absolute, is_config};
+pub use apply::{ApplyError, StageConfig, absolute, is_config};
 pub use canonical::canonical;
 pub use equivalent::{EquivalentImage, Exactness, equivalent, exec_form};
 pub use error::{DockerfileError, Problem};

@@ -16,6 +16,9 @@ use super::{DiffId, Digest, Platform};
 /// The most bytes of an image config, 8 MiB.
 pub const CONFIG_CAP: usize = 8 << 20;
 
+/// The `PATH` of a process whose image config names none, as runtimes set it.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// An image config of either family (image-spec, config.md).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageConfig(Map<String, Value>);

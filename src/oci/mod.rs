@@ -15,7 +15,7 @@ mod raw;
 mod reference;
 mod sha256;
 
-pub use config::{CONFIG_CAP, HistoryEntry, ImageConfig};
+pub use config::{CONFIG_CAP, DEFAULT_PATH, HistoryEntry, ImageConfig};
 pub use descriptor::{Descriptor, DescriptorError};
 pub use digest::{Algorithm, DiffId, Digest, DigestError, Digester};
 pub use document::{Document, DocumentError};

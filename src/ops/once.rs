@@ -3,6 +3,7 @@
 //! Failures are not kept: who comes next tries again.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
@@ -55,6 +56,8 @@ pub struct Memory {
     pub(super) configs: Once<Digest, ImageConfig>,
     /// Indexes of parents by digest and by the repository that they are kept in.
     pub(super) indexes: Once<(Digest, Option<Repository>), ParentIndex>,
+    /// The version of the project's own Python, by the folder of its sources.
+    pub(super) pythons: Once<PathBuf, Option<(u32, u32)>>,
     /// Where code comes from, by everything that decides it.
     pub(super) codes: Once<String, Arc<Code>>,
     /// Lines that the reporter was told.
@@ -85,6 +88,7 @@ impl Memory {
             documents: Once::default(),
             configs: Once::default(),
             indexes: Once::default(),
+            pythons: Once::default(),
             codes: Once::default(),
             told: Once::default(),
             listings: Once::default(),

@@ -164,7 +164,11 @@ pub async fn take_default_parent(means: &Means, request: &mut BuildRequest) {
     let host = PythonHost::new(means.resolver.environment(), &request.source_root, None);
     let python = match request.python.version {
         Some(version) => Some(version),
-        None => host.version().await,
+        None => {
+            let ask = async || Ok::<_, std::convert::Infallible>(host.version().await);
+            let Ok(found) = means.memory.pythons.get(request.source_root.clone(), ask).await;
+            found
+        }
     };
     let Some(python) = python else { return };
     let name = default_parent(python);

@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use super::detect::DetectError;
 use crate::image::filesystem::Filesystem;
 use crate::layer::EntryPath;
-
-/// The `PATH` of a process whose image config has none.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use crate::oci::DEFAULT_PATH;
 
 /// An interpreter in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
