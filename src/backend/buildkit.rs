@@ -25,6 +25,11 @@ const NAME: &str = "buildkit";
 /// How long a daemon has to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The variable that names the folder of certificates towards a daemon behind TLS.
+const TLS_DIR: &str = "LAPSTRAKE_BUILDKIT_TLS_DIR";
+/// The variable with the name in the daemon's certificate.
+const TLS_SERVER_NAME: &str = "LAPSTRAKE_BUILDKIT_TLS_SERVER_NAME";
+
 /// BuildKit.
 pub(super) struct BuildKit {
     environment: ChildEnvironment,
@@ -50,7 +55,10 @@ impl BuildKit {
         if let Some(host) = self.environment.value("BUILDKIT_HOST").filter(|host| !host.is_empty()) {
             return match self.answers(&buildctl, host).await {
                 Ok(()) => Ok((buildctl, Daemon::At(host.to_owned()))),
-                Err(why) => Err(Absence::Broken(format!("`BUILDKIT_HOST` is `{host}`, and nothing answers: {why}"))),
+                Err(why) => {
+                    let keys = self.about_keys(host);
+                    Err(Absence::Broken(format!("`BUILDKIT_HOST` is `{host}`, and nothing answers: {why}{keys}")))
+                }
             };
         }
         for socket in self.usual_sockets() {
@@ -87,12 +95,29 @@ impl BuildKit {
         }
     }
 
+    /// What to see to where TLS may stand in the way: a daemon tells callers without the right certificate little.
+    fn about_keys(&self, host: &str) -> String {
+        let set = |name: &str| self.environment.value(name).filter(|value| !value.is_empty());
+        if !host.starts_with("tcp://") {
+            return String::new();
+        }
+        match (set(TLS_DIR), set(TLS_SERVER_NAME)) {
+            (None, _) => format!(
+                "; behind TLS a daemon wants certificates, `ca.pem`, `cert.pem` and `key.pem` of the folder `{TLS_DIR}`"
+            ),
+            (Some(folder), None) => format!(
+                "; certificates are those of `{TLS_DIR}`, `{folder}`, and `{TLS_SERVER_NAME}` may name the daemon"
+            ),
+            (Some(folder), Some(name)) => format!(
+                "; certificates are those of `{TLS_DIR}`, `{folder}`, and the daemon's name `{name}` is that of `{TLS_SERVER_NAME}`"
+            ),
+        }
+    }
+
     /// `buildctl`'s own flags: the address, and the certificates towards a daemon behind TLS.
     fn control(&self, address: &str) -> Vec<String> {
         let mut arguments = vec!["--addr".to_owned(), address.to_owned()];
-        for (variable, flag) in
-            [("LAPSTRAKE_BUILDKIT_TLS_DIR", "--tlsdir"), ("LAPSTRAKE_BUILDKIT_TLS_SERVER_NAME", "--tlsservername")]
-        {
+        for (variable, flag) in [(TLS_DIR, "--tlsdir"), (TLS_SERVER_NAME, "--tlsservername")] {
             if let Some(value) = self.environment.value(variable).filter(|value| !value.is_empty()) {
                 arguments.extend([flag.to_owned(), value.to_owned()]);
             }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Halt, check};
 use crate::image;
@@ -222,10 +222,32 @@ impl Yard {
         self.built(reference, start.elapsed().as_secs_f64())
     }
 
-    fn lapstrake(&self, fixture: &Fixture, backend: bool) -> Command {
+    /// Builds a fixture as the Dockerfile of a run configuration that asks for nothing else.
+    pub(crate) fn by_settings(&mut self, fixture: &Fixture, backend: bool, store: &str) -> Result<Built, Halt> {
+        let reference = format!("{}/dockerfiles/{}:settings", self.registry.address, fixture.name);
+        let (file, context) = (fixture.context.join(&fixture.expected.file), &fixture.context);
+        let docker = json!({
+            "dockerfile": file, "build_context_root": context, "install_stack_requirements": false,
+            "allow_including_files_in_images": false, "allow_download_from_code_repository": false,
+            "allow_download_from_artifact_store": false,
+        });
+        let settings = self.folder.join("run.yaml");
+        std::fs::write(&settings, json!({"settings": {"docker": docker}}).to_string())?;
+        let start = Instant::now();
+        let mut lapstrake = self.program(backend);
+        lapstrake.env("LAPSTRAKE_STORE", self.folder.join(store)).args(["build", "--progress", "none"]).arg(settings);
+        run(lapstrake.args(["--tag", &reference]))?.done()?;
+        self.built(reference, start.elapsed().as_secs_f64())
+    }
+
+    /// The program with what it has to know, and a backend or none.
+    fn program(&self, backend: bool) -> Command {
         let below = |name: &str| self.folder.join(name);
         let mut lapstrake = servers::lapstrake();
-        lapstrake.env("LAPSTRAKE_STORE", below("store")).env("LAPSTRAKE_CONFIG", below("config.yaml"));
+        lapstrake
+            .current_dir(&self.folder)
+            .env("LAPSTRAKE_STORE", below("store"))
+            .env("LAPSTRAKE_CONFIG", below("config.yaml"));
         lapstrake.env("DOCKER_CONFIG", below("no-docker-config")).env("LAPSTRAKE_LEDGER", "off");
         lapstrake.env("UV_CACHE_DIR", below("uv")).env_remove("LAPSTRAKE_UV");
         if backend {
@@ -233,9 +255,14 @@ impl Yard {
         } else {
             lapstrake.env("PATH", below("bin")).env_remove("BUILDKIT_HOST").env_remove("DOCKER_HOST");
         }
+        lapstrake
+    }
+
+    fn lapstrake(&self, fixture: &Fixture, backend: bool) -> Command {
+        let mut lapstrake = self.program(backend);
         let file = fixture.context.join(&fixture.expected.file);
         lapstrake.args(["build", "--progress", "none", "--dockerfile"]).arg(file);
-        lapstrake.arg("--context").arg(&fixture.context).current_dir(&self.folder);
+        lapstrake.arg("--context").arg(&fixture.context);
         if let Some(target) = &fixture.expected.target {
             lapstrake.args(["--target", target]);
         }

@@ -44,6 +44,8 @@ pub(crate) struct Order {
     pub(crate) platform: String,
     pub(crate) target: String,
     pub(crate) backend: Option<String>,
+    /// The network of instructions, where the engine is to be told.
+    pub(crate) network: Option<String>,
     pub(crate) store: PathBuf,
     /// The whole environment of the process.
     pub(crate) environment: BTreeMap<String, String>,
@@ -72,6 +74,7 @@ impl Order {
             platform: "linux/amd64".to_owned(),
             target: repository.to_owned(),
             backend: None,
+            network: None,
             store: world.folder(store),
             environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
         }
@@ -184,6 +187,7 @@ async fn made(file: &Path) -> Result<String, Said> {
     segment.context = order.context.clone().map(|root| Context { root, ignore: order.ignore.clone() });
     segment.build_args.extend(order.build_args.clone());
     segment.secrets = order.secrets.iter().map(|(id, value)| (id.clone(), Secret::from(value.as_str()))).collect();
+    segment.engine_options.extend(order.network.iter().map(|network| ("network".to_owned(), network.as_str().into())));
     let backend = order.backend.as_deref();
     let request = SegmentRequest {
         target: &target,

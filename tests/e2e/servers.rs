@@ -175,6 +175,14 @@ impl Moto {
     }
 }
 
+/// Where a buildkitd listens other than on a socket, and the flags that both ends need for it.
+#[derive(Default)]
+pub(crate) struct TlsDoor {
+    pub(crate) address: Option<String>,
+    pub(crate) of_daemon: Vec<String>,
+    pub(crate) of_caller: Vec<String>,
+}
+
 /// A buildkitd that serves several builds.
 pub(crate) struct Buildkitd {
     _serving: Serving,
@@ -187,19 +195,28 @@ pub(crate) struct Buildkitd {
 impl Buildkitd {
     /// Starts it with everything below `folder`; `registry` speaks plain http, and `more` ends the configuration.
     pub(crate) fn start(folder: &Path, registry: &str, more: &str) -> Result<Self, Halt> {
+        Self::behind(folder, registry, more, &TlsDoor::default())
+    }
+
+    /// The same behind a door of its own.
+    pub(crate) fn behind(folder: &Path, registry: &str, more: &str, door: &TlsDoor) -> Result<Self, Halt> {
         tools::need(&["buildkitd", "buildctl", "runc"])?;
         tools::need_root()?;
         std::fs::create_dir_all(folder)?;
         let sockets = tempfile::Builder::new().prefix("lapstrake-e2e-").tempdir()?;
-        let address = format!("unix://{}/buildkitd.sock", sockets.path().display());
+        let own = || format!("unix://{}/buildkitd.sock", sockets.path().display());
+        let address = door.address.clone().unwrap_or_else(own);
         let below = |name: &str| folder.join(name).display().to_string();
         let config = format!("[worker.containerd]\nenabled = false\n[registry.\"{registry}\"]\nhttp = true\n{more}");
         std::fs::write(below("buildkitd.toml"), config)?;
         let (config, root) = (below("buildkitd.toml"), below("root"));
-        let arguments = ["--config", &config, "--root", &root, "--addr", &address, "--oci-worker-net=host"];
+        let mut arguments = vec!["--config", &config, "--root", &root, "--addr", &address, "--oci-worker-net=host"];
+        arguments.extend(door.of_daemon.iter().map(String::as_str));
+        let otel = format!("--otel-socket-path={}/otel.sock", sockets.path().display());
+        arguments.push(&otel);
         let mut serving = Serving::start("buildkitd", &arguments, &folder.join("log"), Stdio::null())?;
-        let asks = ["--addr", &address, "debug", "workers"];
-        let ready = || run(&mut command("buildctl", asks)).is_ok_and(|ran| ran.code == Some(0));
+        let asks = || door.of_caller.iter().map(String::as_str).chain(["--addr", &address, "debug", "workers"]);
+        let ready = || run(&mut command("buildctl", asks())).is_ok_and(|ran| ran.code == Some(0));
         serving.wait(ready).map_err(|log| {
             Halt::Skipped(format!("buildkitd does not start here: {}", log.lines().last().unwrap_or("no word")))
         })?;

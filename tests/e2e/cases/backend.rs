@@ -33,10 +33,10 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a backend: docker without BuildKit builds it too", run: docker },
 ];
 
-const SECRET: &str = "canary-5f1c-e2e";
+pub(super) const SECRET: &str = "canary-5f1c-e2e";
 
 /// The search path with the programs of one backend alone, so that no other is found.
-fn path(world: &World, programs: &[&str]) -> Result<String, Halt> {
+pub(super) fn path(world: &World, programs: &[&str]) -> Result<String, Halt> {
     tools::need(programs)?;
     let folder = world.folder(&format!("bin-{}", programs.join("-")));
     std::fs::create_dir_all(&folder)?;
@@ -55,7 +55,7 @@ pub(super) fn buildkit(world: &World) -> Result<String, Halt> {
 }
 
 /// A Dockerfile that copies, runs, and uses an argument and a secret.
-fn dockerfile(parent: &str) -> String {
+pub(super) fn dockerfile(parent: &str) -> String {
     format!(
         "FROM {parent}\nARG WHO\nENV GREETING=hello\nWORKDIR /srv\nCOPY --chown=33:33 . .\n\
          RUN echo \"$GREETING $WHO\" > greeting && mkdir /data && chown 33 /data && chmod 750 /data\n\
@@ -64,12 +64,12 @@ fn dockerfile(parent: &str) -> String {
 }
 
 /// The same with an instruction that sees a secret.
-fn with_secret(text: &str) -> String {
+pub(super) fn with_secret(text: &str) -> String {
     format!("{text}RUN --mount=type=secret,id=token wc -c < /run/secrets/token > /token-bytes\n")
 }
 
 /// The secret was seen, and is not in the image.
-fn secret_was_seen(reference: &str) -> Result<(), Halt> {
+pub(super) fn secret_was_seen(reference: &str) -> Result<(), Halt> {
     let export = |command: &str| done("sh", ["-c", &format!("crane export {reference} - | {command}")]);
     same("the bytes of the secret", export("tar -xO token-bytes")?.trim(), SECRET.len().to_string().as_str())?;
     same("lines with the secret", export(&format!("grep -ac {SECRET} || true"))?.trim(), "0")?;
@@ -78,7 +78,7 @@ fn secret_was_seen(reference: &str) -> Result<(), Halt> {
 }
 
 /// The order of that Dockerfile, with its context.
-fn order(world: &World, store: &str, text: &str, repository: &str, path: &str) -> Result<Order, Halt> {
+pub(super) fn order(world: &World, store: &str, text: &str, repository: &str, path: &str) -> Result<Order, Halt> {
     let context = world.folder("segment-context");
     if !context.exists() {
         std::fs::create_dir(&context)?;
@@ -93,7 +93,7 @@ fn order(world: &World, store: &str, text: &str, repository: &str, path: &str) -
 }
 
 /// What the Dockerfile says, held against the image under `reference`.
-fn right(reference: &str) -> Result<(), Halt> {
+pub(super) fn right(reference: &str) -> Result<(), Halt> {
     image::accepted(reference)?;
     let config = image::config(reference)?;
     same("CMD", config["config"]["Cmd"].clone(), serde_json::json!(["python3", "-V"]))?;
@@ -382,7 +382,7 @@ fn buildah(world: &World) -> Figures {
 }
 
 /// Container storage of the suite's own.
-fn storage(world: &World) -> Result<PathBuf, Halt> {
+pub(super) fn storage(world: &World) -> Result<PathBuf, Halt> {
     let folder = world.fresh("containers")?;
     let file = folder.join("storage.conf");
     let (graph, run) = (folder.join("graph"), folder.join("run"));

@@ -1,8 +1,9 @@
 //! Faults of a backend while lapstrake builds a Dockerfile: it ends soon with a reason, the tag stays where it was, and
 //! no process, mount, container or scratch folder is left.
 //!
-//! The Dockerfile is one of the settings, so that all of it goes to the backend.
+//! The Dockerfile is one of the settings, with an instruction that only a backend can run.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -214,11 +215,23 @@ fn platform(world: &World) -> Figures {
     tools::need(&["python3"])?;
     // BuildKit and buildah say of every image that it is of the platform asked for; another program may not.
     let mut ground = Ground::open(world, "platform", &world.registry()?.address)?;
-    let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/backend-sample");
-    let path = format!("{}:{}", sample.display(), std::env::var("PATH").unwrap_or_default());
+    let sample =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/backend-sample/lapstrake-backend-sample");
+    let folder = world.fresh("fault-platform-bin")?;
+    let arm64 = &world.arm64()?.reference;
+    let other = format!("{arm64}@{}", done("crane", ["digest", arm64])?.trim());
+    // Whatever it is asked to begin with, it begins with that.
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" = build ] || exit 0\nsed 's|FROM [^\\\\]*|FROM {other}|' | exec {} build\n",
+        sample.display()
+    );
+    let program = folder.join("lapstrake-backend-wayward");
+    std::fs::write(&program, text)?;
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
     ground.project = ground.project.with("PATH", &path);
-    ground.write(&format!("FROM {}\nRUN sh -c true\n", world.arm64()?.reference))?;
-    let arguments = ["build", "run.yaml", "--progress", "none", "--backend", "sample"];
+    ground.write(&format!("FROM {}\nRUN sh -c true\n", ground.parent))?;
+    let arguments = ["build", "run.yaml", "--progress", "none", "--backend", "wayward"];
     let (ran, seconds) = Running::start(&mut ground.project.lapstrake(&arguments))?.end()?;
     let mut figures = failed(&ran, seconds, &["linux/arm64", "linux/amd64"])?;
     // What the program pushed stands under the segment's tag, and counts as none.

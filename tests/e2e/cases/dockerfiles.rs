@@ -19,6 +19,10 @@ pub(super) const CASES: &[Case] = &[
         name: "Dockerfiles: the comparison sees nothing between two builds of BuildKit, and every change",
         run: sound,
     },
+    Case {
+        name: "Dockerfiles: one of the settings gives BuildKit's image, and an edit runs no command again",
+        run: of_settings,
+    },
     Case { name: "Dockerfiles: lapstrake's image is BuildKit's, and thirty need no backend", run: equal },
 ];
 
@@ -100,6 +104,26 @@ fn read_as_umoci_does(world: &World, built: &Built) -> Result<usize, Halt> {
     }
     unpacked.remove()?;
     Ok(theirs.len())
+}
+
+/// The fixture of which commands only a backend can run, before the file that is edited.
+const MIXED: (&str, &str) = ("27-apt-make", "jobs/run.py");
+
+fn of_settings(world: &World) -> Figures {
+    let mut yard = Yard::open(world)?;
+    let (name, file) = MIXED;
+    let fixture = Fixture::open(world, name)?;
+    let theirs = yard.by_buildkit(&fixture, "buildkit", &[])?;
+    let ours = yard.by_settings(&fixture, true, "store")?;
+    same("what differs from BuildKit's image", compared(&ours, &theirs).0, Vec::new())?;
+    fixture.write(file, "print('edited')\n")?;
+    let theirs = yard.by_buildkit(&fixture, "edited", &[])?;
+    // Another machine, where nobody could run anything.
+    let edited = yard.by_settings(&fixture, false, "another-store")?;
+    same("what differs after an edit", compared(&edited, &theirs).0, Vec::new())?;
+    let figures = format!("{:.1} s, after an edit {:.1} s without a backend", ours.seconds, edited.seconds);
+    fixture.remove()?;
+    Ok(vec![figures])
 }
 
 /// What became of one fixture.

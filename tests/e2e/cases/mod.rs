@@ -1,6 +1,8 @@
 //! The cases, in the order in which they run: what many need comes first.
 
 mod backend;
+mod backend_engines;
+mod backend_reach;
 mod build;
 mod code;
 mod copies;
@@ -52,6 +54,8 @@ pub(crate) fn all() -> Vec<Case> {
         runs::CASES,
         code::CASES,
         backend::CASES,
+        backend_reach::CASES,
+        backend_engines::CASES,
         dockerfiles::CASES,
         dockerfile_faults::CASES,
     ]
