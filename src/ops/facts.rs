@@ -44,6 +44,17 @@ pub(super) struct Install {
     pub source: SourcedRequirements,
     /// How it is resolved: a request with the installation's options as settings.
     pub request: BuildRequest,
+    /// What is installed, where a lock says it and nothing is resolved.
+    pub lock: Option<Arc<PinnedLock>>,
+}
+
+/// The packages of a project's lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PinnedLock {
+    /// The text of a `pylock.toml`.
+    pub packages: String,
+    /// The whole version of the image's Python, by which markers are read.
+    pub python: String,
 }
 
 /// The facts.
@@ -148,9 +159,13 @@ impl LocalFacts {
                 }
             }
             Some(Wanted::Installs(installs)) => {
-                for Install { source, request } in installs {
+                for Install { source, request, lock } in installs {
                     key.add("requirements", source.set.key_text());
                     super::python::add_how(key, request);
+                    if let Some(lock) = lock {
+                        key.add("pinned", Digest::of(lock.packages.as_bytes()).as_str());
+                        key.add("python", &lock.python);
+                    }
                 }
             }
         }

@@ -8,6 +8,7 @@ mod evaluate;
 mod interpreter;
 mod origin;
 mod plan;
+mod project_files;
 mod python;
 mod recipe;
 mod request;
@@ -16,6 +17,9 @@ mod run;
 mod segments;
 mod stage;
 mod steps;
+mod sync;
+mod uv_python;
+mod uv_venv;
 mod venv;
 
 pub(super) use plan::plan;

@@ -3,6 +3,7 @@
 //! What is resolved, and how layers are cut, is the business of `ops::python`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::dockerfile::run::{ConfigFile, Mounted, PipInstall, RunStep, Step};
 use crate::image::ParentImage;
@@ -15,7 +16,7 @@ use crate::python::environment::{InstallPlace, PythonEnvironment};
 use crate::settings::{DockerSettings, Installer};
 
 use super::super::error::OpsError;
-use super::super::facts::{Install, LocalFacts, Wanted};
+use super::super::facts::{Install, LocalFacts, PinnedLock, Wanted};
 use super::super::plan::Planning;
 use super::super::python as packages;
 use super::super::request::BuildRequest;
@@ -38,13 +39,22 @@ pub(super) struct Installs {
 }
 
 /// An installation that is done here.
-struct Prepared {
-    request: BuildRequest,
+pub(super) struct Prepared {
+    pub(super) request: BuildRequest,
     /// What the stage stands on, with the stage's own config.
-    parent: ParentImage,
-    python: PythonEnvironment,
+    pub(super) parent: ParentImage,
+    pub(super) python: PythonEnvironment,
     place: Option<InstallPlace>,
     source: SourcedRequirements,
+    /// What a lock says, and whether what was installed there before goes.
+    pinned: Option<(Arc<PinnedLock>, bool)>,
+}
+
+impl Prepared {
+    /// The same with the packages of a lock, and with no others where that is `exact`.
+    pub(super) fn pinned_to(self, lock: PinnedLock, exact: bool) -> Self {
+        Self { pinned: Some((Arc::new(lock), exact)), ..self }
+    }
 }
 
 impl Evaluation<'_> {
@@ -89,7 +99,7 @@ impl Evaluation<'_> {
     }
 
     /// For which interpreter packages are installed, and where.
-    fn prepared(
+    pub(super) fn prepared(
         &self,
         stage: &Stage,
         files: &StageFiles,
@@ -123,19 +133,28 @@ impl Evaluation<'_> {
         if !is_last && (stage.sites.contains(site) || place.is_some() && !stage.sites.is_empty()) {
             return Err(NotNative::because("packages went to another place before, and count here"));
         }
-        Ok(Prepared { request, parent, python, place, source })
+        Ok(Prepared { request, parent, python, place, source, pinned: None })
     }
 
     /// Plans the layers, in the place of those of the installations before it into the same environment.
-    async fn placed(&mut self, stage: &mut Stage, files: StageFiles, prepared: Prepared) -> Result<Outcome, OpsError> {
-        let Prepared { request, mut parent, python, place, source } = prepared;
+    pub(super) async fn placed(
+        &mut self,
+        stage: &mut Stage,
+        files: StageFiles,
+        prepared: Prepared,
+    ) -> Result<Outcome, OpsError> {
+        let Prepared { request, mut parent, python, place, source, pinned } = prepared;
         let site = python.scheme.purelib.clone();
         self.sources.push(source.clone());
         let mut installs = match stage.installs.take().filter(|earlier| earlier.site == site) {
             Some(earlier) => earlier,
             None => Installs { list: Vec::new(), before: files.clone(), at: stage.layers.len(), count: 0, site },
         };
-        installs.list.push(Install { source, request: resolving(&request) });
+        if pinned.as_ref().is_some_and(|(_, is_exact)| *is_exact) {
+            installs.list.clear();
+        }
+        let lock = pinned.map(|(lock, _)| lock);
+        installs.list.push(Install { source, request: resolving(&request), lock });
         if !stage.sites.contains(&installs.site) {
             stage.sites.push(installs.site.clone());
         }
@@ -222,7 +241,7 @@ fn refused(install: &PipInstall, mounts: &[Mounted]) -> Option<NotNative> {
 }
 
 /// Whether an installer reads the secret of its own accord.
-fn is_secret(mount: &Mounted) -> bool {
+pub(super) fn is_secret(mount: &Mounted) -> bool {
     let is_read = |target: &str| {
         let name = target.rsplit('/').next().unwrap_or_default();
         ["pip.conf", "uv.toml", ".pypirc"].contains(&name)
@@ -243,7 +262,7 @@ fn secret_id(mount: &Mounted) -> &str {
 }
 
 /// Why the image's own files of settings stand in the way.
-fn settings_file(files: &StageFiles, install: &PipInstall) -> Option<NotNative> {
+pub(super) fn settings_file(files: &StageFiles, install: &PipInstall) -> Option<NotNative> {
     let usual: &[&str] = match install.installer {
         Installer::Pip => {
             &["/etc/pip.conf", "/etc/xdg/pip/pip.conf", "/root/.config/pip/pip.conf", "/root/.pip/pip.conf"]
