@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use crate::dockerfile::run::{ConfigFile, Mounted, PipInstall, RunStep, Step};
 use crate::image::ParentImage;
-use crate::image::filesystem::Found;
+use crate::image::filesystem::{Content, Found};
 use crate::image::users::Owner;
 use crate::inputs::requirements::SourcedRequirements;
 use crate::layer::EntryPath;
 use crate::plan::files::{NotNative, StageFiles};
-use crate::python::environment::{InstallPlace, PythonEnvironment};
+use crate::python::environment::{EnvironmentKind, InstallPlace, PythonEnvironment};
 use crate::settings::{DockerSettings, Installer};
 
 use super::super::error::OpsError;
@@ -77,10 +77,17 @@ impl Evaluation<'_> {
             Ok(source) => source,
             Err(reason) => return Ok(Err(reason)),
         };
-        match self.prepared(stage, &files, (step, mounts, install, source), (folder, owner)) {
-            Ok(prepared) => self.placed(stage, files, prepared).await,
-            Err(reason) => Ok(Err(reason)),
+        let prepared = match self.prepared(stage, &files, (step, mounts, install, source), (folder, owner)) {
+            Ok(prepared) => prepared,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let is_locked = install.installer == Installer::Uv && prepared.python.kind == EnvironmentKind::Virtual;
+        let environment = is_locked.then(|| (prepared.python.prefix.clone(), prepared.python.version));
+        let outcome = self.placed(stage, files, prepared).await?;
+        if let (Ok(_), Some(at)) = (&outcome, environment) {
+            self.lock_environment(stage, (&at.0, at.1), owner).await?;
         }
+        Ok(outcome)
     }
 
     /// The variables that requirement files are read with: those of the command, and secrets.
@@ -113,9 +120,18 @@ impl Evaluation<'_> {
         for (name, value) in &request.settings.docker.environment {
             parent.config.set_env(name, value);
         }
-        let flat = stage.installs.as_ref().map_or(files, |earlier| &earlier.before).view().files();
-        let python = packages::found(&flat, &parent.config, &request.python);
-        let python = python.map_err(|error| NotNative::because(error.to_string()))?;
+        let look = |files: &StageFiles| {
+            let flat = files.view().files();
+            let python = packages::found(&flat, &parent.config, &request.python);
+            python.map(|python| (flat, python)).map_err(|error| NotNative::because(error.to_string()))
+        };
+        let (mut flat, mut python) = look(files)?;
+        if let Some(earlier) = stage.installs.as_ref().filter(|earlier| earlier.site == python.scheme.purelib) {
+            (flat, python) = look(&earlier.before)?;
+        }
+        if sees_unknown(stage, files, &python) {
+            return Err(NotNative::because("the environment sees packages that are not known before they are made"));
+        }
         if matches!(step.does, RunStep::Pip(_)) && install.installer == Installer::Pip && lacks_pip(stage, &python) {
             return Err(NotNative::because("the environment has no pip of its own that is known"));
         }
@@ -199,6 +215,20 @@ impl Evaluation<'_> {
         request.python.version = version.or(request.python.version);
         request
     }
+}
+
+/// Whether an environment sees its interpreter's packages, and some were installed there whose names nobody knows yet.
+fn sees_unknown(stage: &Stage, files: &StageFiles, python: &PythonEnvironment) -> bool {
+    let Content::Known(text) = files.view().content(format!("{}/pyvenv.cfg", python.prefix)) else { return false };
+    let text = String::from_utf8_lossy(text);
+    let value = |key: &str| {
+        let mut pairs = text.lines().filter_map(|line| line.split_once('='));
+        pairs.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned())
+    };
+    let home = value("home").unwrap_or_default();
+    let library = format!("{}/lib/", home.trim_end_matches("/bin"));
+    value("include-system-site-packages").is_some_and(|value| value == "true")
+        && stage.sites.iter().any(|site| site.starts_with(&library))
 }
 
 /// The stage's files once packages are there, whose names nobody knows yet.

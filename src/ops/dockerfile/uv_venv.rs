@@ -140,6 +140,31 @@ impl Evaluation<'_> {
         }
     }
 
+    /// The file by which uv keeps other runs of itself away from an environment that it installs into.
+    ///
+    /// # Errors
+    /// Fails when there is no uv. One that does not tell what it makes leaves none.
+    pub(super) async fn lock_environment(
+        &self,
+        stage: &mut Stage,
+        (at, (major, minor)): (&str, (u32, u32)),
+        owner: Owner,
+    ) -> Result<(), OpsError> {
+        let files = self.files(stage).await?;
+        let path = format!("{at}/.lock");
+        if files.view().find(path.trim_start_matches('/').as_bytes()) != Found::Absent {
+            return Ok(());
+        }
+        let python = UvPython { executable: format!("{at}/bin/python"), version: (major, minor, 0) };
+        let question = self.question(&synced(at), &python);
+        let Ok(Ok(plain)) = self.plain_environment(&question, "project", (at, None)).await else { return Ok(()) };
+        let Some((_, kind)) = plain.entries.get(&LeftBehind::key(Below::Environment, ".lock")) else { return Ok(()) };
+        if let Ok(made) = more(&files, &BTreeMap::from([(path, kind.clone())]), owner) {
+            self.place(stage, made, "the lock of the environment".to_owned())?;
+        }
+        Ok(())
+    }
+
     /// What an environment of a project called `name` consists of before anything is installed.
     pub(super) async fn plain_environment(
         &self,
