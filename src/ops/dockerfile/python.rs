@@ -271,7 +271,7 @@ fn refused(install: &PipInstall, mounts: &[Mounted]) -> Option<NotNative> {
 }
 
 /// Whether an installer reads the secret of its own accord.
-pub(super) fn is_secret(mount: &Mounted) -> bool {
+fn is_secret(mount: &Mounted) -> bool {
     let is_read = |target: &str| {
         let name = target.rsplit('/').next().unwrap_or_default();
         ["pip.conf", "uv.toml", ".pypirc"].contains(&name)

@@ -25,7 +25,7 @@ use super::super::facts::PinnedLock;
 use super::super::python as packages;
 use super::evaluate::{Evaluation, Outcome};
 use super::project_files::project_files;
-use super::python::{Prepared, is_secret, settings_file};
+use super::python::{Prepared, settings_file};
 use super::requirements::{Asked, content, options};
 use super::stage::Stage;
 use super::uv_python::{self, AskedPython, UvPython};
@@ -112,8 +112,14 @@ impl Evaluation<'_> {
         owner: Owner,
     ) -> Result<Project, NotNative> {
         let because = |reason: &str| Err(NotNative::because(reason));
-        if let Some(mount) = asked.mounts.iter().find(|mount| is_secret(mount)) {
-            return Err(NotNative::because(format!("it reads a secret ({mount:?})")));
+        if asked.mounts.iter().any(|mount| !matches!(mount, Mounted::Files { .. } | Mounted::Cache { .. })) {
+            return because("it is given a secret, which its indexes may ask for");
+        }
+        if let Some(name) = stage.scope.values().keys().chain(step.environment.keys()).find(|name| is_login(name)) {
+            return Err(NotNative::because(format!("`{name}` is for an index of its lock")));
+        }
+        if asked.folder == "/" {
+            return because("its project is the root folder");
         }
         let root = self.root();
         let read = |name: &str| text_of(asked, &root, &absolute(asked.folder, name));
@@ -363,6 +369,11 @@ fn installation(sync: &UvSync, about: &UvProject) -> Result<PipInstall, NotNativ
     Ok(PipInstall { installer_args: sync.installer_args.clone(), config: sync.config.clone(), ..own })
 }
 
+/// Whether a variable is a login at an index that a project names.
+fn is_login(name: &str) -> bool {
+    name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"))
+}
+
 /// The options by which extras and groups are chosen.
 fn choices(sync: &UvSync) -> Vec<String> {
     let named = |option: &str, names: &[String]| {
@@ -419,11 +430,12 @@ fn is_new(stage: &Stage, asked: &Asked<'_>, project: &Project, owner: Owner) -> 
         && says("include-system-site-packages = false")
         && !says("seed = true");
     let site = site_of(project);
-    let is_empty = || {
-        let reached = view.reach(&site, true).ok().filter(|reached| reached.is_directory());
-        reached.map(|reached| view.list(&reached.path)).is_some_and(|list| list.is_complete && list.entries.is_empty())
-    };
-    match is_plain && (stage.sites.contains(&site) || is_empty()) {
+    let reached = view.reach(&site, true).ok().filter(|reached| reached.is_directory());
+    let listing = reached.map(|reached| view.list(&reached.path));
+    // Of what was installed here nothing is listed; what is, somebody else put there.
+    let is_ours = listing
+        .is_some_and(|listing| listing.entries.is_empty() && (listing.is_complete || stage.sites.contains(&site)));
+    match is_plain && is_ours {
         true => Ok(false),
         false => Err(NotNative::because(format!("what `{at}` has is not known"))),
     }
