@@ -46,6 +46,8 @@ pub(super) struct Install {
     pub request: BuildRequest,
     /// What is installed, where a lock says it and nothing is resolved.
     pub lock: Option<Arc<PinnedLock>>,
+    /// What a project requires that is installed itself, as lines.
+    pub required: Vec<String>,
 }
 
 /// The packages of a project's lock.
@@ -159,9 +161,10 @@ impl LocalFacts {
                 }
             }
             Some(Wanted::Installs(installs)) => {
-                for Install { source, request, lock } in installs {
+                for Install { source, request, lock, required } in installs {
                     key.add("requirements", source.set.key_text());
                     super::python::add_how(key, request);
+                    required.iter().for_each(|line| key.add("required", line));
                     if let Some(lock) = lock {
                         key.add("pinned", Digest::of(lock.packages.as_bytes()).as_str());
                         key.add("python", &lock.python);

@@ -23,7 +23,7 @@ use crate::python::marker::MarkerEnvironment;
 use crate::python::normalize_name;
 use crate::python::origin::Unbuilt;
 use crate::python::tags::{CompatibleTags, Interpreter};
-use crate::resolver::request::ResolveRequest;
+use crate::resolver::request::{RequirementText, ResolveRequest};
 use crate::resolver::{Chosen, Resolved};
 use crate::settings::{Installer, Resolution};
 
@@ -253,7 +253,8 @@ async fn installations(
     let Planning { means, request, .. } = planning;
     let question = |install: &Install| {
         let sources = std::slice::from_ref(&install.source);
-        resolution::question(means, &install.request, sources, &planning.local.contents, interpreter)
+        let asked = resolution::question(means, &install.request, sources, &planning.local.contents, interpreter);
+        with_required(asked, install)
     };
     let sources: Vec<SourcedRequirements> = installs.iter().map(|install| install.source.clone()).collect();
     let fetcher = resolution::fetcher(means, request, &sources).await?;
@@ -280,6 +281,16 @@ async fn installations(
     }
     let lock = sequence::resolve(means, request, questions, tags, &fetcher).await?;
     Ok(Answer { lock, ..Answer::default() })
+}
+
+/// The question, with what a project requires.
+fn with_required(mut asked: ResolveRequest, install: &Install) -> ResolveRequest {
+    if !install.required.is_empty() {
+        let text = install.required.iter().map(|line| format!("{line}\n")).collect();
+        let folder = install.source.folder.clone();
+        asked.requirements.push(RequirementText { name: install.source.place.clone(), text, folder });
+    }
+    asked
 }
 
 /// The packages of a lock for the image's Python, and those that have no wheel for it.

@@ -103,6 +103,29 @@ impl LeftBehind {
         self
     }
 
+    /// What pip would have left in uv's place.
+    #[must_use]
+    pub fn by_pip(mut self) -> Self {
+        let is_uvs =
+            |path: &str| path.ends_with(".dist-info/uv_cache.json") || path.ends_with(".dist-info/uv_build.json");
+        self.entries.retain(|path, _| !is_uvs(path));
+        for (path, (_, kind)) in &mut self.entries {
+            let LeftKind::File { bytes, .. } = kind else { continue };
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            if path.ends_with(".dist-info/INSTALLER") {
+                *bytes = b"pip\n".to_vec();
+            } else if path.ends_with(".dist-info/RECORD") {
+                let lines = text.lines().filter(|line| !is_uvs(line.split(',').next().unwrap_or_default()));
+                *bytes = lines.map(|line| format!("{line}\n")).collect::<String>().into_bytes();
+            } else if path.ends_with(".dist-info/direct_url.json") {
+                let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+                let info = if said["dir_info"]["editable"] == true { "\"editable\": true" } else { "" };
+                *bytes = format!("{{\"dir_info\": {{{info}}}, \"url\": {}}}", said["url"]).into_bytes();
+            }
+        }
+        self
+    }
+
     /// The same in an image: absolute paths, folders before what is in them.
     ///
     /// # Errors

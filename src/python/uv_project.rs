@@ -37,6 +37,8 @@ pub struct UvProject {
     pub is_package: bool,
     /// Whether something of it is told by its build alone.
     pub is_dynamic: bool,
+    /// Whether some of its requirements come from elsewhere for uv.
+    pub has_sources: bool,
     /// Whether `[tool.uv]` is there.
     pub has_settings: bool,
     /// Why its build is not done here; `None` where it is.
@@ -125,6 +127,7 @@ impl UvProject {
             requires_python: project.get("requires-python").and_then(Value::as_str).map(str::to_owned),
             is_package: package.unwrap_or(document.contains_key("build-system")),
             is_dynamic: project.get("dynamic").and_then(Value::as_array).is_some_and(|names| !names.is_empty()),
+            has_sources: settings.is_some_and(|settings| settings.contains_key("sources")),
             has_settings: settings.is_some(),
             unbuildable: unbuildable(&document),
         })

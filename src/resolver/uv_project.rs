@@ -132,8 +132,8 @@ pub struct Trial {
     pub files: Vec<ProjectFile>,
     /// Where the environment lies below the project; `None` where it lies elsewhere.
     pub environment: Option<String>,
-    /// What follows `uv`.
-    pub arguments: Vec<String>,
+    /// What follows `uv`, command by command; one that names no Python gets this machine's.
+    pub commands: Vec<Vec<String>>,
 }
 
 impl Resolver {
@@ -215,7 +215,7 @@ impl Resolver {
             "name": trial.name,
             "files": Digest::of(json!(files).to_string().as_bytes()).to_string(),
             "environment": trial.environment,
-            "arguments": trial.arguments,
+            "commands": trial.commands,
         })
         .to_string();
         if let Some(bytes) = store.record(TRIALS, &key)?
@@ -254,15 +254,19 @@ async fn tried(
     let mut before = BTreeMap::new();
     walk(&project, "", &mut before)?;
     let at = environment.display().to_string();
-    let mut arguments: Vec<String> = trial.arguments.iter().map(|word| word.replace(ENVIRONMENT, &at)).collect();
-    arguments.extend(["--python".to_owned(), python.path.display().to_string()]);
     let variables = BTreeMap::from([
         ("UV_PROJECT_ENVIRONMENT".to_owned(), at.clone()),
         ("UV_LINK_MODE".to_owned(), "copy".to_owned()),
         ("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned()),
     ]);
-    if let Err(refusal) = run(uv, request, &project, (arguments, &variables)).await? {
-        return Ok(Err(refusal));
+    for command in &trial.commands {
+        let mut arguments: Vec<String> = command.iter().map(|word| word.replace(ENVIRONMENT, &at)).collect();
+        if !command.iter().any(|word| word == "--python") {
+            arguments.extend(["--python".to_owned(), python.path.display().to_string()]);
+        }
+        if let Err(refusal) = run(uv, request, &project, (arguments, &variables)).await? {
+            return Ok(Err(refusal));
+        }
     }
     let (mut of_project, mut of_environment) = (BTreeMap::new(), BTreeMap::new());
     walk(&project, "", &mut of_project)?;

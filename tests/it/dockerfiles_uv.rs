@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::fake_uv::FakeUv;
 use crate::support::fault::{FaultServer, Reply};
+use crate::support::parents::SITE as PARENTS;
 use crate::support::readback::sha256;
 use crate::support::wheel_maker::WheelMaker;
 use crate::support::yard::{Ran, Yard};
@@ -119,6 +120,24 @@ async fn an_environment_of_uvs_takes_packages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_project_is_installed_by_pip_with_what_it_requires() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    uv.answers(&[&WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")], "");
+    write_project(&yard);
+    let parent = yard.at("demo/parent:1");
+    yard.write("Dockerfile", format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN pip install --no-cache-dir .\n"));
+    done(run(&yard, "store", &uv, "build"));
+    assert!(uv.asked().contains("line cleat"), "what it requires is asked for");
+    let image = yard.pull("demo/app:latest").await;
+    let text = |path: &str| image.file(&format!("{PARENTS}/{path}")).unwrap().text().to_owned();
+    assert_eq!((text("cleat.py"), text("ferry.py")), ("1.0".to_owned(), "RATE = 1".to_owned()));
+    assert_eq!(text("ferry-1.dist-info/INSTALLER"), "pip\n");
+    assert_eq!(text("ferry-1.dist-info/direct_url.json"), "{\"dir_info\": {}, \"url\": \"file:///srv/app\"}");
+    assert!(image.file(&format!("{PARENTS}/cleat-1.0.dist-info/REQUESTED")).is_none(), "nobody asked for it by name");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_out_of_date_is_an_error_where_it_has_to_fit() {
     let yard = Yard::new().await;
     let uv = FakeUv::new(&yard);
@@ -154,7 +173,17 @@ async fn what_is_not_known_of_a_project_names_its_reason() {
         (official.clone(), PROJECT.to_owned(), "RUN touch .venv && uv sync", "`/srv/app/.venv`"),
         (official.clone(), PROJECT.to_owned(), "RUN rm pyproject.toml && uv sync", "has no `pyproject.toml`"),
         (official.clone(), PROJECT.to_owned(), "RUN uv venv --seed", "seeds it"),
-        (official, PROJECT.to_owned(), "RUN uv venv", "a project says which Python"),
+        (official.clone(), PROJECT.replace("3.9", "3.12"), "RUN uv venv", "uv looks further"),
+        (
+            official.clone(),
+            format!("{PROJECT}[tool.hatch.build.hooks.x]\n"),
+            "RUN pip install .",
+            "`tool.hatch.build.hooks`",
+        ),
+        (official.clone(), PROJECT.replace("3.9", "3.12"), "RUN pip install .", "wants another Python"),
+        (official.clone(), PROJECT.to_owned(), "RUN pip install ./src", "`/srv/app/src` has no `pyproject.toml`"),
+        (official.clone(), PROJECT.to_owned(), "RUN pip install --user .", "where its files go"),
+        (official, PROJECT.to_owned(), "RUN touch setup.py && pip install .", "`setup.py`"),
     ] {
         yard.write("pyproject.toml", &project);
         yard.write("Dockerfile", format!("FROM {from}\nWORKDIR /srv/app\nCOPY . .\n{line}\n"));

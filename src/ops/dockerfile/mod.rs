@@ -6,6 +6,7 @@ mod accounts;
 mod copies;
 mod evaluate;
 mod interpreter;
+mod local_project;
 mod origin;
 mod plan;
 mod project_files;

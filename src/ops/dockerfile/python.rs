@@ -22,6 +22,7 @@ use super::super::python as packages;
 use super::super::request::BuildRequest;
 use super::evaluate::{Evaluation, Outcome};
 use super::interpreter::{environment, lacks_pip, material, place, unknown_below};
+use super::local_project::LocalProject;
 use super::requirements::{Asked, arguments};
 use super::stage::Stage;
 
@@ -44,16 +45,27 @@ pub(super) struct Prepared {
     /// What the stage stands on, with the stage's own config.
     pub(super) parent: ParentImage,
     pub(super) python: PythonEnvironment,
-    place: Option<InstallPlace>,
+    pub(super) place: Option<InstallPlace>,
     source: SourcedRequirements,
     /// What a lock says, and whether what was installed there before goes.
     pinned: Option<(Arc<PinnedLock>, bool)>,
+    required: Vec<String>,
 }
 
 impl Prepared {
     /// The same with the packages of a lock, and with no others where that is `exact`.
     pub(super) fn pinned_to(self, lock: PinnedLock, exact: bool) -> Self {
         Self { pinned: Some((Arc::new(lock), exact)), ..self }
+    }
+
+    /// The same with what a project requires.
+    pub(super) fn requiring(self, required: Vec<String>) -> Self {
+        Self { required, ..self }
+    }
+
+    /// Whether nothing is asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.required.is_empty() && self.source.set.requirements.is_empty()
     }
 }
 
@@ -77,13 +89,30 @@ impl Evaluation<'_> {
             Ok(source) => source,
             Err(reason) => return Ok(Err(reason)),
         };
-        let prepared = match self.prepared(stage, &files, (step, mounts, install, source), (folder, owner)) {
+        let mut prepared = match self.prepared(stage, &files, (step, mounts, install, source), (folder, owner)) {
             Ok(prepared) => prepared,
             Err(reason) => return Ok(Err(reason)),
         };
+        let mut own = None;
+        if let Some(project) = install.folders.first() {
+            match self.local_project(stage, &asked, (install, project), &prepared).await? {
+                Ok(LocalProject { name, required, left }) => {
+                    (prepared, own) = (prepared.requiring(required), Some((name, left)));
+                }
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        let site = prepared.python.scheme.purelib.clone();
         let is_locked = install.installer == Installer::Uv && prepared.python.kind == EnvironmentKind::Virtual;
         let environment = is_locked.then(|| (prepared.python.prefix.clone(), prepared.python.version));
-        let outcome = self.placed(stage, files, prepared).await?;
+        let mut outcome = match prepared.is_empty() && own.is_some() {
+            true => Ok("it requires nothing".to_owned()),
+            false => self.placed(stage, files, prepared).await?,
+        };
+        if let (Ok(why), Some((name, left))) = (&outcome, own) {
+            let why = format!("the project: {why}");
+            outcome = self.place_project(stage, (&name, site), &left, owner)?.map(|()| why);
+        }
         if let (Ok(_), Some(at)) = (&outcome, environment) {
             self.lock_environment(stage, (&at.0, at.1), owner).await?;
         }
@@ -149,7 +178,7 @@ impl Evaluation<'_> {
         if !is_last && (stage.sites.contains(site) || place.is_some() && !stage.sites.is_empty()) {
             return Err(NotNative::because("packages went to another place before, and count here"));
         }
-        Ok(Prepared { request, parent, python, place, source, pinned: None })
+        Ok(Prepared { request, parent, python, place, source, pinned: None, required: Vec::new() })
     }
 
     /// Plans the layers, in the place of those of the installations before it into the same environment.
@@ -159,7 +188,7 @@ impl Evaluation<'_> {
         files: StageFiles,
         prepared: Prepared,
     ) -> Result<Outcome, OpsError> {
-        let Prepared { request, mut parent, python, place, source, pinned } = prepared;
+        let Prepared { request, mut parent, python, place, source, pinned, required } = prepared;
         let site = python.scheme.purelib.clone();
         self.sources.push(source.clone());
         let mut installs = match stage.installs.take().filter(|earlier| earlier.site == site) {
@@ -170,7 +199,7 @@ impl Evaluation<'_> {
             installs.list.clear();
         }
         let lock = pinned.map(|(lock, _)| lock);
-        installs.list.push(Install { source, request: resolving(&request), lock });
+        installs.list.push(Install { source, request: resolving(&request), lock, required });
         if !stage.sites.contains(&installs.site) {
             stage.sites.push(installs.site.clone());
         }
@@ -256,8 +285,8 @@ fn resolving(request: &BuildRequest) -> BuildRequest {
 
 /// Why an installation is not known how to do here.
 fn refused(install: &PipInstall, mounts: &[Mounted]) -> Option<NotNative> {
-    let reason = if let Some(folder) = install.folders.first() {
-        format!("`{}` is a project of the image, whose build has to be run", folder.path)
+    let reason = if let [_, other, ..] = install.folders.as_slice() {
+        format!("it installs `{}`, one more project", other.path)
     } else if let Some(archive) = install.archives.first() {
         format!("`{}` is an archive of the image", archive.path)
     } else if !install.groups.is_empty() || !install.extras.is_empty() || install.all_extras {

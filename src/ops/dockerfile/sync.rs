@@ -11,9 +11,6 @@ use crate::dockerfile::run::{ConfigFile, Mounted, PipInstall, Step, UvSync};
 use crate::image::filesystem::{Content, Found};
 use crate::image::users::Owner;
 use crate::inputs::requirements::{RequirementOrigin, RequirementSet, SourcedRequirements};
-use crate::layer::EntryPath;
-use crate::oci::Digest;
-use crate::plan::KeyHasher;
 use crate::plan::files::{FileContent, NotNative};
 use crate::python::uv_environment::{InImage, LeftBehind, LeftKind};
 use crate::python::uv_project::UvProject;
@@ -79,28 +76,17 @@ impl Evaluation<'_> {
             Ok(why) => why,
             Err(reason) => return Ok(Err(reason)),
         };
-        let files = self.files(stage).await?;
         let site = site_of(&project);
-        match (own, stage.projects.get(&site)) {
-            (Some(own), None) => match uv_venv::more(&files, &own, owner) {
-                Ok(made) => {
-                    self.place(stage, made, format!("the project {}", project.about.name))?;
-                    // It lies among packages of which nobody knows anything yet.
-                    if let (Some(files), Ok(path)) = (&mut stage.files, EntryPath::parse(site.trim_start_matches('/')))
-                    {
-                        files.mark_contents_unknown(&path);
-                    }
-                    stage.projects.insert(site, digest_of(&own));
-                }
-                Err(reason) => return Ok(Err(reason)),
-            },
-            (Some(own), Some(earlier)) if digest_of(&own) == *earlier => {}
-            (None, None) => return Ok(Ok(format!("`uv.lock`: {why}"))),
-            (_, Some(_)) => {
-                return Ok(Err(NotNative::because("the project is installed already, and uv installs it anew")));
+        match own {
+            Some(own) => {
+                let placed = self.place_project(stage, (&project.about.name, site), &own, owner)?;
+                Ok(placed.map(|()| format!("`uv.lock` and the project: {why}")))
             }
+            None if stage.projects.contains_key(&site) => {
+                Ok(Err(NotNative::because("the project is installed already, and is not to be")))
+            }
+            None => Ok(Ok(format!("`uv.lock`: {why}"))),
         }
-        Ok(Ok(format!("`uv.lock` and the project: {why}")))
     }
 
     /// What is synchronised, as far as the stage's files tell.
@@ -130,13 +116,7 @@ impl Evaluation<'_> {
         if read("uv.toml")?.is_some() {
             return because("`uv.toml` has settings of uv");
         }
-        let mut above = asked.folder;
-        while let Some((folder, _)) = above.rsplit_once('/') {
-            above = folder;
-            if text_of(asked, &root, &absolute(above, "pyproject.toml"))?.is_some() {
-                return because("it may belong to a workspace");
-            }
-        }
+        uv_venv::outside_workspaces(asked, &root)?;
         let about = UvProject::parse(&pyproject).map_err(|error| NotNative::because(error.to_string()))?;
         let install = installation(sync, &about)?;
         if let Some(reason) = settings_file(asked.files, &install) {
@@ -465,7 +445,12 @@ fn trial(
     for name in names_of(&answer.packages) {
         arguments.extend(["--no-install-package".to_owned(), name]);
     }
-    Ok(Trial { name: name_of(asked.folder).to_owned(), files, environment: project.below.clone(), arguments })
+    Ok(Trial {
+        name: name_of(asked.folder).to_owned(),
+        files,
+        environment: project.below.clone(),
+        commands: vec![arguments],
+    })
 }
 
 /// The names of a lock's packages.
@@ -492,23 +477,6 @@ fn unpinned(prepared: &Prepared, pinned: &PinnedLock) -> Option<NotNative> {
     }
     let named = lock.packages.iter().find(|wheel| wheel.direct_url.is_some() || wheel.url.starts_with("file:"))?;
     Some(NotNative::because(format!("its lock has `{}` by its place", named.name)))
-}
-
-/// What a project left, for comparison.
-fn digest_of(entries: &BTreeMap<String, LeftKind>) -> Digest {
-    let mut key = KeyHasher::new("project/1");
-    for (path, kind) in entries {
-        key.add("path", path);
-        match kind {
-            LeftKind::Folder => key.add("kind", "folder"),
-            LeftKind::Link(target) => key.add("link", target),
-            LeftKind::File { mode, bytes } => {
-                key.add("mode", mode.to_le_bytes());
-                key.add("bytes", bytes);
-            }
-        }
-    }
-    key.finish()
 }
 
 #[cfg(test)]

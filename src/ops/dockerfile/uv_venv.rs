@@ -11,6 +11,7 @@ use crate::image::users::Owner;
 use crate::layer::EntryPath;
 use crate::plan::files::{Draft, FileContent, NotNative, Placed, PlacedEntry, PlacedKind, StageFiles};
 use crate::python::uv_environment::{Below, InImage, LeftBehind, LeftKind};
+use crate::python::uv_project::UvProject;
 use crate::resolver::request::ResolveRequest;
 use crate::resolver::{ENVIRONMENT, ProjectFile, ResolveError, Trial, UvRefusal};
 use crate::settings::{DockerSettings, Installer};
@@ -56,7 +57,7 @@ impl Evaluation<'_> {
             name: name_of(folder).to_owned(),
             files: Vec::new(),
             environment: venv.is_default_folder.then(|| ".venv".to_owned()),
-            arguments: words,
+            commands: vec![words],
         };
         let question = self.question(&synced(&at), &python);
         let left = match self.tried(&question, &trial).await? {
@@ -96,15 +97,23 @@ impl Evaluation<'_> {
         if venv.with_pip {
             return Err(NotNative::because("uv seeds it with what an index has by then"));
         }
-        let named = |name: &str| text_of(asked, &self.root(), &absolute(asked.folder, name));
-        if named("pyproject.toml")?.is_some() {
-            return Err(NotNative::because("a project says which Python its environments have"));
-        }
-        let request = match &venv.interpreter {
-            Interpreter::Asked(python) => AskedPython::parse(python)?,
-            _ => pinned(asked, &self.root())?.unwrap_or(AskedPython::Any),
+        let root = self.root();
+        let project = match text_of(asked, &root, &absolute(asked.folder, "pyproject.toml"))? {
+            Some(text) => Some(UvProject::parse(&text).map_err(|error| NotNative::because(error.to_string()))?),
+            None => None,
         };
-        uv_python::found(stage, asked.files, step, &request)
+        outside_workspaces(asked, &root)?;
+        let range = project.and_then(|project| project.requires_python);
+        let request = match &venv.interpreter {
+            Interpreter::Asked(python) => Some(AskedPython::parse(python)?),
+            _ => pinned(asked, &root)?,
+        };
+        let request = request.unwrap_or_else(|| range.clone().map_or(AskedPython::Any, AskedPython::Range));
+        let python = uv_python::found(stage, asked.files, step, &request)?;
+        match python.fits(range.as_deref()) {
+            true => Ok(python),
+            false => Err(NotNative::because("the project wants another Python")),
+        }
     }
 
     /// The folder that the context's files lie in.
@@ -178,7 +187,7 @@ impl Evaluation<'_> {
             name: name_of(folder).to_owned(),
             files: vec![file],
             environment: below,
-            arguments: vec!["sync".into()],
+            commands: vec![vec!["sync".into()]],
         };
         let mut left = self.tried(question, &trial).await?;
         if let Ok(left) = &mut left {
@@ -199,6 +208,18 @@ pub(super) fn refused(refusal: &UvRefusal) -> NotNative {
 pub(super) fn name_of(folder: &str) -> &str {
     let name = folder.rsplit('/').next().unwrap_or_default();
     if name.is_empty() { "root" } else { name }
+}
+
+/// Fails where a folder above has a project, which the one in the working folder may belong to.
+pub(super) fn outside_workspaces(asked: &Asked<'_>, root: &std::path::Path) -> Result<(), NotNative> {
+    let mut above = asked.folder;
+    while let Some((folder, _)) = above.rsplit_once('/') {
+        above = folder;
+        if text_of(asked, root, &absolute(above, "pyproject.toml"))?.is_some() {
+            return Err(NotNative::because("it may belong to a workspace"));
+        }
+    }
+    Ok(())
 }
 
 /// The Python that `.python-version` asks for, in the folder or above.
