@@ -220,7 +220,7 @@ pub(super) async fn lock(
         _ if request.settings.lapstrake.resolution == Resolution::Sequential => {
             let mut questions: Vec<_> = sources.iter().map(|source| question(std::slice::from_ref(source))).collect();
             questions.extend(of_project.map(|lines| ResolveRequest { requirements: vec![lines], ..question(&[]) }));
-            let questions = questions.into_iter().map(Question::Open).collect();
+            let questions = questions.into_iter().map(|asked| Question::Open(Box::new(asked))).collect();
             let lock = sequence::resolve(means, request, questions, &tags, &fetcher).await?;
             Answer { lock, ..Answer::default() }
         }
@@ -269,7 +269,7 @@ async fn installations(
     for install in installs {
         let asked = question(install);
         questions.push(match &install.lock {
-            None => Question::Open(asked),
+            None => Question::Open(Box::new(asked)),
             Some(pinned) => {
                 let (lock, unbuilt) = pinned_packages(pinned, &planning.parent.config.platform(), tags)?;
                 let making = WheelMaking { means, asked: &asked, tags, fetcher: &fetcher };

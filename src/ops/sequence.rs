@@ -19,7 +19,7 @@ use super::resolution;
 /// One source, in its turn.
 pub(super) enum Question {
     /// For the resolver.
-    Open(ResolveRequest),
+    Open(Box<ResolveRequest>),
     /// A lock, which says what is installed.
     Answered(Lock),
 }
@@ -82,7 +82,7 @@ pub(super) async fn resolve(
             Question::Answered(lock) => lock,
             Question::Open(question) => {
                 let installed = stage.installed(means, &question.installed)?;
-                let asked = ResolveRequest { installed, ..question };
+                let asked = ResolveRequest { installed, ..*question };
                 resolution::resolve_once(means, request, &asked, tags, fetcher, None).await?.lock
             }
         };

@@ -39,24 +39,30 @@ const UMASK: &str = "umask 022; exec \"$@\"";
 const OUTDATED: &str = "needs to be updated";
 
 /// Variables of this machine that would make a command another one.
-const DROPPED: [&str; 26] = [
+const DROPPED: [&str; 32] = [
     "CLICOLOR_FORCE",
     "CONDA_PREFIX",
     "FORCE_COLOR",
     "RUST_LOG",
+    "UV_BUILD_CONSTRAINT",
     "UV_COMPILE_BYTECODE",
+    "UV_CONSTRAINT",
     "UV_EXTRA",
     "UV_FROZEN",
     "UV_ISOLATED",
     "UV_LINK_MODE",
     "UV_LOCKED",
+    "UV_NO_BINARY",
+    "UV_NO_BUILD",
     "UV_NO_CACHE",
     "UV_NO_DEFAULT_GROUPS",
     "UV_NO_DEV",
     "UV_NO_EDITABLE",
     "UV_NO_GROUP",
     "UV_NO_INSTALL_PROJECT",
+    "UV_NO_SOURCES",
     "UV_NO_SYNC",
+    "UV_OVERRIDE",
     "UV_PROJECT",
     "UV_PROJECT_ENVIRONMENT",
     "UV_PYTHON",
@@ -134,6 +140,8 @@ pub struct Trial {
     pub environment: Option<String>,
     /// What follows `uv`, command by command; one that names no Python gets this machine's.
     pub commands: Vec<Vec<String>>,
+    /// Whether it is run again though its result is known.
+    pub is_fresh: bool,
 }
 
 impl Resolver {
@@ -218,7 +226,8 @@ impl Resolver {
             "commands": trial.commands,
         })
         .to_string();
-        if let Some(bytes) = store.record(TRIALS, &key)?
+        if !trial.is_fresh
+            && let Some(bytes) = store.record(TRIALS, &key)?
             && let Ok(left) = serde_json::from_slice(&bytes)
         {
             return Ok(Ok(left));

@@ -75,7 +75,8 @@ impl Evaluation<'_> {
         installing.extend(project.editable.then(|| "--editable".to_owned()));
         installing.push(".".to_owned());
         let commands = vec![[words("venv --no-project"), vec![ENVIRONMENT.to_owned()]].concat(), installing];
-        let trial = Trial { name: name_of(&folder).to_owned(), files, environment: None, commands };
+        let trial =
+            Trial { name: name_of(&folder).to_owned(), files, environment: None, commands, is_fresh: self.is_fresh() };
         let plain = match self.plain_environment(&question, &about.name, (&folder, None)).await? {
             Ok(plain) => plain,
             Err(reason) => return Ok(Err(reason)),

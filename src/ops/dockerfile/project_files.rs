@@ -24,6 +24,9 @@ const NOT_SOURCES: [&str; 2] = [".git", "__pycache__"];
 pub(super) fn project_files(asked: &Asked<'_>, root: &Path, environment: &str) -> Result<Vec<ProjectFile>, NotNative> {
     let reached =
         asked.files.view().reach(asked.folder, true).map_err(|error| NotNative::because(error.to_string()))?;
+    if format!("/{}", String::from_utf8_lossy(&reached.path)) != asked.folder {
+        return Err(NotNative::because(format!("a link leads to `{}`", asked.folder)));
+    }
     let mut gathering = Gathering { asked, root, environment, files: Vec::new(), bytes: 0 };
     gathering.folder(&reached.path, "")?;
     gathering.mounted()?;

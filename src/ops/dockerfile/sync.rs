@@ -164,7 +164,7 @@ impl Evaluation<'_> {
             arguments: choices(sync),
             variables: variables(sync),
         };
-        let is_fresh = usage == LockUse::Updated && (self.request.upgrade || self.request.no_cache);
+        let is_fresh = usage == LockUse::Updated && self.is_fresh();
         let with = (&self.means.store, &self.means.reporter);
         let answer = match self.means.resolver.export_lock(question, &asked, is_fresh, with).await? {
             Ok(answer) => answer,
@@ -209,7 +209,7 @@ impl Evaluation<'_> {
             return Ok(Ok((environment, None)));
         }
         let trial = match trial(asked, &self.root(), sync, (project, answer)) {
-            Ok(trial) => trial,
+            Ok(trial) => Trial { is_fresh: self.is_fresh(), ..trial },
             Err(reason) => return Ok(Err(reason)),
         };
         let left = match self.tried(question, &trial).await? {
@@ -233,7 +233,7 @@ impl Evaluation<'_> {
         if !project.is_new {
             // An environment of `uv venv` gets its lock when packages are installed.
             let lock = format!("{}/.lock", project.environment);
-            entries.retain(|path, _| *path == lock && files.view().find(path[1..].as_bytes()) == Found::Absent);
+            entries.retain(|path, _| *path == lock && files.view().find(&path.as_bytes()[1..]) == Found::Absent);
         }
         if project.lock.is_none() {
             let bytes = answer.lock.clone().into_bytes();
@@ -450,6 +450,7 @@ fn trial(
         files,
         environment: project.below.clone(),
         commands: vec![arguments],
+        is_fresh: false,
     })
 }
 

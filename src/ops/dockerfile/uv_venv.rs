@@ -58,6 +58,7 @@ impl Evaluation<'_> {
             files: Vec::new(),
             environment: venv.is_default_folder.then(|| ".venv".to_owned()),
             commands: vec![words],
+            is_fresh: false,
         };
         let question = self.question(&synced(&at), &python);
         let left = match self.tried(&question, &trial).await? {
@@ -114,6 +115,11 @@ impl Evaluation<'_> {
             true => Ok(python),
             false => Err(NotNative::because("the project wants another Python")),
         }
+    }
+
+    /// Whether nothing that was chosen before is taken.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.request.upgrade || self.request.no_cache
     }
 
     /// The folder that the context's files lie in.
@@ -188,6 +194,7 @@ impl Evaluation<'_> {
             files: vec![file],
             environment: below,
             commands: vec![vec!["sync".into()]],
+            is_fresh: false,
         };
         let mut left = self.tried(question, &trial).await?;
         if let Ok(left) = &mut left {
@@ -289,6 +296,13 @@ pub(super) fn more(
     entries: &BTreeMap<String, LeftKind>,
     owner: Owner,
 ) -> Result<Placed, NotNative> {
+    let may_write = |path: &String| {
+        let above = files.view().directories_above(path.trim_start_matches('/').as_bytes());
+        owner.uid == 0 || above.last().is_some_and(|(_, node)| node.uid == owner.uid)
+    };
+    if !entries.keys().all(may_write) {
+        return Err(NotNative::because("it is run by a user who may lack the right"));
+    }
     let mut draft = Draft::on(files);
     put_all(&mut draft, entries, owner)?;
     Ok(draft.finish())
