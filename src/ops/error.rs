@@ -94,6 +94,12 @@ pub enum OpsError {
     /// An instruction copies files, and there is no folder to copy from.
     #[error("there is no build context to copy from")]
     NoContext,
+    /// `uv sync --locked` of a project whose lock is not up to date.
+    #[error("`uv.lock` does not fit `pyproject.toml`, and `--locked` asks for one that does\n{explanation}")]
+    OutdatedLock {
+        /// uv's messages.
+        explanation: String,
+    },
     /// Nowhere to publish to.
     #[error("nothing says where the image goes")]
     NoTarget,
@@ -306,7 +312,7 @@ impl Diagnose for OpsError {
             Self::Lock { source, .. } => source.class(),
             Self::Dockerfile { problem, .. } => problem.class(),
             Self::Instruction { source, .. } => source.0.class(),
-            Self::NoContext | Self::NoSecret { .. } => Class::Usage,
+            Self::NoContext | Self::NoSecret { .. } | Self::OutdatedLock { .. } => Class::Usage,
             Self::Worker(_) => Class::Defect,
             Self::Below(error) => error.0.class(),
             _ => Class::Failed,
@@ -350,6 +356,7 @@ impl Diagnose for OpsError {
             Self::NoSecret { id } => {
                 return Some(format!("pass `--secret id={id},src=FILE` or `id={id},env=VARIABLE`"));
             }
+            Self::OutdatedLock { .. } => "run `uv lock`, and put the lock under version control",
             Self::NoContext => "name its folder with `--context DIR`",
             Self::LostBlob { .. } => "run the build again: what was lost is made again",
             Self::FetchBlob { .. } => "run the build again; what arrived whole is kept",

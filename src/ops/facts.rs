@@ -44,6 +44,19 @@ pub(super) struct Install {
     pub source: SourcedRequirements,
     /// How it is resolved: a request with the installation's options as settings.
     pub request: BuildRequest,
+    /// What is installed, where a lock says it and nothing is resolved.
+    pub lock: Option<Arc<PinnedLock>>,
+    /// What a project requires that is installed itself, as lines.
+    pub required: Vec<String>,
+}
+
+/// The packages of a project's lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PinnedLock {
+    /// The text of a `pylock.toml`.
+    pub packages: String,
+    /// The whole version of the image's Python, by which markers are read.
+    pub python: String,
 }
 
 /// The facts.
@@ -148,9 +161,14 @@ impl LocalFacts {
                 }
             }
             Some(Wanted::Installs(installs)) => {
-                for Install { source, request } in installs {
+                for Install { source, request, lock, required } in installs {
                     key.add("requirements", source.set.key_text());
                     super::python::add_how(key, request);
+                    required.iter().for_each(|line| key.add("required", line));
+                    if let Some(lock) = lock {
+                        key.add("pinned", Digest::of(lock.packages.as_bytes()).as_str());
+                        key.add("python", &lock.python);
+                    }
                 }
             }
         }

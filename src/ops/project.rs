@@ -104,7 +104,7 @@ fn requirements(making: &Making<'_>, wheel: &LockedWheel, project: &LocalProject
 }
 
 /// The `Requires-Dist` of `metadata` that count, without their markers; extras of the project itself are followed.
-fn required(metadata: &str, name: &str, extras: &[String], markers: &MarkerEnvironment) -> Vec<String> {
+pub(super) fn required(metadata: &str, name: &str, extras: &[String], markers: &MarkerEnvironment) -> Vec<String> {
     let head = metadata.lines().take_while(|line| !line.trim_end().is_empty());
     let given = head.filter_map(|line| line.strip_prefix("Requires-Dist:")).map(str::trim);
     let lines: Vec<(&str, &str)> = given.map(|line| line.split_once(';').unwrap_or((line, ""))).collect();

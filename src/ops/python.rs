@@ -21,18 +21,20 @@ use crate::python::layering::{Budget, OWN_LAYER};
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
 use crate::python::normalize_name;
+use crate::python::origin::Unbuilt;
 use crate::python::tags::{CompatibleTags, Interpreter};
-use crate::resolver::request::ResolveRequest;
+use crate::resolver::request::{RequirementText, ResolveRequest};
 use crate::resolver::{Chosen, Resolved};
 use crate::settings::{Installer, Resolution};
 
 use super::chosen::{self, NewChoice};
 use super::error::OpsError;
-use super::facts::{Install, LocalFacts, Wanted};
+use super::facts::{Install, LocalFacts, PinnedLock, Wanted};
 use super::means::Means;
 use super::plan::Planning;
 use super::request::BuildRequest;
 use super::resolution::Answer;
+use super::sequence::Question;
 use super::wheels::Making as WheelMaking;
 use super::{earlier, kept_locks, project, resolution, sequence};
 
@@ -132,7 +134,7 @@ pub(super) async fn locked_packages(
 pub(super) fn is_local(means: &Means, request: &BuildRequest, local: &LocalFacts) -> bool {
     match &local.wanted {
         Some(Wanted::Lines(sources)) => resolution::is_local(means, request, sources, &local.contents),
-        Some(Wanted::Installs(installs)) => installs.iter().any(|Install { source, request }| {
+        Some(Wanted::Installs(installs)) => installs.iter().any(|Install { source, request, .. }| {
             resolution::is_local(means, request, std::slice::from_ref(source), &local.contents)
         }),
         _ => false,
@@ -201,7 +203,7 @@ pub(super) async fn lock(
 ) -> Result<Answer, OpsError> {
     let Planning { means, request, .. } = planning;
     let platform = planning.parent.config.platform();
-    let tags = CompatibleTags::of(&interpreter(python, &platform));
+    let tags = compatible(python, &platform);
     let none = Vec::new();
     let sources = match &planning.local.wanted {
         Some(Wanted::Lines(sources)) => sources,
@@ -227,6 +229,7 @@ pub(super) async fn lock(
         _ if request.settings.lapstrake.resolution == Resolution::Sequential => {
             let mut questions: Vec<_> = sources.iter().map(|source| question(std::slice::from_ref(source))).collect();
             questions.extend(of_project.map(|lines| ResolveRequest { requirements: vec![lines], ..question(&[]) }));
+            let questions = questions.into_iter().map(|asked| Question::Open(Box::new(asked))).collect();
             let lock = sequence::resolve(means, request, questions, &tags, &fetcher).await?;
             Answer { lock, ..Answer::default() }
         }
@@ -259,20 +262,59 @@ async fn installations(
     let Planning { means, request, .. } = planning;
     let question = |install: &Install| {
         let sources = std::slice::from_ref(&install.source);
-        resolution::question(means, &install.request, sources, &planning.local.contents, interpreter)
+        let asked = resolution::question(means, &install.request, sources, &planning.local.contents, interpreter);
+        with_required(asked, install)
     };
     let sources: Vec<SourcedRequirements> = installs.iter().map(|install| install.source.clone()).collect();
     let fetcher = resolution::fetcher(means, request, &sources).await?;
-    if let [only] = installs {
+    if let [only @ Install { lock: None, .. }] = installs {
         let last = match !request.upgrade && !request.no_cache {
             true => chosen::last(means, known, &planning.parent.config.platform(), planning.target()).await?,
             false => None,
         };
         return resolution::resolve_once(means, &only.request, &question(only), tags, &fetcher, last.as_ref()).await;
     }
-    let questions = installs.iter().map(question).collect();
+    let mut questions = Vec::new();
+    for install in installs {
+        let asked = question(install);
+        questions.push(match &install.lock {
+            None => Question::Open(Box::new(asked)),
+            Some(pinned) => {
+                let (lock, unbuilt) = pinned_packages(pinned, &planning.parent.config.platform(), tags)?;
+                let making = WheelMaking { means, asked: &asked, tags, fetcher: &fetcher };
+                let mut lock = making.complete(Resolved { lock, unbuilt }).await?;
+                fetcher.add_sizes(&mut lock.packages).await?;
+                Question::Answered(lock)
+            }
+        });
+    }
     let lock = sequence::resolve(means, request, questions, tags, &fetcher).await?;
     Ok(Answer { lock, ..Answer::default() })
+}
+
+/// The question, with what a project requires.
+fn with_required(mut asked: ResolveRequest, install: &Install) -> ResolveRequest {
+    if !install.required.is_empty() {
+        let text = install.required.iter().map(|line| format!("{line}\n")).collect();
+        let folder = install.source.folder.clone();
+        asked.requirements.push(RequirementText { name: install.source.place.clone(), text, folder });
+    }
+    asked
+}
+
+/// The packages of a lock for the image's Python, and those that have no wheel for it.
+pub(super) fn pinned_packages(
+    pinned: &PinnedLock,
+    platform: &Platform,
+    tags: &CompatibleTags,
+) -> Result<(Lock, Vec<Unbuilt>), OpsError> {
+    let markers = MarkerEnvironment::linux(&pinned.python, resolution::machine(platform));
+    Ok(Lock::parse_pylock_with_sources(&pinned.packages, Path::new("/"), tags, &markers)?)
+}
+
+/// The wheels that an image's Python takes.
+pub(super) fn compatible(python: &PythonEnvironment, platform: &Platform) -> CompatibleTags {
+    CompatibleTags::of(&interpreter(python, platform))
 }
 
 /// What the project's lock at `path` says, without what the parent has.

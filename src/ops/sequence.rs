@@ -16,6 +16,14 @@ use super::means::Means;
 use super::request::BuildRequest;
 use super::resolution;
 
+/// One source, in its turn.
+pub(super) enum Question {
+    /// For the resolver.
+    Open(Box<ResolveRequest>),
+    /// A lock, which says what is installed.
+    Answered(Lock),
+}
+
 /// What is installed after some of the sources.
 #[derive(Default)]
 struct Stage {
@@ -63,19 +71,25 @@ impl Stage {
 pub(super) async fn resolve(
     means: &Means,
     request: &BuildRequest,
-    questions: Vec<ResolveRequest>,
+    questions: Vec<Question>,
     tags: &CompatibleTags,
     fetcher: &WheelFetcher,
 ) -> Result<Lock, OpsError> {
     let mut stage = Stage::default();
     let last = questions.len().saturating_sub(1);
     for (at, question) in questions.into_iter().enumerate() {
-        let asked = ResolveRequest { installed: stage.installed(means, &question.installed)?, ..question };
-        let answer = resolution::resolve_once(means, request, &asked, tags, fetcher, None).await?;
+        let lock = match question {
+            Question::Answered(lock) => lock,
+            Question::Open(question) => {
+                let installed = stage.installed(means, &question.installed)?;
+                let asked = ResolveRequest { installed, ..*question };
+                resolution::resolve_once(means, request, &asked, tags, fetcher, None).await?.lock
+            }
+        };
         if at < last {
-            fetcher.fetch_all(&answer.lock.packages).await?;
+            fetcher.fetch_all(&lock.packages).await?;
         }
-        stage.add(answer.lock);
+        stage.add(lock);
     }
     let Stage { packages, removed } = stage;
     Ok(Lock { packages: packages.into_values().collect(), removed: removed.into_values().collect() })

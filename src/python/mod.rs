@@ -22,6 +22,8 @@ pub mod tags;
 #[cfg(test)]
 #[path = "../../tests/it/support/wheel_maker.rs"]
 pub(crate) mod testing;
+pub mod uv_environment;
+pub mod uv_project;
 pub mod virtual_environment;
 mod wheel;
 pub mod write;

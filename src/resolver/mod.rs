@@ -30,6 +30,7 @@ mod scratch;
 mod target_fit;
 mod tools;
 mod uv;
+mod uv_project;
 mod uv_wheel;
 
 pub use arguments::index_credentials;
@@ -46,4 +47,5 @@ pub use resolve::resolve;
 pub use resolved::Resolved;
 pub use tools::Resolver;
 pub use uv::Uv;
+pub use uv_project::{ENVIRONMENT, LockAnswer, LockQuestion, LockUse, ProjectFile, Trial, UvRefusal};
 pub use uv_wheel::UvSources;

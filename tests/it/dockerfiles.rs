@@ -137,7 +137,7 @@ async fn a_command_that_is_not_known_names_its_line_and_its_reason_before_anythi
     let parent = yard.at("demo/parent:1");
     for (line, reason) in [
         ("RUN make world", "it runs `make`"),
-        ("RUN pip install -e .", "a project of the image"),
+        ("RUN pip install -e .", "`/` has no `pyproject.toml`"),
         ("RUN echo $(date) > /date", "`RUN echo $(date) > /date` needs a backend"),
         ("ADD https://files.example/x /x", "needs a backend"),
     ] {

@@ -29,6 +29,8 @@ pub struct Venv {
     pub clear: bool,
     /// What its prompt says, where that is not the name of its folder.
     pub prompt: Option<String>,
+    /// Whether its folder is the one that it has where none is named.
+    pub is_default_folder: bool,
     /// Where uv keeps what it fetched.
     pub cache: Cache,
 }
@@ -145,6 +147,7 @@ pub(super) fn read_uv_venv(
     }
     let behind = options::read(words, UV_TABLES)?;
     let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
+    let is_default_folder = behind.operands.is_empty() && set("UV_PROJECT_ENVIRONMENT").is_none();
     let folder = match behind.operands.as_slice() {
         [] => set("UV_PROJECT_ENVIRONMENT").unwrap_or_else(|| ".venv".to_owned()),
         operands => folder(operands)?,
@@ -154,7 +157,7 @@ pub(super) fn read_uv_venv(
     let interpreter = found.python.map_or(Interpreter::System, Interpreter::Asked);
     let with_pip = found.venv.iter().any(|(option, _)| *option == Seed);
     match finished(VenvTool::Uv, interpreter, folder, &found.venv, with_pip)? {
-        RunStep::Venv(venv) => Ok(RunStep::Venv(Venv { cache: found.cache, ..venv })),
+        RunStep::Venv(venv) => Ok(RunStep::Venv(Venv { cache: found.cache, is_default_folder, ..venv })),
         step => Ok(step),
     }
 }
@@ -191,6 +194,7 @@ fn finished(
         upgrade_deps: has(UpgradeDeps),
         clear: has(Clear),
         prompt,
+        is_default_folder: false,
         cache: Cache::Home,
     }))
 }

@@ -3,25 +3,27 @@
 //! What is resolved, and how layers are cut, is the business of `ops::python`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::dockerfile::run::{ConfigFile, Mounted, PipInstall, RunStep, Step};
 use crate::image::ParentImage;
-use crate::image::filesystem::Found;
+use crate::image::filesystem::{Content, Found};
 use crate::image::users::Owner;
 use crate::inputs::requirements::SourcedRequirements;
 use crate::layer::EntryPath;
 use crate::plan::files::{NotNative, StageFiles};
-use crate::python::environment::{InstallPlace, PythonEnvironment};
+use crate::python::environment::{EnvironmentKind, InstallPlace, PythonEnvironment};
 use crate::settings::{DockerSettings, Installer};
 
 use super::super::error::OpsError;
-use super::super::facts::{Install, LocalFacts, Wanted};
+use super::super::facts::{Install, LocalFacts, PinnedLock, Wanted};
 use super::super::kept_locks::PlannedLock;
 use super::super::plan::Planning;
 use super::super::python as packages;
 use super::super::request::BuildRequest;
 use super::evaluate::{Evaluation, Outcome};
 use super::interpreter::{environment, lacks_pip, material, place, unknown_below};
+use super::local_project::LocalProject;
 use super::requirements::{Asked, arguments};
 use super::stage::Stage;
 
@@ -39,13 +41,33 @@ pub(super) struct Installs {
 }
 
 /// An installation that is done here.
-struct Prepared {
-    request: BuildRequest,
+pub(super) struct Prepared {
+    pub(super) request: BuildRequest,
     /// What the stage stands on, with the stage's own config.
-    parent: ParentImage,
-    python: PythonEnvironment,
-    place: Option<InstallPlace>,
+    pub(super) parent: ParentImage,
+    pub(super) python: PythonEnvironment,
+    pub(super) place: Option<InstallPlace>,
     source: SourcedRequirements,
+    /// What a lock says, and whether what was installed there before goes.
+    pinned: Option<(Arc<PinnedLock>, bool)>,
+    required: Vec<String>,
+}
+
+impl Prepared {
+    /// The same with the packages of a lock, and with no others where that is `exact`.
+    pub(super) fn pinned_to(self, lock: PinnedLock, exact: bool) -> Self {
+        Self { pinned: Some((Arc::new(lock), exact)), ..self }
+    }
+
+    /// The same with what a project requires.
+    pub(super) fn requiring(self, required: Vec<String>) -> Self {
+        Self { required, ..self }
+    }
+
+    /// Whether nothing is asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.required.is_empty() && self.source.set.requirements.is_empty()
+    }
 }
 
 impl Evaluation<'_> {
@@ -68,10 +90,34 @@ impl Evaluation<'_> {
             Ok(source) => source,
             Err(reason) => return Ok(Err(reason)),
         };
-        match self.prepared(stage, &files, (step, mounts, install, source), (folder, owner)) {
-            Ok(prepared) => self.placed(stage, files, prepared).await,
-            Err(reason) => Ok(Err(reason)),
+        let mut prepared = match self.prepared(stage, &files, (step, mounts, install, source), (folder, owner)) {
+            Ok(prepared) => prepared,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let mut own = None;
+        if let Some(project) = install.folders.first() {
+            match self.local_project(stage, &asked, (install, project), &prepared).await? {
+                Ok(LocalProject { name, required, left }) => {
+                    (prepared, own) = (prepared.requiring(required), Some((name, left)));
+                }
+                Err(reason) => return Ok(Err(reason)),
+            }
         }
+        let site = prepared.python.scheme.purelib.clone();
+        let is_locked = install.installer == Installer::Uv && prepared.python.kind == EnvironmentKind::Virtual;
+        let environment = is_locked.then(|| (prepared.python.prefix.clone(), prepared.python.version));
+        let mut outcome = match prepared.is_empty() && own.is_some() {
+            true => Ok("it requires nothing".to_owned()),
+            false => self.placed(stage, files, prepared).await?,
+        };
+        if let (Ok(why), Some((name, left))) = (&outcome, own) {
+            let why = format!("the project: {why}");
+            outcome = self.place_project(stage, (&name, site), &left, owner)?.map(|()| why);
+        }
+        if let (Ok(_), Some(at)) = (&outcome, environment) {
+            self.lock_environment(stage, (&at.0, at.1), owner).await?;
+        }
+        Ok(outcome)
     }
 
     /// The variables that requirement files are read with: those of the command, and secrets.
@@ -90,7 +136,7 @@ impl Evaluation<'_> {
     }
 
     /// For which interpreter packages are installed, and where.
-    fn prepared(
+    pub(super) fn prepared(
         &self,
         stage: &Stage,
         files: &StageFiles,
@@ -104,9 +150,18 @@ impl Evaluation<'_> {
         for (name, value) in &request.settings.docker.environment {
             parent.config.set_env(name, value);
         }
-        let flat = stage.installs.as_ref().map_or(files, |earlier| &earlier.before).view().files();
-        let python = packages::found(&flat, &parent.config, &request.python);
-        let python = python.map_err(|error| NotNative::because(error.to_string()))?;
+        let look = |files: &StageFiles| {
+            let flat = files.view().files();
+            let python = packages::found(&flat, &parent.config, &request.python);
+            python.map(|python| (flat, python)).map_err(|error| NotNative::because(error.to_string()))
+        };
+        let (mut flat, mut python) = look(files)?;
+        if let Some(earlier) = stage.installs.as_ref().filter(|earlier| earlier.site == python.scheme.purelib) {
+            (flat, python) = look(&earlier.before)?;
+        }
+        if sees_unknown(stage, files, &python) {
+            return Err(NotNative::because("the environment sees packages that are not known before they are made"));
+        }
         if matches!(step.does, RunStep::Pip(_)) && install.installer == Installer::Pip && lacks_pip(stage, &python) {
             return Err(NotNative::because("the environment has no pip of its own that is known"));
         }
@@ -124,19 +179,28 @@ impl Evaluation<'_> {
         if !is_last && (stage.sites.contains(site) || place.is_some() && !stage.sites.is_empty()) {
             return Err(NotNative::because("packages went to another place before, and count here"));
         }
-        Ok(Prepared { request, parent, python, place, source })
+        Ok(Prepared { request, parent, python, place, source, pinned: None, required: Vec::new() })
     }
 
     /// Plans the layers, in the place of those of the installations before it into the same environment.
-    async fn placed(&mut self, stage: &mut Stage, files: StageFiles, prepared: Prepared) -> Result<Outcome, OpsError> {
-        let Prepared { request, mut parent, python, place, source } = prepared;
+    pub(super) async fn placed(
+        &mut self,
+        stage: &mut Stage,
+        files: StageFiles,
+        prepared: Prepared,
+    ) -> Result<Outcome, OpsError> {
+        let Prepared { request, mut parent, python, place, source, pinned, required } = prepared;
         let site = python.scheme.purelib.clone();
         self.sources.push(source.clone());
         let mut installs = match stage.installs.take().filter(|earlier| earlier.site == site) {
             Some(earlier) => earlier,
             None => Installs { list: Vec::new(), before: files.clone(), at: stage.layers.len(), count: 0, site },
         };
-        installs.list.push(Install { source, request: resolving(&request) });
+        if pinned.as_ref().is_some_and(|(_, is_exact)| *is_exact) {
+            installs.list.clear();
+        }
+        let lock = pinned.map(|(lock, _)| lock);
+        installs.list.push(Install { source, request: resolving(&request), lock, required });
         if !stage.sites.contains(&installs.site) {
             stage.sites.push(installs.site.clone());
         }
@@ -185,6 +249,20 @@ impl Evaluation<'_> {
     }
 }
 
+/// Whether an environment sees its interpreter's packages, and some were installed there whose names nobody knows yet.
+fn sees_unknown(stage: &Stage, files: &StageFiles, python: &PythonEnvironment) -> bool {
+    let Content::Known(text) = files.view().content(format!("{}/pyvenv.cfg", python.prefix)) else { return false };
+    let text = String::from_utf8_lossy(text);
+    let value = |key: &str| {
+        let mut pairs = text.lines().filter_map(|line| line.split_once('='));
+        pairs.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned())
+    };
+    let home = value("home").unwrap_or_default();
+    let library = format!("{}/lib/", home.trim_end_matches("/bin"));
+    value("include-system-site-packages").is_some_and(|value| value == "true")
+        && stage.sites.iter().any(|site| site.starts_with(&library))
+}
+
 /// The stage's files once packages are there, whose names nobody knows yet.
 fn after(mut files: StageFiles, python: &PythonEnvironment, place: Option<&InstallPlace>) -> StageFiles {
     if let Some(place) = place {
@@ -210,8 +288,8 @@ fn resolving(request: &BuildRequest) -> BuildRequest {
 
 /// Why an installation is not known how to do here.
 fn refused(install: &PipInstall, mounts: &[Mounted]) -> Option<NotNative> {
-    let reason = if let Some(folder) = install.folders.first() {
-        format!("`{}` is a project of the image, whose build has to be run", folder.path)
+    let reason = if let [_, other, ..] = install.folders.as_slice() {
+        format!("it installs `{}`, one more project", other.path)
     } else if let Some(archive) = install.archives.first() {
         format!("`{}` is an archive of the image", archive.path)
     } else if !install.groups.is_empty() || !install.extras.is_empty() || install.all_extras {
@@ -246,7 +324,7 @@ fn secret_id(mount: &Mounted) -> &str {
 }
 
 /// Why the image's own files of settings stand in the way.
-fn settings_file(files: &StageFiles, install: &PipInstall) -> Option<NotNative> {
+pub(super) fn settings_file(files: &StageFiles, install: &PipInstall) -> Option<NotNative> {
     let usual: &[&str] = match install.installer {
         Installer::Pip => {
             &["/etc/pip.conf", "/etc/xdg/pip/pip.conf", "/root/.config/pip/pip.conf", "/root/.pip/pip.conf"]

@@ -138,7 +138,7 @@ fn read(asked: &Asked<'_>, root: &Path, file: &str) -> Result<Result<Requirement
 }
 
 /// Where the content of the image's file at `at` comes from.
-fn content(asked: &Asked<'_>, at: &str) -> Option<FileContent> {
+pub(super) fn content(asked: &Asked<'_>, at: &str) -> Option<FileContent> {
     for mount in asked.mounts {
         let Mounted::Files { target, source, from: None } = mount else { continue };
         let target = absolute(asked.folder, target);
@@ -164,7 +164,7 @@ fn join(set: &mut RequirementSet, read: RequirementSet) {
 }
 
 /// The options that stand in files too.
-fn options(install: &PipInstall) -> Vec<RequirementOption> {
+pub(super) fn options(install: &PipInstall) -> Vec<RequirementOption> {
     let of = |(name, value): (&String, &Option<String>)| {
         let name = IN_FILES.into_iter().find(|known| known.trim_start_matches('-') == name)?;
         let values: Vec<Option<String>> = match value {

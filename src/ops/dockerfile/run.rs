@@ -2,7 +2,7 @@
 //!
 //! A command that cannot be carried out leaves the stage as it was, and the whole `RUN` to a backend.
 
-use crate::dockerfile::run::{ChownGroup, KnownRun, Mounted, Pattern, RunStep, Step, read_run};
+use crate::dockerfile::run::{ChownGroup, KnownRun, Mounted, Pattern, RunStep, Step, VenvTool, read_run};
 use crate::dockerfile::{Run, absolute};
 use crate::image::filesystem::{Change, Content, Filesystem, Found, LayerIndex, Node, NodeKind};
 use crate::image::users::{Owner, resolve_user};
@@ -104,7 +104,12 @@ impl Evaluation<'_> {
         }
         if matches!(
             step.does,
-            RunStep::Pip(_) | RunStep::Venv(_) | RunStep::AddUser(_) | RunStep::AddGroup(_) | RunStep::AddMember(_)
+            RunStep::Pip(_)
+                | RunStep::UvSync(_)
+                | RunStep::Venv(_)
+                | RunStep::AddUser(_)
+                | RunStep::AddGroup(_)
+                | RunStep::AddMember(_)
         ) {
             self.flush(stage, place)?;
         }
@@ -123,6 +128,10 @@ impl Evaluation<'_> {
                     Ok(()) => Ok(Ok("users and groups".into())),
                     Err(reason) => Ok(Err(reason)),
                 }
+            }
+            RunStep::UvSync(sync) => self.uv_sync(stage, (mounts, step, sync), (&place.folder, place.owner)).await,
+            RunStep::Venv(venv) if venv.tool == VenvTool::Uv => {
+                self.uv_venv(stage, (mounts, step, venv), (&place.folder, place.owner)).await
             }
             RunStep::Venv(venv) => self.venv(stage, mounts, step, venv, (&place.folder, place.owner)).await,
             RunStep::Activate(folder) => Ok(super::venv::activated(&files, folder)),
@@ -147,9 +156,6 @@ impl Evaluation<'_> {
 /// Why a command that is known by its text is left to a backend.
 fn left_to_run(step: &RunStep) -> &'static str {
     match step {
-        RunStep::UvSync(_) => {
-            "the environment that uv makes, and what it takes of a lock, are not known without running it"
-        }
         RunStep::PoetryInstall(_) | RunStep::PoetryConfig(_) => {
             "what Poetry takes of a lock is not known without running it"
         }

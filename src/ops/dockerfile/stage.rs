@@ -72,6 +72,8 @@ pub(super) struct Stage {
     pub(super) installs: Option<Installs>,
     /// The places that packages went to.
     pub(super) sites: Vec<String>,
+    /// Projects that were installed themselves, by where packages go: a digest of what that left.
+    pub(super) projects: BTreeMap<String, Digest>,
     /// Folders into which installations put programs that no index has yet.
     pub(super) scripts: Vec<String>,
     /// Under which key its packages were chosen.
@@ -99,6 +101,7 @@ impl Stage {
             material: Vec::new(),
             installs: None,
             sites: Vec::new(),
+            projects: BTreeMap::new(),
             scripts: Vec::new(),
             resolution: None,
             choice: None,

@@ -75,8 +75,6 @@ fn refused(venv: &Venv, mounts: &[Mounted], at: &str) -> Result<(), NotNative> {
     let covers = |target: &str| at == target || at.starts_with(&format!("{}/", target.trim_end_matches('/')));
     let reason = if venv.tool == VenvTool::Virtualenv {
         "the files that `virtualenv` makes are its own"
-    } else if venv.tool == VenvTool::Uv {
-        "the files that `uv venv` makes are its own"
     } else if venv.copies {
         "it copies the interpreter"
     } else if venv.upgrade_deps {
@@ -99,19 +97,7 @@ fn asked(
 ) -> Result<(VirtualEnvironment, String), NotNative> {
     let path = step.environment.get("PATH").cloned().or_else(|| stage.scope.value("PATH")).unwrap_or_default();
     let (executable, real_executable) = executable(files, &venv.interpreter, &path)?;
-    let bin = executable.rsplit_once('/').map_or("", |(bin, _)| bin);
-    let mut config = stage.config.config.clone();
-    config.set_env("VIRTUAL_ENV", "");
-    config.set_env("PATH", bin);
-    let python = packages::found(&files.view().files(), &config, &PythonHints::default());
-    let python = python.map_err(|error| NotNative::because(error.to_string()))?;
-    let same = files
-        .view()
-        .reach(&python.scheme.interpreter, true)
-        .is_ok_and(|reached| format!("/{}", String::from_utf8_lossy(&reached.path)) == real_executable);
-    if !same || python.kind != EnvironmentKind::System {
-        return Err(NotNative::because(format!("`{executable}` is not an interpreter with a prefix of its own")));
-    }
+    let python = system(stage, files, &executable, &real_executable)?;
     if venv.system_site_packages && stage.installs.is_some() {
         return Err(NotNative::because("it sees packages that are not known before they are made"));
     }
@@ -129,6 +115,32 @@ fn asked(
         prompt: venv.prompt.clone(),
     };
     Ok((asked, library))
+}
+
+/// The interpreter `executable`, which with all links followed is `real_executable`.
+///
+/// # Errors
+/// Fails where it is none with a prefix of its own.
+pub(super) fn system(
+    stage: &Stage,
+    files: &StageFiles,
+    executable: &str,
+    real_executable: &str,
+) -> Result<PythonEnvironment, NotNative> {
+    let bin = executable.rsplit_once('/').map_or("", |(bin, _)| bin);
+    let mut config = stage.config.config.clone();
+    config.set_env("VIRTUAL_ENV", "");
+    config.set_env("PATH", bin);
+    let python = packages::found(&files.view().files(), &config, &PythonHints::default());
+    let python = python.map_err(|error| NotNative::because(error.to_string()))?;
+    let same = files
+        .view()
+        .reach(&python.scheme.interpreter, true)
+        .is_ok_and(|reached| format!("/{}", String::from_utf8_lossy(&reached.path)) == real_executable);
+    match same && python.kind == EnvironmentKind::System {
+        true => Ok(python),
+        false => Err(NotNative::because(format!("`{executable}` is not an interpreter with a prefix of its own"))),
+    }
 }
 
 /// The program that makes it, as it was called and with all links followed.
@@ -154,7 +166,7 @@ fn executable(files: &StageFiles, asked: &Interpreter, path: &str) -> Result<(St
 }
 
 /// The version that an official image of Python says in a variable of its own.
-fn exact_version(stage: &Stage, python: &PythonEnvironment) -> Option<PythonVersion> {
+pub(super) fn exact_version(stage: &Stage, python: &PythonEnvironment) -> Option<PythonVersion> {
     let of_base = stage.base.image.config.env();
     let (_, said) = of_base.iter().find(|(name, _)| name == "PYTHON_VERSION" && python.prefix == "/usr/local")?;
     let mut numbers = said.split('.').map(|number| number.parse::<u32>().ok());

@@ -13,7 +13,8 @@ use super::wheel_maker::WheelMaker;
 use super::yard::{Ran, Yard};
 
 /// Answers `pip compile` with `answer.toml`, `pip install` with `changes`, `export` with `export` and `pip freeze` with
-/// `freeze`, or fails where that is not there; notes requirement lines and the skeleton in `asked`, and all arguments in
+/// `freeze`, or fails where that is not there; a lock is out of date while there is `outdated`. `sync` and `venv` make an
+/// environment, the former with a project where a lock is taken as it is; `pip install --no-deps` puts one there; notes requirement lines and the skeleton in `asked`, and all arguments in
 /// `argv`. While there is an `sdist.toml`, wheels alone are no answer and it is. `build` leaves
 /// the one wheel in `built`, and writes where it builds. An answer of `MADE` stands for the last file of a requirement.
 const SCRIPT: &str = r#"#!/bin/sh
@@ -24,6 +25,28 @@ case "$*" in
 esac
 echo "$*" >> FOLDER/argv
 case "$1 $2" in
+  "export --format=pylock.toml")
+    [ -f FOLDER/outdated ] && { echo "error: The lockfile at \`uv.lock\` needs to be updated" >&2; exit 2; }
+    [ -f uv.lock ] || echo "version = 1" > uv.lock
+    exec /bin/cat FOLDER/export ;;
+  "pip install")
+    case "$*" in
+      *--no-deps*)
+        site=$5/lib/python3.11/site-packages info=$5/lib/python3.11/site-packages/ferry-1.dist-info
+        mkdir -p "$info" && cp src/ferry.py "$site" && printf uv > "$info/INSTALLER"
+        printf 'Name: ferry\nRequires-Dist: cleat\n' > "$info/METADATA"
+        printf '{"url":"file://%s","dir_info":{}}' "$PWD" > "$info/direct_url.json"
+        exit 0 ;;
+    esac ;;
+  sync*|venv*)
+    at=$UV_PROJECT_ENVIRONMENT site=$UV_PROJECT_ENVIRONMENT/lib/python3.11/site-packages
+    mkdir -p "$at/bin" "$site" && ln -s lib "$at/lib64" && ln -s /usr/bin/python3 "$at/bin/python"
+    ln -s python "$at/bin/python3" && ln -s python "$at/bin/python3.11"
+    printf 'home = /usr/bin\nuv = 0.13.8\nversion_info = 3.9.1\ninclude-system-site-packages = false\n' > "$at/pyvenv.cfg"
+    echo "VIRTUAL_ENV='$at'" > "$at/bin/activate"
+    [ "$1" = sync ] && : > "$at/.lock" && chmod 666 "$at/.lock"
+    case "$*" in *--frozen*) echo "$PWD/src" > "$site/ferry.pth" && echo "$(cat src/ferry.py)" > built.txt ;; esac
+    exit 0 ;;
   export*) exec /bin/cat FOLDER/export ;;
   "pip freeze") printf '# of %s\n' "$VIRTUAL_ENV"; exec /bin/cat FOLDER/freeze ;;
 esac

@@ -1,0 +1,532 @@
+//! `uv sync`: the environment of a project, the packages that its lock has for it, and the project itself.
+//!
+//! uv of this machine reads the lock and builds the project, both upon copies of their files; the packages of the lock are
+//! installed as all others are.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::dockerfile::absolute;
+use crate::dockerfile::run::{ConfigFile, Mounted, PipInstall, Step, UvSync};
+use crate::image::filesystem::{Content, Found};
+use crate::image::users::Owner;
+use crate::inputs::requirements::{RequirementOrigin, RequirementSet, SourcedRequirements};
+use crate::plan::files::{FileContent, NotNative};
+use crate::python::uv_environment::{InImage, LeftBehind, LeftKind};
+use crate::python::uv_project::UvProject;
+use crate::resolver::request::ResolveRequest;
+use crate::resolver::{LockAnswer, LockQuestion, LockUse, Trial};
+
+use super::super::error::OpsError;
+use super::super::facts::PinnedLock;
+use super::super::python as packages;
+use super::evaluate::{Evaluation, Outcome};
+use super::project_files::project_files;
+use super::python::{Prepared, settings_file};
+use super::requirements::{Asked, content, options};
+use super::stage::Stage;
+use super::uv_python::{self, AskedPython, UvPython};
+use super::uv_venv::{self, name_of, synced};
+
+/// A project that is synchronised, and where.
+struct Project {
+    about: UvProject,
+    pyproject: String,
+    lock: Option<String>,
+    python: UvPython,
+    /// Its environment.
+    environment: String,
+    /// Where that lies below the project.
+    below: Option<String>,
+    /// Whether the environment is yet to be made.
+    is_new: bool,
+    /// Whether the project itself is installed.
+    is_installed: bool,
+    install: PipInstall,
+}
+
+impl Evaluation<'_> {
+    /// Carries `uv sync` out.
+    pub(super) async fn uv_sync(
+        &mut self,
+        stage: &mut Stage,
+        (mounts, step, sync): (&[Mounted], &Step, &UvSync),
+        (folder, owner): (&str, Owner),
+    ) -> Result<Outcome, OpsError> {
+        let files = self.files(stage).await?;
+        let variables = BTreeMap::new();
+        let asked = Asked { mounts, files: &files, folder, variables: &variables };
+        let project = match self.project(stage, &asked, (step, sync), owner) {
+            Ok(project) => project,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let question = self.question(&project.install, &project.python);
+        let answer = match self.locked(&question, sync, &project).await? {
+            Ok(answer) => answer,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let (plain, own) = match self.left(&question, &asked, sync, (&project, &answer)).await? {
+            Ok(left) => left,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if let Some(reason) = self.environment(stage, &plain, (&project, &answer), (step, folder, owner))? {
+            return Ok(Err(reason));
+        }
+        let why = match self.packages(stage, (mounts, step, sync), (&project, &answer), (folder, owner)).await? {
+            Ok(why) => why,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let site = site_of(&project);
+        match own {
+            Some(own) => {
+                let placed = self.place_project(stage, (&project.about.name, site), &own, owner)?;
+                Ok(placed.map(|()| format!("`uv.lock` and the project: {why}")))
+            }
+            None if stage.projects.contains_key(&site) => {
+                Ok(Err(NotNative::because("the project is installed already, and is not to be")))
+            }
+            None => Ok(Ok(format!("`uv.lock`: {why}"))),
+        }
+    }
+
+    /// What is synchronised, as far as the stage's files tell.
+    fn project(
+        &self,
+        stage: &Stage,
+        asked: &Asked<'_>,
+        (step, sync): (&Step, &UvSync),
+        owner: Owner,
+    ) -> Result<Project, NotNative> {
+        let because = |reason: &str| Err(NotNative::because(reason));
+        if asked.mounts.iter().any(|mount| !matches!(mount, Mounted::Files { .. } | Mounted::Cache { .. })) {
+            return because("it is given a secret, which its indexes may ask for");
+        }
+        if let Some(name) = stage.scope.values().keys().chain(step.environment.keys()).find(|name| is_login(name)) {
+            return Err(NotNative::because(format!("`{name}` is for an index of its lock")));
+        }
+        if asked.folder == "/" {
+            return because("its project is the root folder");
+        }
+        let root = self.root();
+        let read = |name: &str| text_of(asked, &root, &absolute(asked.folder, name));
+        let Some(pyproject) = read("pyproject.toml")? else {
+            return because("the working folder has no `pyproject.toml`");
+        };
+        let lock = read("uv.lock")?;
+        if read("uv.toml")?.is_some() {
+            return because("`uv.toml` has settings of uv");
+        }
+        uv_venv::outside_workspaces(asked, &root)?;
+        let about = UvProject::parse(&pyproject).map_err(|error| NotNative::because(error.to_string()))?;
+        let install = installation(sync, &about)?;
+        if let Some(reason) = settings_file(asked.files, &install) {
+            return Err(reason);
+        }
+        if about.is_dynamic && !sync.frozen {
+            return because("whether its lock is up to date is told by its build");
+        }
+        let request = match &sync.python {
+            Some(python) => Some(AskedPython::parse(python)?),
+            None => uv_venv::pinned(asked, &root)?,
+        };
+        let range = || about.requires_python.clone().map_or(AskedPython::Any, AskedPython::Range);
+        let python = uv_python::found(stage, asked.files, step, &request.unwrap_or_else(range))?;
+        if !python.fits(about.requires_python.as_deref()) {
+            return because("the project wants another Python");
+        }
+        let environment = absolute(asked.folder, sync.environment.as_deref().unwrap_or(".venv"));
+        let below = environment.strip_prefix(&format!("{}/", asked.folder)).map(str::to_owned);
+        let is_installed =
+            about.is_package && !sync.no_install_project && !sync.no_install_workspace && sync.groups.only.is_empty();
+        let mut project =
+            Project { about, pyproject, lock, python, environment, below, is_new: true, is_installed, install };
+        project.is_new = is_new(stage, asked, &project, owner)?;
+        project.install.interpreter = synced(&project.environment).interpreter;
+        Ok(project)
+    }
+
+    /// What the lock comes to.
+    async fn locked(
+        &self,
+        question: &ResolveRequest,
+        sync: &UvSync,
+        project: &Project,
+    ) -> Result<Result<LockAnswer, NotNative>, OpsError> {
+        let usage = match (sync.frozen, sync.locked) {
+            (true, _) => LockUse::Frozen,
+            (_, true) => LockUse::Locked,
+            _ => LockUse::Updated,
+        };
+        let asked = LockQuestion {
+            pyproject: project.pyproject.clone(),
+            lock: project.lock.clone(),
+            usage,
+            arguments: choices(sync),
+            variables: variables(sync),
+        };
+        let is_fresh = usage == LockUse::Updated && self.is_fresh();
+        let with = (&self.means.store, &self.means.reporter);
+        let answer = match self.means.resolver.export_lock(question, &asked, is_fresh, with).await? {
+            Ok(answer) => answer,
+            Err(refusal) if refusal.is_outdated && usage == LockUse::Locked => {
+                return Err(OpsError::OutdatedLock { explanation: refusal.explanation });
+            }
+            Err(refusal) => return Ok(Err(uv_venv::refused(&refusal))),
+        };
+        match &project.lock {
+            Some(lock) if *lock != answer.lock => {
+                Ok(Err(NotNative::because("`uv.lock` is not up to date, and uv would choose anew and write it")))
+            }
+            _ => Ok(Ok(answer)),
+        }
+    }
+
+    /// What uv leaves of an environment alone, and besides that of the project.
+    async fn left(
+        &self,
+        question: &ResolveRequest,
+        asked: &Asked<'_>,
+        sync: &UvSync,
+        (project, answer): (&Project, &LockAnswer),
+    ) -> Result<Result<Left, NotNative>, OpsError> {
+        let to = InImage {
+            project: asked.folder.to_owned(),
+            environment: project.environment.clone(),
+            executable: project.python.executable.clone(),
+            version: project.python.version,
+        };
+        let moved = |left: &LeftBehind| left.moved(&to).map_err(|error| NotNative::because(error.to_string()));
+        let place = (asked.folder, project.below.clone());
+        let plain = match self.plain_environment(question, &project.about.name, place).await? {
+            Ok(plain) => plain,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let environment = match moved(&plain) {
+            Ok(environment) => environment,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if !project.is_installed {
+            return Ok(Ok((environment, None)));
+        }
+        let trial = match trial(asked, &self.root(), sync, (project, answer)) {
+            Ok(trial) => Trial { is_fresh: self.is_fresh(), ..trial },
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let left = match self.tried(question, &trial).await? {
+            Ok(left) => left.without(&plain),
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let own = moved(&left);
+        Ok(own.map(|own| (environment, Some(own))))
+    }
+
+    /// Makes the environment where there is none, and the lock.
+    fn environment(
+        &self,
+        stage: &mut Stage,
+        plain: &BTreeMap<String, LeftKind>,
+        (project, answer): (&Project, &LockAnswer),
+        (step, folder, owner): (&Step, &str, Owner),
+    ) -> Result<Option<NotNative>, OpsError> {
+        let Some(files) = stage.files.clone() else { return Ok(None) };
+        let mut entries = plain.clone();
+        if !project.is_new {
+            // An environment of `uv venv` gets its lock when packages are installed.
+            let lock = format!("{}/.lock", project.environment);
+            entries.retain(|path, _| *path == lock && files.view().find(&path.as_bytes()[1..]) == Found::Absent);
+        }
+        if project.lock.is_none() {
+            let bytes = answer.lock.clone().into_bytes();
+            entries.insert(absolute(folder, "uv.lock"), LeftKind::File { mode: 0o644, bytes });
+        }
+        let made = match project.is_new {
+            true => uv_venv::environment(&files, &project.environment, &entries, owner),
+            false => uv_venv::more(&files, &entries, owner),
+        };
+        match made {
+            Ok(made) => self.place_environment(stage, made, step)?,
+            Err(reason) => return Ok(Some(reason)),
+        }
+        Ok(None)
+    }
+
+    /// Plans the packages of the lock.
+    async fn packages(
+        &mut self,
+        stage: &mut Stage,
+        (mounts, step, sync): (&[Mounted], &Step, &UvSync),
+        (project, answer): (&Project, &LockAnswer),
+        (folder, owner): (&str, Owner),
+    ) -> Result<Outcome, OpsError> {
+        let files = self.files(stage).await?;
+        let set = RequirementSet { options: options(&project.install), ..RequirementSet::default() };
+        let place = format!("`{}`", step.command);
+        let source =
+            SourcedRequirements::new(RequirementOrigin::User, place, answer.packages.clone(), &self.root(), set);
+        let prepared = match self.prepared(stage, &files, (step, mounts, &project.install, source), (folder, owner)) {
+            Ok(prepared) => prepared,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let python = project.python.full_version();
+        let pinned = PinnedLock { packages: answer.packages.clone(), python };
+        if let Some(reason) = unpinned(&prepared, &pinned) {
+            return Ok(Err(reason));
+        }
+        let prepared = prepared.pinned_to(pinned, !sync.inexact);
+        self.placed(stage, files, prepared).await
+    }
+}
+
+/// What uv leaves of an environment, and of a project that is installed.
+type Left = (BTreeMap<String, LeftKind>, Option<BTreeMap<String, LeftKind>>);
+
+/// The text of a file of the stage that came out of the context; `None` where there is none.
+///
+/// # Errors
+/// Fails for one that came from elsewhere.
+pub(super) fn text_of(asked: &Asked<'_>, root: &Path, at: &str) -> Result<Option<String>, NotNative> {
+    for mount in asked.mounts.iter().filter(|mount| !matches!(mount, Mounted::Files { from: None, .. })) {
+        let target = mount.target().map(|target| absolute(asked.folder, target)).unwrap_or_default();
+        if !target.is_empty() && (at == target || at.starts_with(&format!("{target}/"))) {
+            return Err(NotNative::because(format!("`{at}` is of a mount that is not the context's")));
+        }
+    }
+    let bytes = match content(asked, at) {
+        Some(FileContent::Context { path, .. }) => match std::fs::read(root.join(path.to_string())) {
+            Ok(bytes) => bytes,
+            // Of a folder that is mounted, what is not there is not there.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(NotNative::because(format!("`{path}` of the context cannot be read: {error}"))),
+        },
+        Some(FileContent::Text(bytes)) => bytes.to_vec(),
+        Some(_) => return Err(NotNative::because(format!("`{at}` is not of the context"))),
+        None => match asked.files.view().reach(at, true) {
+            Ok(reached) if reached.found == Found::Absent => return Ok(None),
+            _ => return Err(NotNative::because(format!("`{at}` is no file that was copied from the context"))),
+        },
+    };
+    String::from_utf8(bytes).map(Some).map_err(|_| NotNative::because(format!("`{at}` is no text")))
+}
+
+/// Options that say which index, and what of it may be chosen; a variable of uv has each.
+const VARIABLES: [(&str, &str); 12] = [
+    ("allow-insecure-host", "UV_INSECURE_HOST"),
+    ("default-index", "UV_DEFAULT_INDEX"),
+    ("exclude-newer", "UV_EXCLUDE_NEWER"),
+    ("extra-index-url", "UV_EXTRA_INDEX_URL"),
+    ("find-links", "UV_FIND_LINKS"),
+    ("index", "UV_INDEX"),
+    ("index-strategy", "UV_INDEX_STRATEGY"),
+    ("index-url", "UV_INDEX_URL"),
+    ("no-index", "UV_NO_INDEX"),
+    ("no-sources", "UV_NO_SOURCES"),
+    ("prerelease", "UV_PRERELEASE"),
+    ("resolution", "UV_RESOLUTION"),
+];
+
+fn variables(sync: &UvSync) -> BTreeMap<String, String> {
+    let given = VARIABLES.iter().filter_map(|(option, variable)| {
+        let value = sync.installer_args.get(*option)?;
+        Some(((*variable).to_owned(), value.clone().unwrap_or_else(|| "1".to_owned())))
+    });
+    given.collect()
+}
+
+/// The installation that stands for it.
+fn installation(sync: &UvSync, about: &UvProject) -> Result<PipInstall, NotNative> {
+    let is_known = |name: &&String| VARIABLES.iter().any(|(known, _)| name == known);
+    if let Some(name) = sync.installer_args.keys().find(|name| !is_known(name)) {
+        return Err(NotNative::because(format!("what `--{name}` changes is not known without running it")));
+    }
+    let is_here = |links: &String| !links.split([',', ' ']).all(|link| link.contains("://"));
+    if sync.installer_args.get("find-links").and_then(Option::as_ref).is_some_and(is_here) {
+        return Err(NotNative::because("it looks for packages in a folder of the image"));
+    }
+    if sync.config == ConfigFile::Off && about.has_settings {
+        return Err(NotNative::because("it leaves the settings of the project out"));
+    }
+    let own = synced("");
+    Ok(PipInstall { installer_args: sync.installer_args.clone(), config: sync.config.clone(), ..own })
+}
+
+/// Whether a variable is a login at an index that a project names.
+fn is_login(name: &str) -> bool {
+    name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"))
+}
+
+/// The options by which extras and groups are chosen.
+fn choices(sync: &UvSync) -> Vec<String> {
+    let named = |option: &str, names: &[String]| {
+        let words = names.iter().flat_map(|name| [option.to_owned(), name.clone()]);
+        words.collect::<Vec<_>>()
+    };
+    // A project need not have the group that these two mean.
+    let (dev, without): (Vec<String>, Vec<String>) =
+        sync.groups.without.iter().cloned().partition(|name| name == "dev");
+    let (only_dev, only): (Vec<String>, Vec<String>) = sync.groups.only.iter().cloned().partition(|name| name == "dev");
+    let switches = [
+        ("--all-extras", sync.all_extras),
+        ("--all-groups", sync.groups.all),
+        ("--no-default-groups", sync.groups.no_defaults),
+        ("--no-dev", !dev.is_empty()),
+        ("--only-dev", !only_dev.is_empty()),
+    ];
+    let mut words: Vec<String> =
+        switches.iter().filter(|(_, is_given)| *is_given).map(|(word, _)| (*word).to_owned()).collect();
+    words.extend(named("--extra", &sync.extras));
+    words.extend(named("--group", &sync.groups.with));
+    words.extend(named("--no-group", &without));
+    words.extend(named("--only-group", &only));
+    words
+}
+
+/// Where packages of the project's environment go.
+fn site_of(project: &Project) -> String {
+    let (major, minor, _) = project.python.version;
+    format!("{}/lib/python{major}.{minor}/site-packages", project.environment)
+}
+
+/// Whether the environment is yet to be made.
+///
+/// # Errors
+/// Fails for one of which not all is known.
+fn is_new(stage: &Stage, asked: &Asked<'_>, project: &Project, owner: Owner) -> Result<bool, NotNative> {
+    let at = &project.environment;
+    let view = asked.files.view();
+    let text = match view.content(format!("{at}/pyvenv.cfg")) {
+        Content::Known(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Content::Absent => {
+            return match uv_venv::obstacle(asked.files, asked.mounts, at, owner) {
+                Some(reason) => Err(reason),
+                None => Ok(true),
+            };
+        }
+        Content::Unknown => return Err(NotNative::because(format!("`{at}` is not known before it is made"))),
+    };
+    let says = |line: &str| text.lines().any(|own| own == line);
+    let (major, minor, micro) = project.python.version;
+    let is_plain = text.lines().any(|line| line.starts_with("uv = "))
+        && says(&format!("version_info = {major}.{minor}.{micro}"))
+        && says("include-system-site-packages = false")
+        && !says("seed = true");
+    let site = site_of(project);
+    let reached = view.reach(&site, true).ok().filter(|reached| reached.is_directory());
+    let listing = reached.map(|reached| view.list(&reached.path));
+    // Of what was installed here nothing is listed; what is, somebody else put there.
+    let is_ours = listing
+        .is_some_and(|listing| listing.entries.is_empty() && (listing.is_complete || stage.sites.contains(&site)));
+    match is_plain && is_ours {
+        true => Ok(false),
+        false => Err(NotNative::because(format!("what `{at}` has is not known"))),
+    }
+}
+
+/// A run of the same command for the project alone.
+fn trial(
+    asked: &Asked<'_>,
+    root: &Path,
+    sync: &UvSync,
+    (project, answer): (&Project, &LockAnswer),
+) -> Result<Trial, NotNative> {
+    if let Some(reason) = &project.about.unbuildable {
+        return Err(NotNative::because(reason.to_string()));
+    }
+    let mut files = project_files(asked, root, &project.environment)?;
+    if files.iter().any(|file| file.path == "setup.py") {
+        return Err(NotNative::because("its `setup.py` may do anything"));
+    }
+    if project.lock.is_none() {
+        let bytes = answer.lock.clone().into_bytes();
+        files.push(crate::resolver::ProjectFile { path: "uv.lock".into(), mode: 0o644, bytes });
+    }
+    let mut arguments = vec!["sync".to_owned(), "--frozen".into()];
+    arguments.extend(sync.no_editable.then(|| "--no-editable".to_owned()));
+    arguments.extend(choices(sync));
+    for name in names_of(&answer.packages) {
+        arguments.extend(["--no-install-package".to_owned(), name]);
+    }
+    Ok(Trial {
+        name: name_of(asked.folder).to_owned(),
+        files,
+        environment: project.below.clone(),
+        commands: vec![arguments],
+        is_fresh: false,
+    })
+}
+
+/// The names of a lock's packages.
+fn names_of(packages: &str) -> Vec<String> {
+    let document: toml::Table = packages.parse().unwrap_or_default();
+    let listed = document.get("packages").and_then(toml::Value::as_array).into_iter().flatten();
+    listed.filter_map(|package| package.get("name")?.as_str().map(str::to_owned)).collect()
+}
+
+/// Why the packages of a lock are not all wheels of an index.
+fn unpinned(prepared: &Prepared, pinned: &PinnedLock) -> Option<NotNative> {
+    if ["platform_release", "platform_version"].iter().any(|name| pinned.packages.contains(name)) {
+        return Some(NotNative::because("its lock asks which kernel runs it"));
+    }
+    let platform = prepared.parent.config.platform();
+    let tags = packages::compatible(&prepared.python, &platform);
+    let (lock, unbuilt) = match packages::pinned_packages(pinned, &platform, &tags) {
+        Ok(found) => found,
+        Err(error) => return Some(NotNative::because(format!("its lock: {error}"))),
+    };
+    if let Some(source) = unbuilt.first() {
+        let (name, kind) = (&source.name, source.origin.kind());
+        return Some(NotNative::because(format!("its lock has `{name}` as a {kind}, which uv builds in the image")));
+    }
+    let named = lock.packages.iter().find(|wheel| wheel.direct_url.is_some() || wheel.url.starts_with("file:"))?;
+    Some(NotNative::because(format!("its lock has `{}` by its place", named.name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dockerfile::run::Groups;
+
+    fn sync() -> UvSync {
+        UvSync {
+            environment: None,
+            active: false,
+            python: None,
+            frozen: true,
+            locked: false,
+            extras: vec!["x".into()],
+            all_extras: false,
+            groups: Groups { without: vec!["dev".into(), "docs".into()], ..Groups::default() },
+            no_install_project: false,
+            no_install_workspace: false,
+            no_editable: false,
+            inexact: false,
+            compiles: false,
+            installer_args: BTreeMap::new(),
+            cache: Default::default(),
+            config: ConfigFile::Usual,
+        }
+    }
+
+    #[test]
+    fn what_is_chosen_of_a_lock_is_said_to_uv_in_its_words() {
+        assert_eq!(choices(&sync()).join(" "), "--no-dev --extra x --no-group docs");
+        let groups = Groups { only: vec!["dev".into(), "lint".into()], ..Groups::default() };
+        let only = UvSync { groups, extras: Vec::new(), ..sync() };
+        assert_eq!(choices(&only).join(" "), "--only-dev --only-group lint");
+    }
+
+    #[test]
+    fn options_that_change_what_is_installed_are_left_to_a_backend() {
+        let about = UvProject::parse("[project]\nname = \"x\"\n[tool.uv]\npackage = false\n").unwrap();
+        let with = |name: &str, value: Option<&str>| {
+            let installer_args = BTreeMap::from([(name.to_owned(), value.map(str::to_owned))]);
+            UvSync { installer_args, ..sync() }
+        };
+        let reason = |sync: &UvSync| installation(sync, &about).err().map(|error| error.reason);
+        assert_eq!(reason(&with("default-index", Some("https://h.example/simple"))), None);
+        assert!(reason(&with("upgrade", None)).unwrap().contains("`--upgrade`"));
+        assert!(reason(&with("find-links", Some("/wheels"))).unwrap().contains("folder of the image"));
+        assert!(reason(&UvSync { config: ConfigFile::Off, ..sync() }).unwrap().contains("settings"));
+        let named = with("no-index", None);
+        assert_eq!(variables(&named), BTreeMap::from([("UV_NO_INDEX".to_owned(), "1".to_owned())]));
+    }
+}

@@ -1,0 +1,349 @@
+//! The environments that uv makes, in a stage: those of `uv venv`, and what a command of uv left here, moved there.
+//!
+//! Which packages go into one is decided in `sync` and `python`.
+
+use std::collections::BTreeMap;
+
+use crate::dockerfile::absolute;
+use crate::dockerfile::run::{Cache, ConfigFile, Interpreter, Mounted, PipInstall, Place, Step, Venv};
+use crate::image::filesystem::{Found, Node, View};
+use crate::image::users::Owner;
+use crate::layer::EntryPath;
+use crate::plan::files::{Draft, FileContent, NotNative, Placed, PlacedEntry, PlacedKind, StageFiles};
+use crate::python::uv_environment::{Below, InImage, LeftBehind, LeftKind};
+use crate::python::uv_project::UvProject;
+use crate::resolver::request::ResolveRequest;
+use crate::resolver::{ENVIRONMENT, ProjectFile, ResolveError, Trial, UvRefusal};
+use crate::settings::{DockerSettings, Installer};
+
+use super::super::error::OpsError;
+use super::super::request::BuildRequest;
+use super::super::resolution;
+use super::evaluate::{Evaluation, Outcome};
+use super::requirements::{Asked, arguments};
+use super::stage::Stage;
+use super::sync::text_of;
+use super::uv_python::{self, AskedPython, UvPython};
+
+const FOLDER: u32 = 0o755;
+const LINK: u32 = 0o777;
+
+impl Evaluation<'_> {
+    /// Makes an environment as `uv venv` does.
+    pub(super) async fn uv_venv(
+        &mut self,
+        stage: &mut Stage,
+        (mounts, step, venv): (&[Mounted], &Step, &Venv),
+        (folder, owner): (&str, Owner),
+    ) -> Result<Outcome, OpsError> {
+        let files = self.files(stage).await?;
+        let at = absolute(folder, &venv.folder);
+        let asked = Asked { mounts, files: &files, folder, variables: &BTreeMap::new() };
+        let python = match self.python_of_venv(stage, &asked, step, venv) {
+            Ok(python) => python,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if let Some(reason) = obstacle(&files, mounts, &at, owner) {
+            return Ok(Err(reason));
+        }
+        let mut words = vec!["venv".to_owned(), "--no-project".into()];
+        words.extend(venv.system_site_packages.then(|| "--system-site-packages".to_owned()));
+        words.extend(venv.prompt.iter().flat_map(|prompt| ["--prompt".to_owned(), prompt.clone()]));
+        // Without a folder of its own, an environment is called after the one that it lies in.
+        if !venv.is_default_folder {
+            words.push(ENVIRONMENT.to_owned());
+        }
+        let trial = Trial {
+            name: name_of(folder).to_owned(),
+            files: Vec::new(),
+            environment: venv.is_default_folder.then(|| ".venv".to_owned()),
+            commands: vec![words],
+            is_fresh: false,
+        };
+        let question = self.question(&synced(&at), &python);
+        let left = match self.tried(&question, &trial).await? {
+            Ok(left) => left,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let to = InImage {
+            project: folder.to_owned(),
+            environment: at.clone(),
+            executable: python.executable.clone(),
+            version: python.version,
+        };
+        let made = left.moved(&to).map_err(|error| NotNative::because(error.to_string()));
+        match made.and_then(|entries| environment(&files, &at, &entries, owner)) {
+            Ok(made) => self.place_environment(stage, made, step)?,
+            Err(reason) => return Ok(Err(reason)),
+        }
+        Ok(Ok("an environment of uv's".into()))
+    }
+
+    /// Places an environment, upon which all that is installed into it stands.
+    pub(super) fn place_environment(&self, stage: &mut Stage, made: Placed, step: &Step) -> Result<(), OpsError> {
+        let first = stage.layers.len();
+        self.place(stage, made, step.command.clone())?;
+        let keys = stage.layers[first..].iter().flat_map(|layer| &layer.key).map(ToString::to_string);
+        stage.material.extend(keys.collect::<Vec<_>>());
+        Ok(())
+    }
+
+    fn python_of_venv(
+        &self,
+        stage: &Stage,
+        asked: &Asked<'_>,
+        step: &Step,
+        venv: &Venv,
+    ) -> Result<UvPython, NotNative> {
+        if venv.with_pip {
+            return Err(NotNative::because("uv seeds it with what an index has by then"));
+        }
+        let root = self.root();
+        let project = match text_of(asked, &root, &absolute(asked.folder, "pyproject.toml"))? {
+            Some(text) => Some(UvProject::parse(&text).map_err(|error| NotNative::because(error.to_string()))?),
+            None => None,
+        };
+        outside_workspaces(asked, &root)?;
+        let range = project.and_then(|project| project.requires_python);
+        let request = match &venv.interpreter {
+            Interpreter::Asked(python) => Some(AskedPython::parse(python)?),
+            _ => pinned(asked, &root)?,
+        };
+        let request = request.unwrap_or_else(|| range.clone().map_or(AskedPython::Any, AskedPython::Range));
+        let python = uv_python::found(stage, asked.files, step, &request)?;
+        match python.fits(range.as_deref()) {
+            true => Ok(python),
+            false => Err(NotNative::because("the project wants another Python")),
+        }
+    }
+
+    /// Whether nothing that was chosen before is taken.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.request.upgrade || self.request.no_cache
+    }
+
+    /// The folder that the context's files lie in.
+    pub(super) fn root(&self) -> std::path::PathBuf {
+        self.recipe.context.as_ref().map_or_else(|| self.request.folder.clone(), |tree| tree.root().to_owned())
+    }
+
+    /// With what uv is run here for an installation.
+    pub(super) fn question(&self, install: &PipInstall, python: &UvPython) -> ResolveRequest {
+        let mut request = BuildRequest { dockerfile: None, ..self.request.clone() };
+        request.settings.docker = DockerSettings {
+            python_package_installer: Installer::Uv,
+            python_package_installer_args: arguments(install),
+            ..DockerSettings::default()
+        };
+        let mut question = resolution::question(self.means, &request, &[], &BTreeMap::new(), None);
+        question.target.version = python.full_version();
+        question
+    }
+
+    /// What a command of uv leaves.
+    pub(super) async fn tried(
+        &self,
+        question: &ResolveRequest,
+        trial: &Trial,
+    ) -> Result<Result<LeftBehind, NotNative>, OpsError> {
+        let with = (&self.means.store, &self.means.reporter);
+        match self.means.resolver.try_out(question, trial, with).await {
+            Ok(Ok(left)) => Ok(Ok(left)),
+            Ok(Err(refusal)) => Ok(Err(refused(&refusal))),
+            Err(ResolveError::NoPython) => Ok(Err(NotNative::because("there is no Python here to run uv with"))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The file by which uv keeps other runs of itself away from an environment that it installs into.
+    ///
+    /// # Errors
+    /// Fails when there is no uv. One that does not tell what it makes leaves none.
+    pub(super) async fn lock_environment(
+        &self,
+        stage: &mut Stage,
+        (at, (major, minor)): (&str, (u32, u32)),
+        owner: Owner,
+    ) -> Result<(), OpsError> {
+        let files = self.files(stage).await?;
+        let path = format!("{at}/.lock");
+        if files.view().find(path.trim_start_matches('/').as_bytes()) != Found::Absent {
+            return Ok(());
+        }
+        let python = UvPython { executable: format!("{at}/bin/python"), version: (major, minor, 0) };
+        let question = self.question(&synced(at), &python);
+        let Ok(Ok(plain)) = self.plain_environment(&question, "project", (at, None)).await else { return Ok(()) };
+        let Some((_, kind)) = plain.entries.get(&LeftBehind::key(Below::Environment, ".lock")) else { return Ok(()) };
+        if let Ok(made) = more(&files, &BTreeMap::from([(path, kind.clone())]), owner) {
+            self.place(stage, made, "the lock of the environment".to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// What an environment of a project called `name` consists of before anything is installed.
+    pub(super) async fn plain_environment(
+        &self,
+        question: &ResolveRequest,
+        name: &str,
+        (folder, below): (&str, Option<String>),
+    ) -> Result<Result<LeftBehind, NotNative>, OpsError> {
+        let text = format!("[project]\nname = \"{name}\"\nversion = \"0\"\nrequires-python = \">=3.8\"\n");
+        let file = ProjectFile { path: "pyproject.toml".into(), mode: 0o644, bytes: text.into_bytes() };
+        let trial = Trial {
+            name: name_of(folder).to_owned(),
+            files: vec![file],
+            environment: below,
+            commands: vec![vec!["sync".into()]],
+            is_fresh: false,
+        };
+        let mut left = self.tried(question, &trial).await?;
+        if let Ok(left) = &mut left {
+            left.entries.retain(|_, (below, _)| *below == Below::Environment);
+        }
+        Ok(left)
+    }
+}
+
+/// uv's refusal as a clause.
+pub(super) fn refused(refusal: &UvRefusal) -> NotNative {
+    let line = refusal.explanation.lines().map(str::trim).find(|line| line.starts_with("error")).unwrap_or_default();
+    let said = if line.is_empty() { refusal.explanation.lines().next().unwrap_or_default() } else { line };
+    NotNative::because(format!("uv says here: {said}"))
+}
+
+/// The last part of a folder's path.
+pub(super) fn name_of(folder: &str) -> &str {
+    let name = folder.rsplit('/').next().unwrap_or_default();
+    if name.is_empty() { "root" } else { name }
+}
+
+/// Fails where a folder above has a project, which the one in the working folder may belong to.
+pub(super) fn outside_workspaces(asked: &Asked<'_>, root: &std::path::Path) -> Result<(), NotNative> {
+    let mut above = asked.folder;
+    while let Some((folder, _)) = above.rsplit_once('/') {
+        above = folder;
+        if text_of(asked, root, &absolute(above, "pyproject.toml"))?.is_some() {
+            return Err(NotNative::because("it may belong to a workspace"));
+        }
+    }
+    Ok(())
+}
+
+/// The Python that `.python-version` asks for, in the folder or above.
+///
+/// # Errors
+/// Fails where such a file is not read here.
+pub(super) fn pinned(asked: &Asked<'_>, root: &std::path::Path) -> Result<Option<AskedPython>, NotNative> {
+    let above = std::iter::successors(Some(asked.folder), |at| at.rsplit_once('/').map(|(above, _)| above));
+    for at in above {
+        if text_of(asked, root, &absolute(at, ".python-versions"))?.is_some() {
+            return Err(NotNative::because("`.python-versions` has several Pythons"));
+        }
+        if let Some(text) = text_of(asked, root, &absolute(at, ".python-version"))? {
+            let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            return match lines.as_slice() {
+                [line] if !line.starts_with('#') => AskedPython::parse(line).map(Some),
+                _ => Err(NotNative::because("`.python-version` is not read here")),
+            };
+        }
+    }
+    Ok(None)
+}
+
+/// Why no environment can be made at `at`; none where there is nothing yet.
+pub(super) fn obstacle(files: &StageFiles, mounts: &[Mounted], at: &str, owner: Owner) -> Option<NotNative> {
+    let covers = |target: &str| at == target || at.starts_with(&format!("{}/", target.trim_end_matches('/')));
+    if mounts.iter().filter_map(Mounted::target).any(covers) {
+        return Some(NotNative::because("its folder is below a mount"));
+    }
+    let Ok(reached) = files.view().reach(at, true) else {
+        return Some(NotNative::because(format!("`{at}` is no place that is known")));
+    };
+    if format!("/{}", String::from_utf8_lossy(&reached.path)) != at {
+        return Some(NotNative::because(format!("a link leads to `{at}`")));
+    }
+    match reached.found {
+        Found::Absent => {}
+        Found::Known(node) if node.is_directory() => {
+            let listing = files.view().list(&reached.path);
+            if !listing.is_complete || !listing.entries.is_empty() {
+                return Some(NotNative::because(format!("`{at}` has files")));
+            }
+        }
+        Found::Known(_) | Found::Unknown => return Some(NotNative::unknown(&reached.path)),
+    }
+    let above = files.view().directories_above(format!("{}/x", at.trim_start_matches('/')).as_bytes());
+    let is_writable = owner.uid == 0 || above.last().is_some_and(|(_, node)| node.uid == owner.uid);
+    (!is_writable).then(|| NotNative::because("it is run by a user who may lack the right"))
+}
+
+/// An environment at `at`, with its folder and those above it.
+pub(super) fn environment(
+    files: &StageFiles,
+    at: &str,
+    entries: &BTreeMap<String, LeftKind>,
+    owner: Owner,
+) -> Result<Placed, NotNative> {
+    let mut draft = Draft::on(files);
+    draft.make_directories(at.trim_start_matches('/').as_bytes(), FOLDER, Some(owner))?;
+    put_all(&mut draft, entries, owner)?;
+    Ok(draft.finish())
+}
+
+/// More files of an environment and a project that are there.
+pub(super) fn more(
+    files: &StageFiles,
+    entries: &BTreeMap<String, LeftKind>,
+    owner: Owner,
+) -> Result<Placed, NotNative> {
+    let may_write = |path: &String| {
+        let above = files.view().directories_above(path.trim_start_matches('/').as_bytes());
+        owner.uid == 0 || above.last().is_some_and(|(_, node)| node.uid == owner.uid)
+    };
+    if !entries.keys().all(may_write) {
+        return Err(NotNative::because("it is run by a user who may lack the right"));
+    }
+    let mut draft = Draft::on(files);
+    put_all(&mut draft, entries, owner)?;
+    Ok(draft.finish())
+}
+
+fn put_all(draft: &mut Draft, entries: &BTreeMap<String, LeftKind>, owner: Owner) -> Result<(), NotNative> {
+    for (path, kind) in entries {
+        let path = EntryPath::parse(path.trim_start_matches('/'));
+        let path = path.map_err(|error| NotNative::because(error.to_string()))?;
+        let (kind, mode, kept) = match kind {
+            LeftKind::Folder if draft.view().find(path.as_bytes()).node().is_some_and(Node::is_directory) => continue,
+            LeftKind::Folder => (PlacedKind::Directory, FOLDER, None),
+            LeftKind::Link(target) => (PlacedKind::Symlink { target: target.as_bytes().into() }, LINK, None),
+            LeftKind::File { mode, bytes } => {
+                let size = bytes.len() as u64;
+                let kept = View::keeps(&path, size).then(|| bytes.as_slice().into());
+                (PlacedKind::File { size, content: FileContent::Text(bytes.as_slice().into()) }, *mode, kept)
+            }
+        };
+        draft.put(PlacedEntry { path, kind, mode, owner }, kept);
+    }
+    Ok(())
+}
+
+/// An installation by uv into the environment at `at`.
+pub(super) fn synced(at: &str) -> PipInstall {
+    PipInstall {
+        installer: Installer::Uv,
+        interpreter: Interpreter::Path(format!("{at}/bin/python")),
+        requirements: Vec::new(),
+        requirement_files: Vec::new(),
+        constraints: Vec::new(),
+        folders: Vec::new(),
+        archives: Vec::new(),
+        groups: Vec::new(),
+        extras: Vec::new(),
+        all_extras: false,
+        installer_args: BTreeMap::new(),
+        compiles: false,
+        place: Place::Interpreter,
+        cache: Cache::Home,
+        config: ConfigFile::Usual,
+    }
+}

@@ -1,0 +1,194 @@
+//! `uv sync` and `uv venv` of Dockerfiles: carried out without a backend, or left to one with the reason.
+//!
+//! uv is played by a script; equality with BuildKit is held end to end, where BuildKit is.
+
+use serde_json::{Value, json};
+
+use crate::support::fake_uv::FakeUv;
+use crate::support::fault::{FaultServer, Reply};
+use crate::support::parents::SITE as PARENTS;
+use crate::support::readback::sha256;
+use crate::support::wheel_maker::WheelMaker;
+use crate::support::yard::{Ran, Yard};
+
+const PROJECT: &str =
+    "[build-system]\nrequires = [\"hatchling\"]\n[project]\nname = \"ferry\"\nrequires-python = \">=3.9\"\n";
+const SITE: &str = "srv/app/.venv/lib/python3.11/site-packages";
+
+fn run(yard: &Yard, store: &str, uv: &FakeUv<'_>, command: &str) -> Ran {
+    let tag = yard.at("demo/app:latest");
+    let arguments = ["--format", "json", command, "-f", "Dockerfile", "--tag", &tag];
+    yard.command(store).args(arguments).env("PATH", uv.folder()).output().unwrap().into()
+}
+
+fn done(ran: Ran) -> Value {
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    serde_json::from_str::<Value>(&ran.stdout).unwrap()["images"][0].clone()
+}
+
+/// The demo's parent without the version that official images say.
+async fn untold(yard: &Yard) -> String {
+    let change = |config: &mut Value| config["config"]["Env"] = json!(["PATH=/usr/local/bin"]);
+    yard.push_parent_with("demo/untold:1", &[("etc/motto", "fair winds\n")], change).await;
+    yard.at("demo/untold:1")
+}
+
+/// A server with a wheel, and a lock that has it there.
+async fn offered(uv: &FakeUv<'_>, wheel: &WheelMaker) -> FaultServer {
+    let bytes = wheel.build();
+    let (hash, filename) = (sha256(&bytes).replace("sha256:", ""), wheel.filename());
+    let server = FaultServer::start(move |_, _| Reply::ok(bytes.clone())).await;
+    let mut parts = filename.split('-');
+    let (name, version) = (parts.next().unwrap(), parts.next().unwrap());
+    let text = format!(
+        "lock-version = \"1.0\"\ncreated-by = \"test\"\n[[packages]]\nname = \"{name}\"\nversion = \"{version}\"\n\
+         wheels = [{{ url = \"{}\", hashes = {{ sha256 = \"{hash}\" }} }}]\n",
+        server.url(&format!("/{filename}"))
+    );
+    std::fs::write(uv.folder().join("export"), text).unwrap();
+    server
+}
+
+fn write_project(yard: &Yard) {
+    yard.write("pyproject.toml", PROJECT);
+    yard.write("uv.lock", "version = 1\n");
+    yard.write("src/ferry.py", "RATE = 1");
+    yard.write(".dockerignore", "*\n!src\n!pyproject.toml\n!uv.lock\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_is_synchronised_without_a_backend() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let _server = offered(&uv, &WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")).await;
+    write_project(&yard);
+    yard.write(
+        "Dockerfile",
+        format!(
+            "FROM {}\nWORKDIR /srv/app\n\
+             RUN --mount=type=cache,target=/root/.cache/uv --mount=type=bind,source=uv.lock,target=uv.lock \\\n\
+             --mount=type=bind,source=pyproject.toml,target=pyproject.toml uv sync --frozen --no-install-project\n\
+             COPY . .\nRUN uv sync --locked\n",
+            yard.at("demo/parent:1")
+        ),
+    );
+    yard.requests();
+    let plan = done(run(&yard, "store", &uv, "plan"));
+    let steps = plan["instructions"].as_array().unwrap();
+    assert!(steps.iter().all(|step| step["how"] == "native"), "{plan}");
+    assert!(steps[3]["why"].as_str().unwrap().contains("`uv.lock` and the project"), "{plan}");
+    assert!(!yard.requests().iter().any(|line| line.starts_with("PUT")), "a plan writes nothing");
+
+    done(run(&yard, "store", &uv, "build"));
+    let image = yard.pull("demo/app:latest").await;
+    let text = |path: &str| image.file(path).unwrap_or_else(|| panic!("no {path}")).text().to_owned();
+    assert_eq!(text(&format!("{SITE}/cleat.py")), "1.0");
+    assert_eq!(text(&format!("{SITE}/cleat-1.0.dist-info/INSTALLER")), "uv");
+    assert_eq!(text(&format!("{SITE}/ferry.pth")), "/srv/app/src\n", "the project's folder in the image");
+    assert_eq!(text("srv/app/built.txt"), "RATE = 1\n", "what a build leaves beside its sources");
+    assert_eq!(text("srv/app/.venv/bin/activate"), "VIRTUAL_ENV='/srv/app/.venv'\n");
+    let configuration = text("srv/app/.venv/pyvenv.cfg");
+    assert!(configuration.contains("home = /usr/local/bin\n") && configuration.contains("version_info = 3.11.9\n"));
+    assert_eq!(image.file("srv/app/.venv/.lock").unwrap().mode, 0o666);
+
+    yard.write("src/ferry.py", "RATE = 2");
+    let edited = done(run(&yard, "store", &uv, "build"));
+    let built: Vec<&Value> =
+        edited["layers"].as_array().unwrap().iter().filter(|layer| layer["action"] == "build").collect();
+    let titles: Vec<&str> = built.iter().map(|layer| layer["title"].as_str().unwrap()).collect();
+    assert_eq!(titles, ["3 files of the context", "the project ferry"], "its packages stay");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_of_uvs_takes_packages() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    uv.answers(&[&WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")], "");
+    let parent = yard.at("demo/parent:1");
+    yard.write(
+        "Dockerfile",
+        format!(
+            "FROM {parent}\nRUN uv venv --prompt sea /opt/venv\nENV VIRTUAL_ENV=/opt/venv\nRUN uv pip install cleat\n"
+        ),
+    );
+    done(run(&yard, "store", &uv, "build"));
+    let image = yard.pull("demo/app:latest").await;
+    assert_eq!(image.file("opt/venv/lib/python3.11/site-packages/cleat.py").unwrap().text(), "1.0");
+    assert_eq!(image.file("opt/venv/.lock").unwrap().mode, 0o666, "uv locks what it installs into");
+    let asked = std::fs::read_to_string(uv.folder().join("argv")).unwrap();
+    assert!(asked.lines().any(|line| line.starts_with("venv --no-project --prompt sea /")), "{asked}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_is_installed_by_pip_with_what_it_requires() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    uv.answers(&[&WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")], "");
+    write_project(&yard);
+    let parent = yard.at("demo/parent:1");
+    yard.write("Dockerfile", format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN pip install --no-cache-dir .\n"));
+    done(run(&yard, "store", &uv, "build"));
+    assert!(uv.asked().contains("line cleat"), "what it requires is asked for");
+    let image = yard.pull("demo/app:latest").await;
+    let text = |path: &str| image.file(&format!("{PARENTS}/{path}")).unwrap().text().to_owned();
+    assert_eq!((text("cleat.py"), text("ferry.py")), ("1.0".to_owned(), "RATE = 1".to_owned()));
+    assert_eq!(text("ferry-1.dist-info/INSTALLER"), "pip\n");
+    assert_eq!(text("ferry-1.dist-info/direct_url.json"), "{\"dir_info\": {}, \"url\": \"file:///srv/app\"}");
+    assert!(image.file(&format!("{PARENTS}/cleat-1.0.dist-info/REQUESTED")).is_none(), "nobody asked for it by name");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_out_of_date_is_an_error_where_it_has_to_fit() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    write_project(&yard);
+    std::fs::write(uv.folder().join("outdated"), "").unwrap();
+    let parent = yard.at("demo/parent:1");
+    for (option, code) in [("--locked", 2), ("", 1)] {
+        yard.write("Dockerfile", format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN uv sync {option}\n"));
+        let ran = run(&yard, "store", &uv, "build");
+        assert_eq!(ran.code, code, "{}", ran.stderr);
+        assert!(ran.stderr.contains("needs to be updated"), "{}", ran.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_known_of_a_project_names_its_reason() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    std::fs::write(uv.folder().join("export"), "lock-version = \"1.0\"\ncreated-by = \"test\"\n").unwrap();
+    write_project(&yard);
+    let (official, untold) = (yard.at("demo/parent:1"), untold(&yard).await);
+    for (from, project, line, reason) in [
+        (untold, PROJECT.to_owned(), "RUN uv sync", "the exact version"),
+        (official.clone(), PROJECT.to_owned(), "RUN uv sync --upgrade", "`--upgrade`"),
+        (official.clone(), PROJECT.to_owned(), "RUN uv sync --python 3.12", "uv looks further"),
+        (official.clone(), PROJECT.to_owned(), "RUN uv sync --python pypy", "`pypy`"),
+        (official.clone(), PROJECT.to_owned(), "RUN UV_PROJECT_ENVIRONMENT=/usr/local uv sync", "has files"),
+        (official.clone(), PROJECT.replace("3.9", "3.12"), "RUN uv sync --frozen", "uv looks further"),
+        (official.clone(), format!("{PROJECT}[tool.uv.workspace]\n"), "RUN uv sync", "`tool.uv.workspace`"),
+        (official.clone(), PROJECT.replace("hatchling", "own-backend"), "RUN uv sync --frozen", "`own-backend`"),
+        (official.clone(), PROJECT.to_owned(), "RUN --mount=type=secret,id=t,env=T uv sync", "given a secret"),
+        (official.clone(), PROJECT.to_owned(), "RUN UV_INDEX_OWN_PASSWORD=x uv sync", "`UV_INDEX_OWN_PASSWORD`"),
+        (official.clone(), PROJECT.to_owned(), "RUN touch .venv && uv sync", "`/srv/app/.venv`"),
+        (official.clone(), PROJECT.to_owned(), "RUN rm pyproject.toml && uv sync", "has no `pyproject.toml`"),
+        (official.clone(), PROJECT.to_owned(), "RUN uv venv --seed", "seeds it"),
+        (official.clone(), PROJECT.replace("3.9", "3.12"), "RUN uv venv", "uv looks further"),
+        (
+            official.clone(),
+            format!("{PROJECT}[tool.hatch.build.hooks.x]\n"),
+            "RUN pip install .",
+            "`tool.hatch.build.hooks`",
+        ),
+        (official.clone(), PROJECT.replace("3.9", "3.12"), "RUN pip install .", "wants another Python"),
+        (official.clone(), PROJECT.to_owned(), "RUN pip install ./src", "`/srv/app/src` has no `pyproject.toml`"),
+        (official.clone(), PROJECT.to_owned(), "RUN pip install --user .", "where its files go"),
+        (official, PROJECT.to_owned(), "RUN touch setup.py && pip install .", "`setup.py`"),
+    ] {
+        yard.write("pyproject.toml", &project);
+        yard.write("Dockerfile", format!("FROM {from}\nWORKDIR /srv/app\nCOPY . .\n{line}\n"));
+        let ran = run(&yard, "store", &uv, "plan");
+        assert_eq!(ran.code, 1, "{line}: {}", ran.stderr);
+        assert!(ran.stderr.contains(reason), "{line}: {}", ran.stderr);
+    }
+}
