@@ -14,6 +14,7 @@ pub mod marker;
 pub mod metadata;
 mod normalize;
 pub mod origin;
+pub mod poetry;
 mod pylock;
 mod pylock_write;
 pub mod record;
