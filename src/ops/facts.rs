@@ -16,6 +16,7 @@ use crate::settings::Requirements;
 
 use super::code::{self, Code, CodeDelivery};
 use super::error::OpsError;
+use super::installer::By;
 use super::means::Means;
 use super::request::BuildRequest;
 use super::requirements::{self, tell_once};
@@ -44,6 +45,8 @@ pub(super) struct Install {
     pub source: SourcedRequirements,
     /// How it is resolved: a request with the installation's options as settings.
     pub request: BuildRequest,
+    /// Who installs.
+    pub by: By,
 }
 
 /// The facts.
@@ -148,9 +151,10 @@ impl LocalFacts {
                 }
             }
             Some(Wanted::Installs(installs)) => {
-                for Install { source, request } in installs {
+                for Install { source, request, by } in installs {
                     key.add("requirements", source.set.key_text());
                     super::python::add_how(key, request);
+                    by.add_to(key);
                 }
             }
         }

@@ -23,6 +23,7 @@ mod facts;
 mod ground;
 mod inspect;
 mod installation;
+mod installer;
 mod layer_blob;
 mod ledger;
 mod list;

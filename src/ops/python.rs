@@ -2,7 +2,7 @@
 //!
 //! Versions are chosen by the resolver, or were chosen by an earlier build with the same question.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::diagnostic::{Class, Diagnose as _};
@@ -17,10 +17,10 @@ use crate::plan::{
     ResolutionKey, collapse, removals_key, wheel_layers,
 };
 use crate::python::environment::{PythonEnvironment, PythonHints, detect};
+use crate::python::install::Manner;
 use crate::python::layering::{Budget, OWN_LAYER};
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
-use crate::python::normalize_name;
 use crate::python::tags::{CompatibleTags, Interpreter};
 use crate::resolver::request::ResolveRequest;
 use crate::resolver::{Chosen, Resolved};
@@ -29,20 +29,13 @@ use crate::settings::{Installer, Resolution};
 use super::chosen::{self, NewChoice};
 use super::error::OpsError;
 use super::facts::{Install, LocalFacts, Wanted};
+use super::installer::{self, By};
 use super::means::Means;
 use super::plan::Planning;
 use super::request::BuildRequest;
 use super::resolution::Answer;
 use super::wheels::Making as WheelMaking;
 use super::{earlier, project, resolution, sequence};
-
-/// The bytes of `INSTALLER`, which are those that uv or pip leaves.
-fn installer(planning: &Planning<'_>) -> &'static str {
-    match planning.request.settings.docker.python_package_installer {
-        Installer::Uv => "uv",
-        Installer::Pip => "pip\n",
-    }
-}
 
 /// The Python part of a plan.
 #[derive(Debug, Default)]
@@ -95,8 +88,8 @@ pub(super) async fn plan(
     }
     let files = planning.files().await?;
     let python = environment(planning, &files)?;
-    let Answer { lock, chosen, kept } = lock(planning, &python, known).await?;
-    let layers = layers(planning, &files, &python, &lock, known)?;
+    let Answer { lock, chosen, kept, of } = lock(planning, &python, known).await?;
+    let layers = layers(planning, &files, &python, (&lock, &of), known)?;
     let kept = kept.map(|kept| format!(", {kept} of them as the last build chose them")).unwrap_or_default();
     let (major, minor) = python.version;
     let (count, word) = (lock.packages.len(), if lock.packages.len() == 1 { "package" } else { "packages" });
@@ -123,7 +116,7 @@ pub(super) async fn locked_packages(
 pub(super) fn is_local(means: &Means, request: &BuildRequest, local: &LocalFacts) -> bool {
     match &local.wanted {
         Some(Wanted::Lines(sources)) => resolution::is_local(means, request, sources, &local.contents),
-        Some(Wanted::Installs(installs)) => installs.iter().any(|Install { source, request }| {
+        Some(Wanted::Installs(installs)) => installs.iter().any(|Install { source, request, .. }| {
             resolution::is_local(means, request, std::slice::from_ref(source), &local.contents)
         }),
         _ => false,
@@ -218,7 +211,7 @@ pub(super) async fn lock(
         _ if request.settings.lapstrake.resolution == Resolution::Sequential => {
             let mut questions: Vec<_> = sources.iter().map(|source| question(std::slice::from_ref(source))).collect();
             questions.extend(of_project.map(|lines| ResolveRequest { requirements: vec![lines], ..question(&[]) }));
-            let lock = sequence::resolve(means, request, questions, &tags, &fetcher).await?;
+            let (lock, _) = sequence::resolve(means, request, questions, &tags, &fetcher).await?;
             Answer { lock, ..Answer::default() }
         }
         _ => {
@@ -262,8 +255,8 @@ async fn installations(
         return resolution::resolve_once(means, &only.request, &question(only), tags, &fetcher, last.as_ref()).await;
     }
     let questions = installs.iter().map(question).collect();
-    let lock = sequence::resolve(means, request, questions, tags, &fetcher).await?;
-    Ok(Answer { lock, ..Answer::default() })
+    let (lock, of) = sequence::resolve(means, request, questions, tags, &fetcher).await?;
+    Ok(Answer { lock, of, ..Answer::default() })
 }
 
 /// What the project's lock at `path` says, without what the parent has.
@@ -330,12 +323,19 @@ fn layers(
     planning: &Planning<'_>,
     files: &Filesystem,
     python: &PythonEnvironment,
-    lock: &Lock,
+    (lock, of): (&Lock, &BTreeMap<String, usize>),
     known: &Known,
 ) -> Result<Vec<PlannedLayer>, OpsError> {
     let owner = planning.request.python.place.as_ref().map(|place| place.owner).unwrap_or_default();
-    let requested = requested(planning);
-    let placement = Placement { requested, ..placement(files, python, installer(planning), owner)? };
+    let placement = placement(files, python, owner)?;
+    let parts = match &planning.local.wanted {
+        Some(Wanted::Installs(installs)) => installer::parts(&placement, installs, lock, of),
+        _ => {
+            let by = By::of(planning.request.settings.docker.python_package_installer);
+            let all = Placement { requested: None, ..by.placement(&placement, std::iter::empty()) };
+            vec![(all, lock.packages.clone())]
+        }
+    };
     let mut layers: Vec<PlannedLayer> = removals(planning, files, python, lock)?.into_iter().collect();
     let taken = planning.parent.manifest.layers.len() + layers.len() + 1;
     let mut budget = Budget::new(taken);
@@ -346,7 +346,11 @@ fn layers(
     if let Some(limit) = settings.budget {
         budget.soft = taken + usize::try_from(limit).unwrap_or(budget.hard);
     }
-    layers.extend(wheel_layers(&lock.packages, &placement, budget, known)?);
+    for (placement, wheels) in parts {
+        let own = wheel_layers(&wheels, &placement, budget, known)?;
+        budget.taken += own.len();
+        layers.extend(own);
+    }
     for layer in &mut layers {
         if let Some(Making::Wheels { wheels, .. }) = &layer.making {
             // What is in folders of this machine or in the store is not fetched.
@@ -359,26 +363,8 @@ fn layers(
     Ok(layers)
 }
 
-/// What was asked for by name where a Dockerfile's pip installs, which marks just that; of all else everything, as uv
-/// does it, so that a layer never depends on who asked.
-fn requested(planning: &Planning<'_>) -> Option<BTreeSet<String>> {
-    let Some(Wanted::Installs(installs)) = &planning.local.wanted else { return None };
-    if planning.request.settings.docker.python_package_installer != Installer::Pip {
-        return None;
-    }
-    let lines = installs.iter().flat_map(|install| &install.source.set.requirements);
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let names = lines.map(|line| line.text.split(|c| !is_part(c)).next().unwrap_or_default());
-    Some(names.map(normalize_name).collect())
-}
-
 /// Where packages go; `owner` has them where their folder is yet to be made.
-fn placement(
-    files: &Filesystem,
-    python: &PythonEnvironment,
-    installer: &str,
-    mut owner: Owner,
-) -> Result<Placement, OpsError> {
+fn placement(files: &Filesystem, python: &PythonEnvironment, mut owner: Owner) -> Result<Placement, OpsError> {
     let mut scheme = python.scheme.clone();
     let mut directories: BTreeMap<EntryPath, DirectoryEntry> = BTreeMap::new();
     for folder in [&mut scheme.purelib, &mut scheme.platlib, &mut scheme.scripts, &mut scheme.include, &mut scheme.data]
@@ -393,8 +379,8 @@ fn placement(
         owner = Owner { uid: site.node.uid, gid: site.node.gid };
     }
     let directories = directories.into_values().collect();
-    let installer = installer.to_owned();
-    Ok(Placement { scheme, directories, owner, installer, python: python.version, requested: None })
+    let (installer, manner) = (String::new(), Manner::default());
+    Ok(Placement { scheme, directories, owner, installer, manner, python: python.version, requested: None })
 }
 
 fn directory(path: EntryPath, node: &Node) -> DirectoryEntry {

@@ -24,6 +24,7 @@ pub mod tags;
 #[path = "../../tests/it/support/wheel_maker.rs"]
 pub(crate) mod testing;
 pub mod virtual_environment;
+pub mod virtualenv_package;
 mod wheel;
 pub mod write;
 pub mod zip;

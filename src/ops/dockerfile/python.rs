@@ -16,6 +16,7 @@ use crate::settings::{DockerSettings, Installer};
 
 use super::super::error::OpsError;
 use super::super::facts::{Install, LocalFacts, Wanted};
+use super::super::installer::By;
 use super::super::plan::Planning;
 use super::super::python as packages;
 use super::super::request::BuildRequest;
@@ -29,12 +30,22 @@ use super::stage::Stage;
 pub(super) struct Installs {
     pub(super) list: Vec<Install>,
     /// The stage's files before the first one.
-    before: StageFiles,
+    pub(super) before: StageFiles,
     /// The places of their layers among those of the stage.
     at: usize,
     count: usize,
     /// Where they go.
     pub(super) site: String,
+    /// What the last of them was planned with.
+    pub(super) upon: Box<Ground>,
+}
+
+/// What an installation is planned with.
+#[derive(Clone, Debug)]
+pub(super) struct Ground {
+    pub(super) request: BuildRequest,
+    pub(super) parent: ParentImage,
+    pub(super) python: PythonEnvironment,
 }
 
 /// An installation that is done here.
@@ -45,6 +56,7 @@ struct Prepared {
     python: PythonEnvironment,
     place: Option<InstallPlace>,
     source: SourcedRequirements,
+    by: By,
 }
 
 impl Evaluation<'_> {
@@ -55,6 +67,18 @@ impl Evaluation<'_> {
         mounts: &[Mounted],
         step: &Step,
         install: &PipInstall,
+        place: (&str, Owner),
+    ) -> Result<Outcome, OpsError> {
+        self.install(stage, mounts, step, (install, By::of(install.installer)), place).await
+    }
+
+    /// Carries an installation out as `by` does it.
+    pub(super) async fn install(
+        &mut self,
+        stage: &mut Stage,
+        mounts: &[Mounted],
+        step: &Step,
+        (install, by): (&PipInstall, By),
         (folder, owner): (&str, Owner),
     ) -> Result<Outcome, OpsError> {
         let files = self.files(stage).await?;
@@ -68,13 +92,18 @@ impl Evaluation<'_> {
             Err(reason) => return Ok(Err(reason)),
         };
         match self.prepared(stage, &files, (step, mounts, install, source), (folder, owner)) {
-            Ok(prepared) => self.placed(stage, files, prepared).await,
+            Ok(prepared) => self.placed(stage, files, Prepared { by, ..prepared }).await,
             Err(reason) => Ok(Err(reason)),
         }
     }
 
     /// The variables that requirement files are read with: those of the command, and secrets.
-    fn variables(&self, stage: &Stage, mounts: &[Mounted], step: &Step) -> Result<BTreeMap<String, String>, OpsError> {
+    pub(super) fn variables(
+        &self,
+        stage: &Stage,
+        mounts: &[Mounted],
+        step: &Step,
+    ) -> Result<BTreeMap<String, String>, OpsError> {
         let mut variables = stage.scope.values().clone();
         variables.extend(step.environment.clone());
         for mount in mounts {
@@ -123,23 +152,28 @@ impl Evaluation<'_> {
         if !is_last && (stage.sites.contains(site) || place.is_some() && !stage.sites.is_empty()) {
             return Err(NotNative::because("packages went to another place before, and count here"));
         }
-        Ok(Prepared { request, parent, python, place, source })
+        Ok(Prepared { request, parent, python, place, source, by: By::of(install.installer) })
     }
 
     /// Plans the layers, in the place of those of the installations before it into the same environment.
     async fn placed(&mut self, stage: &mut Stage, files: StageFiles, prepared: Prepared) -> Result<Outcome, OpsError> {
-        let Prepared { request, mut parent, python, place, source } = prepared;
+        let Prepared { request, mut parent, python, place, source, by } = prepared;
         let site = python.scheme.purelib.clone();
         self.sources.push(source.clone());
         let mut installs = match stage.installs.take().filter(|earlier| earlier.site == site) {
             Some(earlier) => earlier,
-            None => Installs { list: Vec::new(), before: files.clone(), at: stage.layers.len(), count: 0, site },
+            None => {
+                let upon = Ground { request: request.clone(), parent: parent.clone(), python: python.clone() };
+                let (before, at, upon) = (files.clone(), stage.layers.len(), Box::new(upon));
+                Installs { list: Vec::new(), before, at, count: 0, site, upon }
+            }
         };
-        installs.list.push(Install { source, request: resolving(&request) });
+        installs.list.push(Install { source, request: resolving(&request), by });
         if !stage.sites.contains(&installs.site) {
             stage.sites.push(installs.site.clone());
         }
         parent.descriptor.digest = material(stage, &request);
+        *installs.upon = Ground { request: request.clone(), parent: parent.clone(), python: python.clone() };
         let wanted = Some(Wanted::Installs(installs.list.clone()));
         let local = LocalFacts { wanted, ..LocalFacts::default() };
         let at = stage.base.at.clone().or_else(|| self.target.clone()).ok_or(OpsError::NoTarget)?;

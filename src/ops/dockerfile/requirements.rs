@@ -138,7 +138,7 @@ fn read(asked: &Asked<'_>, root: &Path, file: &str) -> Result<Result<Requirement
 }
 
 /// Where the content of the image's file at `at` comes from.
-fn content(asked: &Asked<'_>, at: &str) -> Option<FileContent> {
+pub(super) fn content(asked: &Asked<'_>, at: &str) -> Option<FileContent> {
     for mount in asked.mounts {
         let Mounted::Files { target, source, from: None } = mount else { continue };
         let target = absolute(asked.folder, target);

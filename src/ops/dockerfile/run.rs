@@ -104,7 +104,13 @@ impl Evaluation<'_> {
         }
         if matches!(
             step.does,
-            RunStep::Pip(_) | RunStep::Venv(_) | RunStep::AddUser(_) | RunStep::AddGroup(_) | RunStep::AddMember(_)
+            RunStep::Pip(_)
+                | RunStep::PoetryInstall(_)
+                | RunStep::PoetryConfig(_)
+                | RunStep::Venv(_)
+                | RunStep::AddUser(_)
+                | RunStep::AddGroup(_)
+                | RunStep::AddMember(_)
         ) {
             self.flush(stage, place)?;
         }
@@ -118,6 +124,12 @@ impl Evaluation<'_> {
                 }
             }
             RunStep::Pip(install) => self.pip(stage, mounts, step, install, (&place.folder, place.owner)).await,
+            RunStep::PoetryInstall(install) => {
+                self.poetry(stage, mounts, step, install, (&place.folder, place.owner)).await
+            }
+            RunStep::PoetryConfig(setting) => {
+                self.poetry_config(stage, mounts, step, *setting, (&place.folder, place.owner)).await
+            }
             RunStep::AddUser(_) | RunStep::AddGroup(_) | RunStep::AddMember(_) => {
                 match self.add_account(stage, &files, step, place, mounts)? {
                     Ok(()) => Ok(Ok("users and groups".into())),
@@ -149,9 +161,6 @@ fn left_to_run(step: &RunStep) -> &'static str {
     match step {
         RunStep::UvSync(_) => {
             "the environment that uv makes, and what it takes of a lock, are not known without running it"
-        }
-        RunStep::PoetryInstall(_) | RunStep::PoetryConfig(_) => {
-            "what Poetry takes of a lock is not known without running it"
         }
         _ => "it is not carried out without running it",
     }
