@@ -192,7 +192,9 @@ impl<'a> Planner<'a> {
     fn place(&mut self, index: usize, member: &Member, base: &str, rest: &str) -> Result<(), Refusal> {
         let path = entry_path(base, rest)?;
         if member.folder {
-            self.folders.insert(path);
+            if self.manner != Manner::Poetry {
+                self.folders.insert(path);
+            }
             return Ok(());
         }
         let mode = self.mode_of(member);

@@ -143,7 +143,7 @@ impl Virtualenv {
     fn check(&self) -> Result<(), VirtualenvError> {
         let mut numbers = self.version.split('.').map(|number| number.parse::<u32>().ok());
         let version = (numbers.next().flatten(), numbers.next().flatten(), numbers.next().flatten());
-        if !matches!(version, (Some(20), Some(26..=32), Some(_))) || numbers.next().is_some() {
+        if !matches!(version, (Some(20), Some(28..=32), Some(_))) || numbers.next().is_some() {
             return Err(VirtualenvError::Version { version: self.version.clone() });
         }
         let (major, minor, _) = self.python;
@@ -264,6 +264,10 @@ mod tests {
             (
                 Virtualenv { version: "20.33.0".into(), ..asked() },
                 VirtualenvError::Version { version: "20.33.0".into() },
+            ),
+            (
+                Virtualenv { version: "20.27.1".into(), ..asked() },
+                VirtualenvError::Version { version: "20.27.1".into() },
             ),
             (Virtualenv { version: "20.x".into(), ..asked() }, VirtualenvError::Version { version: "20.x".into() }),
             (Virtualenv { python: (3, 14, 0), ..asked() }, VirtualenvError::Python { major: 3, minor: 14 }),

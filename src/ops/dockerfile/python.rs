@@ -132,9 +132,16 @@ impl Evaluation<'_> {
         for (name, value) in &request.settings.docker.environment {
             parent.config.set_env(name, value);
         }
-        let flat = stage.installs.as_ref().map_or(files, |earlier| &earlier.before).view().files();
-        let python = packages::found(&flat, &parent.config, &request.python);
-        let python = python.map_err(|error| NotNative::because(error.to_string()))?;
+        let look = |files: &StageFiles| {
+            let flat = files.view().files();
+            packages::found(&flat, &parent.config, &request.python).map(|python| (flat, python))
+        };
+        // What the installations before it replaced counts; an environment may have been made since.
+        let found = match &stage.installs {
+            Some(earlier) => look(&earlier.before).or_else(|_| look(files)),
+            None => look(files),
+        };
+        let (flat, python) = found.map_err(|error| NotNative::because(error.to_string()))?;
         if matches!(step.does, RunStep::Pip(_)) && install.installer == Installer::Pip && lacks_pip(stage, &python) {
             return Err(NotNative::because("the environment has no pip of its own that is known"));
         }

@@ -17,7 +17,8 @@ pub enum Manner {
     /// That of uv and pip.
     #[default]
     Installers,
-    /// Poetry's: launchers of the library `installer`, and programs that may be executed where the wheel says so.
+    /// Poetry's: launchers of the library `installer`, programs that may be executed where the wheel says so, and no empty
+    /// folders.
     Poetry,
     /// That in which virtualenv puts pip into an environment: unpacked, with launchers of its own and a mark beside it.
     Virtualenv,
