@@ -14,6 +14,7 @@ use lapstrake::plan::{
     DirectoryEntry, Known, KnownLayer, LayerKind, Place, Placement, PlannedLayer, annotate, wheel_layers,
 };
 use lapstrake::python::InstallScheme;
+use lapstrake::python::install::Manner;
 use lapstrake::python::layering::Budget;
 use lapstrake::python::lock::LockedWheel;
 
@@ -57,6 +58,7 @@ fn placement() -> Placement {
         directories: ways.iter().map(directory).collect(),
         owner: Owner { uid: 0, gid: 0 },
         installer: "uv".into(),
+        manner: Manner::default(),
         python: (3, 11),
         requested: None,
     }

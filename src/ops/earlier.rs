@@ -11,10 +11,9 @@ use crate::event::Event;
 use crate::image::annotation;
 use crate::oci::{Descriptor, DiffId, Digest, Document, Reference, Repository};
 use crate::plan::{Known, KnownLayer, LayerKey, Place, PlanKey, ResolutionKey};
-use crate::python::lock::Lock;
 
 use super::error::OpsError;
-use super::kept_locks;
+use super::kept_locks::{self, KeptLock};
 use super::means::Means;
 use super::parent::tagged;
 use super::request::{BuildRequest, Output};
@@ -124,7 +123,7 @@ pub(super) async fn add_resolved(
     request: &BuildRequest,
     key: &ResolutionKey,
     known: &mut Known,
-) -> Option<Lock> {
+) -> Option<KeptLock> {
     let at = target_repository(request)?;
     let reference = Reference::tagged(&at, &key.tag()).ok()?;
     let fetch = async || {

@@ -16,6 +16,7 @@ use crate::settings::Requirements;
 
 use super::code::{self, Code, CodeDelivery};
 use super::error::OpsError;
+use super::installer::By;
 use super::means::Means;
 use super::request::BuildRequest;
 use super::requirements::{self, tell_once};
@@ -48,6 +49,8 @@ pub(super) struct Install {
     pub lock: Option<Arc<PinnedLock>>,
     /// What a project requires that is installed itself, as lines.
     pub required: Vec<String>,
+    /// Who installs.
+    pub by: By,
 }
 
 /// The packages of a project's lock.
@@ -161,9 +164,10 @@ impl LocalFacts {
                 }
             }
             Some(Wanted::Installs(installs)) => {
-                for Install { source, request, lock, required } in installs {
+                for Install { source, request, lock, required, by } in installs {
                     key.add("requirements", source.set.key_text());
                     super::python::add_how(key, request);
+                    by.add_to(key);
                     required.iter().for_each(|line| key.add("required", line));
                     if let Some(lock) = lock {
                         key.add("pinned", Digest::of(lock.packages.as_bytes()).as_str());

@@ -2,6 +2,10 @@
 //!
 //! An installation that an image ends with is not kept here: that image itself tells what was chosen.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 use crate::event::Event;
 use crate::oci::{Document, Repository};
 use crate::plan::ResolutionKey;
@@ -12,28 +16,56 @@ use super::error::OpsError;
 use super::means::Means;
 
 /// The artifact type of a lock that was pushed, and the media type of its one blob.
-const ARTIFACT: &str = "application/vnd.lapstrake.lock.v1+toml";
+const ARTIFACT: &str = "application/vnd.lapstrake.lock.v1+json";
 const KIND: &str = "locks";
 /// Where locks were pushed to: nobody asks for what was put there already.
 const PLACES: &str = "lock-places";
 /// The most bytes of a lock that is read back.
 const CAP: u64 = 16 << 20;
 
-/// What an installation was planned by.
+/// What installations were planned by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeptLock {
+    /// What they come to.
+    pub(super) lock: Lock,
+    /// Which of them brings each package, where there are several.
+    pub(super) of: BTreeMap<String, usize>,
+}
+
+/// The same under its key.
 #[derive(Clone, Debug)]
 pub struct PlannedLock {
     pub(super) key: ResolutionKey,
-    pub(super) lock: Lock,
+    pub(super) kept: KeptLock,
+}
+
+/// A lock as it is written down.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    lock: String,
+    of: BTreeMap<String, usize>,
+}
+
+impl KeptLock {
+    fn to_bytes(&self) -> Vec<u8> {
+        let lock = String::from_utf8_lossy(&self.lock.to_bytes()).into_owned();
+        serde_json::to_vec(&Record { lock, of: self.of.clone() }).unwrap_or_default()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let Record { lock, of } = serde_json::from_slice(bytes).ok()?;
+        Some(Self { lock: Lock::from_bytes(lock.as_bytes()).ok()?, of })
+    }
 }
 
 /// The lock of `key` that the store has.
 ///
 /// # Errors
 /// Fails when the store cannot be read.
-pub(super) fn stored(means: &Means, key: &ResolutionKey) -> Result<Option<Lock>, OpsError> {
+pub(super) fn stored(means: &Means, key: &ResolutionKey) -> Result<Option<KeptLock>, OpsError> {
     let bytes = means.store.record(KIND, key.0.as_str())?;
-    let lock = bytes.and_then(|bytes| Lock::from_bytes(&bytes).ok());
-    Ok(lock.filter(|lock| super::wheels::are_here(&means.store, lock)))
+    let kept = bytes.and_then(|bytes| KeptLock::from_bytes(&bytes));
+    Ok(kept.filter(|kept| super::wheels::are_here(&means.store, &kept.lock)))
 }
 
 /// The lock that `document` is, which stands under the tag of `key` in `at`; `None` of an image, and when it cannot be had.
@@ -42,11 +74,11 @@ pub(super) async fn of_document(
     at: &Repository,
     key: &ResolutionKey,
     document: &Document,
-) -> Option<Lock> {
+) -> Option<KeptLock> {
     let bytes = artifact::content(means, at, ARTIFACT, document, CAP).await?;
-    let lock = Lock::from_bytes(&bytes).ok()?;
+    let kept = KeptLock::from_bytes(&bytes)?;
     means.store.put_record(PLACES, &place(at, key), b"").ok()?;
-    Some(lock)
+    Some(kept)
 }
 
 /// Keeps `locks` in the store and in the repository `beside`, where they are not there yet. A failure costs a warning: the
@@ -61,12 +93,12 @@ pub(super) async fn keep(means: &Means, locks: Vec<PlannedLock>, beside: Option<
 }
 
 async fn try_keep(means: &Means, planned: &PlannedLock, beside: Option<&Repository>) -> Result<(), OpsError> {
-    let PlannedLock { key, lock } = planned;
-    let bytes = lock.to_bytes();
-    if means.store.record(KIND, key.0.as_str())?.is_none_or(|kept| kept != bytes) {
+    let PlannedLock { key, kept } = planned;
+    let bytes = kept.to_bytes();
+    if means.store.record(KIND, key.0.as_str())?.is_none_or(|before| before != bytes) {
         means.store.put_record(KIND, key.0.as_str(), &bytes)?;
     }
-    let Some(at) = beside.filter(|_| is_for_others(lock)) else { return Ok(()) };
+    let Some(at) = beside.filter(|_| is_for_others(&kept.lock)) else { return Ok(()) };
     let place = place(at, key);
     if means.store.record(PLACES, &place)?.is_some() {
         return Ok(());
@@ -85,4 +117,16 @@ fn is_for_others(lock: &Lock) -> bool {
 
 fn place(at: &Repository, key: &ResolutionKey) -> String {
     format!("{at}:{}", key.tag())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_read_back_with_who_brought_what() {
+        let kept = KeptLock { lock: Lock::default(), of: [("a".to_owned(), 1)].into() };
+        assert_eq!(KeptLock::from_bytes(&kept.to_bytes()), Some(kept));
+        assert_eq!(KeptLock::from_bytes(b"{}"), None);
+    }
 }

@@ -228,6 +228,7 @@ impl Job {
                 requested: placement.is_requested(locked),
                 direct_url: locked.direct_url.clone(),
                 installer: placement.installer.clone(),
+                manner: placement.manner,
             };
             let installation = wheel.plan_install(&placement.scheme, &options)?;
             for text in self.shared.taken.add(self.at, wheel, &installation) {

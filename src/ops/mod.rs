@@ -23,6 +23,7 @@ mod facts;
 mod ground;
 mod inspect;
 mod installation;
+mod installer;
 mod kept_locks;
 mod layer_blob;
 mod ledger;

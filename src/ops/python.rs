@@ -2,7 +2,7 @@
 //!
 //! Versions are chosen by the resolver, or were chosen by an earlier build with the same question.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::diagnostic::{Class, Diagnose as _};
@@ -17,10 +17,10 @@ use crate::plan::{
     ResolutionKey, collapse, removals_key, wheel_layers,
 };
 use crate::python::environment::{PythonEnvironment, PythonHints, detect};
+use crate::python::install::Manner;
 use crate::python::layering::{Budget, OWN_LAYER};
 use crate::python::lock::{Lock, LockedWheel, RemovedDistribution};
 use crate::python::marker::MarkerEnvironment;
-use crate::python::normalize_name;
 use crate::python::origin::Unbuilt;
 use crate::python::tags::{CompatibleTags, Interpreter};
 use crate::resolver::request::{RequirementText, ResolveRequest};
@@ -30,21 +30,15 @@ use crate::settings::{Installer, Resolution};
 use super::chosen::{self, NewChoice};
 use super::error::OpsError;
 use super::facts::{Install, LocalFacts, PinnedLock, Wanted};
+use super::installer::{self, By};
+use super::kept_locks::{self, KeptLock};
 use super::means::Means;
 use super::plan::Planning;
 use super::request::BuildRequest;
 use super::resolution::Answer;
 use super::sequence::Question;
 use super::wheels::Making as WheelMaking;
-use super::{earlier, kept_locks, project, resolution, sequence};
-
-/// The bytes of `INSTALLER`, which are those that uv or pip leaves.
-fn installer(planning: &Planning<'_>) -> &'static str {
-    match planning.request.settings.docker.python_package_installer {
-        Installer::Uv => "uv",
-        Installer::Pip => "pip\n",
-    }
-}
+use super::{earlier, project, resolution, sequence};
 
 /// The Python part of a plan.
 #[derive(Debug, Default)]
@@ -58,7 +52,7 @@ pub(super) struct PythonPlan {
     /// That choice, when it was made or remembered on this machine.
     pub(super) new_choice: Option<NewChoice>,
     /// What the layers were planned by, when an earlier image did not say which they are.
-    pub(super) lock: Option<Lock>,
+    pub(super) lock: Option<KeptLock>,
 }
 
 /// Plans the Python layers; none without requirements.
@@ -103,11 +97,11 @@ pub(super) async fn plan(
     }
     let files = planning.files().await?;
     let python = environment(planning, &files)?;
-    let Answer { lock, chosen, kept } = match kept {
-        Some(lock) => Answer { lock, ..Answer::default() },
+    let Answer { lock, chosen, kept, of } = match kept {
+        Some(KeptLock { lock, of }) => Answer { lock, of, ..Answer::default() },
         None => lock(planning, &python, known).await?,
     };
-    let layers = layers(planning, &files, &python, &lock, known)?;
+    let layers = layers(planning, &files, &python, (&lock, &of), known)?;
     let kept = kept.map(|kept| format!(", {kept} of them as the last build chose them")).unwrap_or_default();
     let (major, minor) = python.version;
     let (count, word) = (lock.packages.len(), if lock.packages.len() == 1 { "package" } else { "packages" });
@@ -116,7 +110,7 @@ pub(super) async fn plan(
     let last = known.last_choice(&planning.parent.config.platform());
     let is_published = last.is_some_and(|(last, at)| Some(last) == choice.as_ref() && *at == Place::Target);
     let new_choice = chosen.map(|chosen| NewChoice { chosen, is_published });
-    Ok(PythonPlan { key, layers, choice, new_choice, lock: Some(lock) })
+    Ok(PythonPlan { key, layers, choice, new_choice, lock: Some(KeptLock { lock, of }) })
 }
 
 /// The version of the image's Python, and what would be installed for it.
@@ -230,7 +224,7 @@ pub(super) async fn lock(
             let mut questions: Vec<_> = sources.iter().map(|source| question(std::slice::from_ref(source))).collect();
             questions.extend(of_project.map(|lines| ResolveRequest { requirements: vec![lines], ..question(&[]) }));
             let questions = questions.into_iter().map(|asked| Question::Open(Box::new(asked))).collect();
-            let lock = sequence::resolve(means, request, questions, &tags, &fetcher).await?;
+            let (lock, _) = sequence::resolve(means, request, questions, &tags, &fetcher).await?;
             Answer { lock, ..Answer::default() }
         }
         _ => {
@@ -288,8 +282,8 @@ async fn installations(
             }
         });
     }
-    let lock = sequence::resolve(means, request, questions, tags, &fetcher).await?;
-    Ok(Answer { lock, ..Answer::default() })
+    let (lock, of) = sequence::resolve(means, request, questions, tags, &fetcher).await?;
+    Ok(Answer { lock, of, ..Answer::default() })
 }
 
 /// The question, with what a project requires.
@@ -381,12 +375,19 @@ fn layers(
     planning: &Planning<'_>,
     files: &Filesystem,
     python: &PythonEnvironment,
-    lock: &Lock,
+    (lock, of): (&Lock, &BTreeMap<String, usize>),
     known: &Known,
 ) -> Result<Vec<PlannedLayer>, OpsError> {
     let owner = planning.request.python.place.as_ref().map(|place| place.owner).unwrap_or_default();
-    let requested = requested(planning);
-    let placement = Placement { requested, ..placement(files, python, installer(planning), owner)? };
+    let placement = placement(files, python, owner)?;
+    let parts = match &planning.local.wanted {
+        Some(Wanted::Installs(installs)) => installer::parts(&placement, installs, lock, of),
+        _ => {
+            let by = By::of(planning.request.settings.docker.python_package_installer);
+            let all = Placement { requested: None, ..by.placement(&placement, std::iter::empty()) };
+            vec![(all, lock.packages.clone())]
+        }
+    };
     let mut layers: Vec<PlannedLayer> = removals(planning, files, python, lock)?.into_iter().collect();
     let taken = planning.parent.manifest.layers.len() + layers.len() + 1;
     let mut budget = Budget::new(taken);
@@ -397,7 +398,11 @@ fn layers(
     if let Some(limit) = settings.budget {
         budget.soft = taken + usize::try_from(limit).unwrap_or(budget.hard);
     }
-    layers.extend(wheel_layers(&lock.packages, &placement, budget, known)?);
+    for (placement, wheels) in parts {
+        let own = wheel_layers(&wheels, &placement, budget, known)?;
+        budget.taken += own.len();
+        layers.extend(own);
+    }
     for layer in &mut layers {
         if let Some(Making::Wheels { wheels, .. }) = &layer.making {
             // What is in folders of this machine or in the store is not fetched.
@@ -410,26 +415,8 @@ fn layers(
     Ok(layers)
 }
 
-/// What was asked for by name where a Dockerfile's pip installs, which marks just that; of all else everything, as uv
-/// does it, so that a layer never depends on who asked.
-fn requested(planning: &Planning<'_>) -> Option<BTreeSet<String>> {
-    let Some(Wanted::Installs(installs)) = &planning.local.wanted else { return None };
-    if planning.request.settings.docker.python_package_installer != Installer::Pip {
-        return None;
-    }
-    let lines = installs.iter().flat_map(|install| &install.source.set.requirements);
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let names = lines.map(|line| line.text.split(|c| !is_part(c)).next().unwrap_or_default());
-    Some(names.map(normalize_name).collect())
-}
-
 /// Where packages go; `owner` has them where their folder is yet to be made.
-fn placement(
-    files: &Filesystem,
-    python: &PythonEnvironment,
-    installer: &str,
-    mut owner: Owner,
-) -> Result<Placement, OpsError> {
+fn placement(files: &Filesystem, python: &PythonEnvironment, mut owner: Owner) -> Result<Placement, OpsError> {
     let mut scheme = python.scheme.clone();
     let mut directories: BTreeMap<EntryPath, DirectoryEntry> = BTreeMap::new();
     for folder in [&mut scheme.purelib, &mut scheme.platlib, &mut scheme.scripts, &mut scheme.include, &mut scheme.data]
@@ -444,8 +431,8 @@ fn placement(
         owner = Owner { uid: site.node.uid, gid: site.node.gid };
     }
     let directories = directories.into_values().collect();
-    let installer = installer.to_owned();
-    Ok(Placement { scheme, directories, owner, installer, python: python.version, requested: None })
+    let (installer, manner) = (String::new(), Manner::default());
+    Ok(Placement { scheme, directories, owner, installer, manner, python: python.version, requested: None })
 }
 
 fn directory(path: EntryPath, node: &Node) -> DirectoryEntry {

@@ -54,6 +54,8 @@ pub(super) struct Answer {
     pub chosen: Option<Chosen>,
     /// How many packages stand as an earlier build chose them, when lines were only added.
     pub kept: Option<usize>,
+    /// Of several installations, which one placed each package.
+    pub of: BTreeMap<String, usize>,
 }
 
 /// The answer to `asked`, asked once in a run.
@@ -93,7 +95,7 @@ async fn resolve(
         if let (Some(chosen), Some(last)) = (&mut chosen, last) {
             chosen.add_metadata_of(last);
         }
-        Answer { lock, chosen, kept }
+        Answer { lock, chosen, kept, ..Answer::default() }
     };
     if !request.no_cache
         && let Some(lock) = resolver::recall(&means.store, asked)?

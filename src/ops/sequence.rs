@@ -28,17 +28,20 @@ pub(super) enum Question {
 #[derive(Default)]
 struct Stage {
     packages: BTreeMap<String, LockedWheel>,
+    /// Which source each package is of.
+    of: BTreeMap<String, usize>,
     removed: BTreeMap<String, RemovedDistribution>,
 }
 
 impl Stage {
-    /// What one more source changes.
-    fn add(&mut self, lock: Lock) {
+    /// What one more source, the one at `at`, changes.
+    fn add(&mut self, lock: Lock, at: usize) {
         for gone in lock.removed {
             if self.packages.remove(&gone.name).is_none() {
                 self.removed.insert(gone.name.clone(), gone);
             }
         }
+        self.of.extend(lock.packages.iter().map(|wheel| (wheel.name.clone(), at)));
         self.packages.extend(lock.packages.into_iter().map(|wheel| (wheel.name.clone(), wheel)));
     }
 
@@ -62,7 +65,8 @@ impl Stage {
     }
 }
 
-/// The lock for `questions`, in their order; each has the parent's distributions as its own.
+/// The lock for `questions`, in their order, and which of them each package is of; each has the parent's distributions as
+/// its own.
 ///
 /// Wheels of all but the last are fetched, since what they require counts for the next.
 ///
@@ -74,7 +78,7 @@ pub(super) async fn resolve(
     questions: Vec<Question>,
     tags: &CompatibleTags,
     fetcher: &WheelFetcher,
-) -> Result<Lock, OpsError> {
+) -> Result<(Lock, BTreeMap<String, usize>), OpsError> {
     let mut stage = Stage::default();
     let last = questions.len().saturating_sub(1);
     for (at, question) in questions.into_iter().enumerate() {
@@ -89,10 +93,11 @@ pub(super) async fn resolve(
         if at < last {
             fetcher.fetch_all(&lock.packages).await?;
         }
-        stage.add(lock);
+        stage.add(lock, at);
     }
-    let Stage { packages, removed } = stage;
-    Ok(Lock { packages: packages.into_values().collect(), removed: removed.into_values().collect() })
+    let Stage { packages, of, removed } = stage;
+    let lock = Lock { packages: packages.into_values().collect(), removed: removed.into_values().collect() };
+    Ok((lock, of))
 }
 
 #[cfg(test)]
@@ -118,11 +123,12 @@ mod tests {
     fn a_later_source_replaces_what_an_earlier_one_or_the_parent_has() {
         let gone = |name: &str, version: &str| RemovedDistribution { name: name.into(), version: version.into() };
         let mut stage = Stage::default();
-        stage.add(Lock { packages: vec![wheel("a", "1"), wheel("b", "1")], removed: vec![gone("a", "0.9")] });
-        stage.add(Lock { packages: vec![wheel("a", "2")], removed: vec![gone("a", "1")] });
+        stage.add(Lock { packages: vec![wheel("a", "1"), wheel("b", "1")], removed: vec![gone("a", "0.9")] }, 0);
+        stage.add(Lock { packages: vec![wheel("a", "2")], removed: vec![gone("a", "1")] }, 1);
         let versions: Vec<(&str, &str)> =
             stage.packages.values().map(|wheel| (wheel.name.as_str(), wheel.version.as_str())).collect();
         assert_eq!(versions, [("a", "2"), ("b", "1")]);
+        assert_eq!(stage.of, BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 0)]));
         let removed: Vec<&RemovedDistribution> = stage.removed.values().collect();
         assert_eq!(removed, [&gone("a", "0.9")]);
     }

@@ -9,6 +9,7 @@ use crate::image::users::Owner;
 use crate::layer::{EntryPath, LAYER_FORMAT, PLACED_MTIME};
 use crate::oci::Descriptor;
 use crate::python::InstallScheme;
+use crate::python::install::Manner;
 use crate::python::lock::LockedWheel;
 
 use super::key::{KeyHasher, LayerKey};
@@ -69,6 +70,8 @@ pub struct Placement {
     pub owner: Owner,
     /// The text of `INSTALLER`.
     pub installer: String,
+    /// Whose way of placing wheels it is.
+    pub manner: Manner,
     /// The interpreter's version, which names pip's own scripts.
     pub python: (u32, u32),
     /// The distributions that were asked for by name (PEP 376, REQUESTED); `None` marks all of them, as uv does.
@@ -93,6 +96,9 @@ impl Placement {
             ("installer", &self.installer),
         ] {
             hasher.add(name, folder);
+        }
+        if let Some(manner) = self.manner.word() {
+            hasher.add("manner", manner);
         }
         hasher.add("python", format!("{}.{}", self.python.0, self.python.1));
         add_owner(hasher, self.owner);

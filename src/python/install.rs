@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::InstallScheme;
 use super::entry_points::{self, EntryPoint, EntryPoints};
-use super::normalize::normalize_name;
 use super::record::{self, Checker, RecordRow};
 use super::wheel::{Refusal, Wheel, WheelError};
 use super::zip::Member;
@@ -27,6 +26,8 @@ pub struct InstallOptions {
     pub direct_url: Option<String>,
     /// The content of INSTALLER.
     pub installer: String,
+    /// Whose way of placing it is.
+    pub manner: Manner,
 }
 
 /// Where a file's content comes from.
@@ -129,6 +130,7 @@ struct Planner<'a> {
     site: &'a str,
     /// Whether it is pip's `--target`, where programs lie in a folder among the packages.
     is_moved: bool,
+    manner: Manner,
     rows: Vec<RecordRow>,
     /// Which row describes a path of the archive.
     row_of: BTreeMap<String, usize>,
@@ -151,13 +153,15 @@ impl<'a> Planner<'a> {
             row_of.entry(row.path.clone()).or_insert(index);
         }
         let (files, folders) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { wheel, scheme, site, is_moved: false, rows, row_of, files, folders })
+        let manner = Manner::default();
+        Ok(Self { wheel, scheme, site, is_moved: false, manner, rows, row_of, files, folders })
     }
 
     /// Root, entry points, `.data`, metadata, RECORD: what comes later wins a path, as in uv.
     fn plan(mut self, options: &InstallOptions) -> Result<Installation, Refusal> {
         let is_below = self.scheme.scripts.strip_prefix(self.site).is_some_and(|rest| rest.starts_with('/'));
         self.is_moved = is_below && options.installer.trim_end() == "pip";
+        self.manner = options.manner;
         let data = format!("{}.data", self.wheel.stem);
         let below = |member: &Member| {
             member.name.strip_prefix(&*data).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -170,8 +174,11 @@ impl<'a> Planner<'a> {
             Some(text) => EntryPoints::parse(text, options.python_version.1)?,
             None => EntryPoints::default(),
         };
+        if self.manner == Manner::Virtualenv {
+            return self.as_virtualenv_does(&points, options);
+        }
         for point in points.console.iter().chain(&points.gui) {
-            let script = point.script(&entry_points::shebang(&self.scheme.interpreter));
+            let script = self.manner.script(point, &entry_points::shebang(&self.scheme.interpreter));
             self.add(&self.scheme.scripts.clone(), &point.name, script.into_bytes(), 0o755)?;
         }
         for (index, member) in members.iter().enumerate().filter(|(_, member)| below(member)) {
@@ -185,11 +192,12 @@ impl<'a> Planner<'a> {
     fn place(&mut self, index: usize, member: &Member, base: &str, rest: &str) -> Result<(), Refusal> {
         let path = entry_path(base, rest)?;
         if member.folder {
-            self.folders.insert(path);
+            if self.manner != Manner::Poetry {
+                self.folders.insert(path);
+            }
             return Ok(());
         }
-        let executable = member.mode.is_some_and(|mode| mode & 0o111 != 0);
-        let mode = if executable { 0o755 } else { 0o644 };
+        let mode = self.mode_of(member);
         self.put(InstalledFile { path, mode, size: member.size, source: Source::Member(index) });
         Ok(())
     }
@@ -198,7 +206,7 @@ impl<'a> Planner<'a> {
     fn place_data(&mut self, index: usize, member: &Member, rest: &str, points: &EntryPoints) -> Result<(), Refusal> {
         let Some(rest) = rest.strip_prefix('/') else { return Ok(()) };
         let (kind, below) = rest.split_once('/').unwrap_or((rest, ""));
-        let headers = format!("{}/{}", self.scheme.include, normalize_name(&self.wheel.filename().name));
+        let headers = format!("{}/{}", self.scheme.include, self.manner.headers(&self.wheel.filename().name));
         let base = match kind {
             "data" => self.scheme.data.clone(),
             "headers" => headers,
@@ -233,9 +241,10 @@ impl<'a> Planner<'a> {
         let base = self.scheme.scripts.clone();
         self.rename_row(member, &base, name);
         let path = entry_path(&base, name)?;
+        let mode = if self.manner == Manner::Poetry { self.mode_of(member) } else { 0o755 };
         const PLACEHOLDER: &[u8] = b"#!python";
         if self.wheel.archive.peek(member, PLACEHOLDER.len() as u64)? != PLACEHOLDER {
-            self.put(InstalledFile { path, mode: 0o755, size: member.size, source: Source::Member(index) });
+            self.put(InstalledFile { path, mode, size: member.size, source: Source::Member(index) });
             return Ok(());
         }
         let content = self.wheel.archive.read(member, SCRIPT_LIMIT)?;
@@ -250,7 +259,7 @@ impl<'a> Planner<'a> {
         if let Some(row) = self.row_of.get(&*member.name) {
             self.rows[*row] = RecordRow::of(self.rows[*row].path.clone(), &script);
         }
-        self.put(InstalledFile { path, mode: 0o755, size: script.len() as u64, source: Source::Bytes(script) });
+        self.put(InstalledFile { path, mode, size: script.len() as u64, source: Source::Bytes(script) });
         Ok(())
     }
 
@@ -329,5 +338,8 @@ fn relative(site: &str, base: &str, rest: &str) -> String {
     up.chain(to[shared..].iter().map(String::as_str)).collect::<Vec<_>>().join("/")
 }
 
+mod manner;
 #[cfg(test)]
 mod tests;
+
+pub use manner::Manner;

@@ -143,6 +143,11 @@ impl Wheel {
         &self.filename
     }
 
+    /// The bytes of `entry_points.txt`, where there is one.
+    pub fn entry_points_text(&self) -> Option<&[u8]> {
+        self.entry_points.as_deref()
+    }
+
     /// The archive.
     pub fn archive(&self) -> &Archive {
         &self.archive

@@ -32,6 +32,7 @@ mod copy_places;
 mod copy_refusals;
 mod credentials;
 mod dockerfiles;
+mod dockerfiles_poetry;
 mod dockerfiles_uv;
 mod doctor;
 mod errors;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use lapstrake::layer::LayerWriter;
-use lapstrake::python::install::InstallOptions;
+use lapstrake::python::install::{InstallOptions, Manner};
 use lapstrake::python::write::{Placement, write};
 use lapstrake::python::{InstallScheme, Wheel};
 
@@ -77,8 +77,13 @@ fn ours(wheel: &Path, scheme: &InstallScheme, direct_url: Option<String>) -> Res
         format!("{error}: {}", error.source().map_or_else(String::new, ToString::to_string))
     };
     let minor = scheme.purelib.split("python3.").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
-    let options =
-        InstallOptions { python_version: (3, minor), requested: true, direct_url, installer: "uv".to_owned() };
+    let options = InstallOptions {
+        python_version: (3, minor),
+        requested: true,
+        direct_url,
+        installer: "uv".to_owned(),
+        manner: Manner::default(),
+    };
     let wheel = Wheel::open(File::open(wheel).unwrap(), filename).map_err(|error| describe(&error))?;
     let installation = wheel.plan_install(scheme, &options).map_err(|error| describe(&error))?;
     let mut writer = LayerWriter::new(Vec::new());

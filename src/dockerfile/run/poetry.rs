@@ -44,7 +44,7 @@ pub struct PoetryInstall {
 }
 
 /// A setting that `poetry config` writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoetrySetting {
     /// Which one.
     pub name: PoetrySettingName,

@@ -253,7 +253,8 @@ impl<'a> Evaluation<'a> {
             InstructionKind::Workdir(path) => self.workdir(stage, path, kind).await,
             InstructionKind::Copy(copy) => self.copy(position, stage, copy, CopyVerb::Copy).await,
             InstructionKind::Add(copy) => self.copy(position, stage, copy, CopyVerb::Add).await,
-            InstructionKind::Run(run) => self.run(stage, run).await,
+            // A future of its own: those of all commands in one another are too deep for the compiler.
+            InstructionKind::Run(run) => Box::pin(self.run(stage, run)).await,
             _ => Ok(Err(NotNative::because("it is no instruction that is known"))),
         }
     }

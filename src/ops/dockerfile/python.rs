@@ -17,6 +17,7 @@ use crate::settings::{DockerSettings, Installer};
 
 use super::super::error::OpsError;
 use super::super::facts::{Install, LocalFacts, PinnedLock, Wanted};
+use super::super::installer::By;
 use super::super::kept_locks::PlannedLock;
 use super::super::plan::Planning;
 use super::super::python as packages;
@@ -32,12 +33,22 @@ use super::stage::Stage;
 pub(super) struct Installs {
     pub(super) list: Vec<Install>,
     /// The stage's files before the first one.
-    before: StageFiles,
+    pub(super) before: StageFiles,
     /// The places of their layers among those of the stage.
     at: usize,
     count: usize,
     /// Where they go.
     pub(super) site: String,
+    /// What the last of them was planned with.
+    pub(super) upon: Box<Ground>,
+}
+
+/// What an installation is planned with.
+#[derive(Clone, Debug)]
+pub(super) struct Ground {
+    pub(super) request: BuildRequest,
+    pub(super) parent: ParentImage,
+    pub(super) python: PythonEnvironment,
 }
 
 /// An installation that is done here.
@@ -48,6 +59,7 @@ pub(super) struct Prepared {
     pub(super) python: PythonEnvironment,
     pub(super) place: Option<InstallPlace>,
     source: SourcedRequirements,
+    by: By,
     /// What a lock says, and whether what was installed there before goes.
     pinned: Option<(Arc<PinnedLock>, bool)>,
     required: Vec<String>,
@@ -78,6 +90,18 @@ impl Evaluation<'_> {
         mounts: &[Mounted],
         step: &Step,
         install: &PipInstall,
+        place: (&str, Owner),
+    ) -> Result<Outcome, OpsError> {
+        self.install(stage, mounts, step, (install, By::of(install.installer)), place).await
+    }
+
+    /// Carries an installation out as `by` does it.
+    pub(super) async fn install(
+        &mut self,
+        stage: &mut Stage,
+        mounts: &[Mounted],
+        step: &Step,
+        (install, by): (&PipInstall, By),
         (folder, owner): (&str, Owner),
     ) -> Result<Outcome, OpsError> {
         let files = self.files(stage).await?;
@@ -91,7 +115,7 @@ impl Evaluation<'_> {
             Err(reason) => return Ok(Err(reason)),
         };
         let mut prepared = match self.prepared(stage, &files, (step, mounts, install, source), (folder, owner)) {
-            Ok(prepared) => prepared,
+            Ok(prepared) => Prepared { by, ..prepared },
             Err(reason) => return Ok(Err(reason)),
         };
         let mut own = None;
@@ -121,7 +145,12 @@ impl Evaluation<'_> {
     }
 
     /// The variables that requirement files are read with: those of the command, and secrets.
-    fn variables(&self, stage: &Stage, mounts: &[Mounted], step: &Step) -> Result<BTreeMap<String, String>, OpsError> {
+    pub(super) fn variables(
+        &self,
+        stage: &Stage,
+        mounts: &[Mounted],
+        step: &Step,
+    ) -> Result<BTreeMap<String, String>, OpsError> {
         let mut variables = stage.scope.values().clone();
         variables.extend(step.environment.clone());
         for mount in mounts {
@@ -179,7 +208,8 @@ impl Evaluation<'_> {
         if !is_last && (stage.sites.contains(site) || place.is_some() && !stage.sites.is_empty()) {
             return Err(NotNative::because("packages went to another place before, and count here"));
         }
-        Ok(Prepared { request, parent, python, place, source, pinned: None, required: Vec::new() })
+        let by = By::of(install.installer);
+        Ok(Prepared { request, parent, python, place, source, by, pinned: None, required: Vec::new() })
     }
 
     /// Plans the layers, in the place of those of the installations before it into the same environment.
@@ -189,22 +219,27 @@ impl Evaluation<'_> {
         files: StageFiles,
         prepared: Prepared,
     ) -> Result<Outcome, OpsError> {
-        let Prepared { request, mut parent, python, place, source, pinned, required } = prepared;
+        let Prepared { request, mut parent, python, place, source, by, pinned, required } = prepared;
         let site = python.scheme.purelib.clone();
         self.sources.push(source.clone());
         let mut installs = match stage.installs.take().filter(|earlier| earlier.site == site) {
             Some(earlier) => earlier,
-            None => Installs { list: Vec::new(), before: files.clone(), at: stage.layers.len(), count: 0, site },
+            None => {
+                let upon = Ground { request: request.clone(), parent: parent.clone(), python: python.clone() };
+                let (before, at, upon) = (files.clone(), stage.layers.len(), Box::new(upon));
+                Installs { list: Vec::new(), before, at, count: 0, site, upon }
+            }
         };
         if pinned.as_ref().is_some_and(|(_, is_exact)| *is_exact) {
             installs.list.clear();
         }
         let lock = pinned.map(|(lock, _)| lock);
-        installs.list.push(Install { source, request: resolving(&request), lock, required });
+        installs.list.push(Install { source, request: resolving(&request), lock, required, by });
         if !stage.sites.contains(&installs.site) {
             stage.sites.push(installs.site.clone());
         }
         parent.descriptor.digest = material(stage, &request);
+        *installs.upon = Ground { request: request.clone(), parent: parent.clone(), python: python.clone() };
         let wanted = Some(Wanted::Installs(installs.list.clone()));
         let local = LocalFacts { wanted, ..LocalFacts::default() };
         let at = stage.base.at.clone().or_else(|| self.target.clone()).ok_or(OpsError::NoTarget)?;
@@ -213,7 +248,7 @@ impl Evaluation<'_> {
         let mut reasons = Vec::new();
         let planned = packages::plan(&mut planning, &mut self.known, &mut reasons).await?;
         let lock = planned.key.clone().zip(planned.lock);
-        self.locks.extend(lock.map(|(key, lock)| PlannedLock { key, lock }));
+        self.locks.extend(lock.map(|(key, kept)| PlannedLock { key, kept }));
         let layers = planned.layers.into_iter().map(|layer| self.located(layer)).collect::<Result<Vec<_>, _>>()?;
         let (at, count) = (installs.at, layers.len());
         stage.layers.splice(at..at + installs.count, layers);

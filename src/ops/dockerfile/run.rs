@@ -106,6 +106,8 @@ impl Evaluation<'_> {
             step.does,
             RunStep::Pip(_)
                 | RunStep::UvSync(_)
+                | RunStep::PoetryInstall(_)
+                | RunStep::PoetryConfig(_)
                 | RunStep::Venv(_)
                 | RunStep::AddUser(_)
                 | RunStep::AddGroup(_)
@@ -123,6 +125,12 @@ impl Evaluation<'_> {
                 }
             }
             RunStep::Pip(install) => self.pip(stage, mounts, step, install, (&place.folder, place.owner)).await,
+            RunStep::PoetryInstall(install) => {
+                self.poetry(stage, mounts, step, install, (&place.folder, place.owner)).await
+            }
+            RunStep::PoetryConfig(setting) => {
+                self.poetry_config(stage, mounts, step, *setting, (&place.folder, place.owner)).await
+            }
             RunStep::AddUser(_) | RunStep::AddGroup(_) | RunStep::AddMember(_) => {
                 match self.add_account(stage, &files, step, place, mounts)? {
                     Ok(()) => Ok(Ok("users and groups".into())),
@@ -136,7 +144,7 @@ impl Evaluation<'_> {
             RunStep::Venv(venv) => self.venv(stage, mounts, step, venv, (&place.folder, place.owner)).await,
             RunStep::Activate(folder) => Ok(super::venv::activated(&files, folder)),
             other => match changed(files.clone(), other, place, mounts) {
-                None => Ok(Err(NotNative::because(left_to_run(other)))),
+                None => Ok(Err(NotNative::because("it is not carried out without running it"))),
                 Some(Err(reason)) => Ok(Err(reason)),
                 Some(Ok(made)) => {
                     if place.made.is_empty() {
@@ -150,16 +158,6 @@ impl Evaluation<'_> {
                 }
             },
         }
-    }
-}
-
-/// Why a command that is known by its text is left to a backend.
-fn left_to_run(step: &RunStep) -> &'static str {
-    match step {
-        RunStep::PoetryInstall(_) | RunStep::PoetryConfig(_) => {
-            "what Poetry takes of a lock is not known without running it"
-        }
-        _ => "it is not carried out without running it",
     }
 }
 

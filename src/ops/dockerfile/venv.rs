@@ -144,7 +144,7 @@ pub(super) fn system(
 }
 
 /// The program that makes it, as it was called and with all links followed.
-fn executable(files: &StageFiles, asked: &Interpreter, path: &str) -> Result<(String, String), NotNative> {
+pub(super) fn executable(files: &StageFiles, asked: &Interpreter, path: &str) -> Result<(String, String), NotNative> {
     let candidates: Vec<String> = match asked {
         Interpreter::Named(name) => {
             path.split(':').filter(|folder| folder.starts_with('/')).map(|folder| format!("{folder}/{name}")).collect()
@@ -218,23 +218,46 @@ fn listed(files: &StageFiles, folder: &str) -> Result<Vec<(String, u32, Option<S
 
 /// The environment's files in the stage.
 fn placed(files: &StageFiles, asked: &VirtualEnvironment, library: &str, owner: Owner) -> Result<Placed, NotNative> {
-    let reached = files.view().reach(&asked.folder, true).map_err(|error| NotNative::because(error.to_string()))?;
+    let entries = asked.entries().map_err(|error| NotNative::because(error.to_string()))?;
+    let (mut draft, root) = placed_entries(files, &asked.folder, &entries, owner)?;
+    for (name, mode, template) in templates(files, library)? {
+        let path =
+            EntryPath::parse(format!("{root}/bin/{name}")).map_err(|error| NotNative::because(error.to_string()))?;
+        draft.put(PlacedEntry { path, kind: text_file(&asked.script(&template)), mode, owner }, None);
+    }
+    Ok(draft.finish())
+}
+
+fn text_file(text: &str) -> PlacedKind {
+    PlacedKind::File { size: text.len() as u64, content: FileContent::Text(text.as_bytes().into()) }
+}
+
+/// A draft with `entries` below `folder`, which may be there when it is empty, and the folder's real path.
+///
+/// # Errors
+/// Fails when the folder has files, or when it is not known.
+pub(super) fn placed_entries(
+    files: &StageFiles,
+    folder: &str,
+    entries: &[EnvironmentEntry],
+    owner: Owner,
+) -> Result<(Draft, String), NotNative> {
+    let reached = files.view().reach(folder, true).map_err(|error| NotNative::because(error.to_string()))?;
     match reached.found {
         Found::Absent if !reached.path.is_empty() => {}
         Found::Known(_) if reached.is_directory() => {
             let listing = files.view().list(&reached.path);
             if !listing.is_complete || !listing.entries.is_empty() {
-                return Err(NotNative::because(format!("`{}` has files", asked.folder)));
+                return Err(NotNative::because(format!("`{folder}` has files")));
             }
         }
-        _ => return Err(NotNative::because(format!("`{}` is no place that is known", asked.folder))),
+        _ => return Err(NotNative::because(format!("`{folder}` is no place that is known"))),
     }
     let root = String::from_utf8_lossy(&reached.path).into_owned();
     let above = files.view().directories_above(format!("{root}/x").as_bytes());
     if owner.uid != 0 && above.last().is_none_or(|(_, node)| node.uid != owner.uid) {
         return Err(NotNative::because("it is run by a user who may lack the right"));
     }
-    let entries = asked.entries().map_err(|error| NotNative::because(error.to_string()))?;
     let mut draft = Draft::on(files);
     draft.make_directories(root.as_bytes(), FOLDER, Some(owner))?;
     let mut put = |path: &str, kind: PlacedKind, mode: u32, kept: Option<&[u8]>| {
@@ -242,21 +265,16 @@ fn placed(files: &StageFiles, asked: &VirtualEnvironment, library: &str, owner: 
         draft.put(PlacedEntry { path, kind, mode, owner }, kept.map(Into::into));
         Ok::<_, NotNative>(())
     };
-    let file =
-        |text: &str| PlacedKind::File { size: text.len() as u64, content: FileContent::Text(text.as_bytes().into()) };
-    for entry in &entries {
+    for entry in entries {
         match entry {
             EnvironmentEntry::Folder(path) => put(path, PlacedKind::Directory, FOLDER, None)?,
             EnvironmentEntry::Link { path, target } => {
                 put(path, PlacedKind::Symlink { target: target.as_bytes().into() }, LINK, None)?;
             }
-            EnvironmentEntry::File { path, text } => put(path, file(text), FILE, Some(text.as_bytes()))?,
+            EnvironmentEntry::File { path, text } => put(path, text_file(text), FILE, Some(text.as_bytes()))?,
         }
     }
-    for (name, mode, template) in templates(files, library)? {
-        put(&format!("bin/{name}"), file(&asked.script(&template)), mode, None)?;
-    }
-    Ok(draft.finish())
+    Ok((draft, root))
 }
 
 /// The interpreter's templates of scripts: name, mode, text.

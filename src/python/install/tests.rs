@@ -13,7 +13,13 @@ fn scheme() -> InstallScheme {
 }
 
 fn options() -> InstallOptions {
-    InstallOptions { python_version: (3, 11), requested: true, direct_url: None, installer: "uv".into() }
+    InstallOptions {
+        python_version: (3, 11),
+        requested: true,
+        direct_url: None,
+        installer: "uv".into(),
+        manner: Manner::default(),
+    }
 }
 
 fn plan(maker: &WheelMaker) -> Result<Installation, WheelError> {

@@ -4,7 +4,7 @@ use std::io::Read;
 use flate2::read::MultiGzDecoder;
 
 use super::super::InstallScheme;
-use super::super::install::InstallOptions;
+use super::super::install::{InstallOptions, Manner};
 use super::super::testing::WheelMaker;
 use super::*;
 
@@ -21,8 +21,13 @@ fn scheme() -> InstallScheme {
 
 fn open(maker: &WheelMaker) -> (Wheel, Installation) {
     let wheel = Wheel::open(maker.build(), &maker.filename()).unwrap();
-    let options =
-        InstallOptions { python_version: (3, 11), requested: false, direct_url: None, installer: "uv".into() };
+    let options = InstallOptions {
+        python_version: (3, 11),
+        requested: false,
+        direct_url: None,
+        installer: "uv".into(),
+        manner: Manner::default(),
+    };
     let installation = wheel.plan_install(&scheme(), &options).unwrap();
     (wheel, installation)
 }
