@@ -11,8 +11,6 @@ use crate::python::lock::{Lock, LockedWheel};
 use crate::python::normalize_name;
 use crate::settings::Installer;
 
-use super::facts::Install;
-
 /// Who installs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum By {
@@ -86,7 +84,7 @@ impl By {
 }
 
 /// What was asked for by name.
-fn names(source: &SourcedRequirements) -> impl Iterator<Item = String> + use<'_> {
+pub(super) fn names(source: &SourcedRequirements) -> impl Iterator<Item = String> + use<'_> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     source
         .set
@@ -95,23 +93,101 @@ fn names(source: &SourcedRequirements) -> impl Iterator<Item = String> + use<'_>
         .map(move |line| normalize_name(line.text.split(|c| !is_part(c)).next().unwrap_or_default()))
 }
 
-/// The wheels of `lock` by who installed them; `last` tells which installation placed a package.
+/// The wheels of `lock` by who installed them; `last` tells which of the installations placed a package.
 pub(super) fn parts(
     placement: &Placement,
-    installs: &[Install],
+    installs: &[(&By, &SourcedRequirements)],
     lock: &Lock,
     last: &BTreeMap<String, usize>,
 ) -> Vec<(Placement, Vec<LockedWheel>)> {
     let mut parts: BTreeMap<&By, Vec<LockedWheel>> = BTreeMap::new();
     for wheel in &lock.packages {
         let at = last.get(&wheel.name).copied().unwrap_or_default();
-        if let Some(install) = installs.get(at) {
-            parts.entry(&install.by).or_default().push(wheel.clone());
+        if let Some((by, _)) = installs.get(at) {
+            parts.entry(*by).or_default().push(wheel.clone());
         }
     }
     let placed = |(by, wheels): (&By, Vec<LockedWheel>)| {
-        let own = installs.iter().filter(|install| install.by == *by).map(|install| &install.source);
+        let own = installs.iter().filter(|(other, _)| *other == by).map(|(_, source)| *source);
         (by.placement(placement, own), wheels)
     };
     parts.into_iter().map(placed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::users::Owner;
+    use crate::inputs::requirements::{self, RequirementOrigin, RequirementSource};
+    use crate::oci::Digest;
+    use crate::python::InstallScheme;
+
+    fn wheel(name: &str) -> LockedWheel {
+        LockedWheel {
+            name: name.into(),
+            version: "1".into(),
+            filename: format!("{name}-1-py3-none-any.whl"),
+            url: format!("https://files.example/{name}-1-py3-none-any.whl"),
+            sha256: Digest::of(name.as_bytes()),
+            size: None,
+            direct_url: None,
+            index: None,
+            origin: None,
+        }
+    }
+
+    fn source(line: &str) -> SourcedRequirements {
+        let folder = std::path::Path::new("/");
+        let named = RequirementSource::Lines { name: "x".into(), lines: vec![line.into()] };
+        let set = requirements::read(folder, &named, &BTreeMap::new()).unwrap();
+        SourcedRequirements::new(RequirementOrigin::User, "x", line, folder, set)
+    }
+
+    #[test]
+    fn each_package_is_placed_as_whoever_installed_it_last_does_it() {
+        let folder = || "/s".to_owned();
+        let scheme = InstallScheme {
+            interpreter: "/bin/python".into(),
+            purelib: folder(),
+            platlib: folder(),
+            scripts: folder(),
+            include: folder(),
+            data: folder(),
+        };
+        let placement = Placement {
+            scheme,
+            directories: Vec::new(),
+            owner: Owner::default(),
+            installer: String::new(),
+            manner: Manner::default(),
+            python: (3, 11),
+            requested: None,
+        };
+        let poetry = By::Poetry { version: "2.1.4".into(), interpreter: "/e/bin/python".into() };
+        let sources = ["a==1", "b", "c==1"].map(source);
+        let installs = [(&By::Pip, &sources[0]), (&By::Uv, &sources[1]), (&poetry, &sources[2])];
+        let lock = Lock { packages: ["a", "b", "c", "d"].map(wheel).to_vec(), removed: Vec::new() };
+        let last = BTreeMap::from([("b".to_owned(), 1), ("c".to_owned(), 2)]);
+        let parts = parts(&placement, &installs, &lock, &last);
+        let shown: Vec<(&str, Option<&str>, &str, String)> = parts
+            .iter()
+            .map(|(own, wheels)| {
+                let names = wheels
+                    .iter()
+                    .map(|wheel| format!("{}{}", wheel.name, if own.is_requested(wheel) { "*" } else { "" }));
+                (
+                    own.installer.as_str(),
+                    own.manner.word(),
+                    own.scheme.interpreter.as_str(),
+                    names.collect::<Vec<_>>().join(" "),
+                )
+            })
+            .collect();
+        let expected = [
+            ("uv", None, "/bin/python", "b*".to_owned()),
+            ("pip\n", None, "/bin/python", "a* d".to_owned()),
+            ("Poetry 2.1.4", Some("poetry"), "/e/bin/python", "c".to_owned()),
+        ];
+        assert_eq!(shown, expected);
+    }
 }

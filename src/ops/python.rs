@@ -381,7 +381,10 @@ fn layers(
     let owner = planning.request.python.place.as_ref().map(|place| place.owner).unwrap_or_default();
     let placement = placement(files, python, owner)?;
     let parts = match &planning.local.wanted {
-        Some(Wanted::Installs(installs)) => installer::parts(&placement, installs, lock, of),
+        Some(Wanted::Installs(installs)) => {
+            let installs: Vec<_> = installs.iter().map(|install| (&install.by, &install.source)).collect();
+            installer::parts(&placement, &installs, lock, of)
+        }
         _ => {
             let by = By::of(planning.request.settings.docker.python_package_installer);
             let all = Placement { requested: None, ..by.placement(&placement, std::iter::empty()) };

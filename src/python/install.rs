@@ -175,7 +175,7 @@ impl<'a> Planner<'a> {
             None => EntryPoints::default(),
         };
         if self.manner == Manner::Virtualenv {
-            return self.as_virtualenv_does(&points, options);
+            return self.placed_by_virtualenv(&points, options);
         }
         for point in points.console.iter().chain(&points.gui) {
             let script = self.manner.script(point, &entry_points::shebang(&self.scheme.interpreter));

@@ -119,10 +119,11 @@ fn started(text: &str) -> Option<(String, String, String)> {
 
 /// Folders of installers below `.cache`, which Lapstrake leaves none of.
 fn cached(difference: &Difference, pair: &Pair<'_>) -> bool {
-    let home = ["root/.cache", "root/.config", "root/.local"].contains(&difference.path.as_str());
-    if home && is_folder_of_theirs(difference) {
+    let is_home = |path: &str| ["root/.cache", "root/.config", "root/.local", "root/.local/share"].contains(&path);
+    if is_home(&difference.path) && is_folder_of_theirs(difference) {
         let below = format!("{}/", difference.path);
-        return pair.theirs.entries.keys().filter(|path| path.starts_with(&below)).all(|path| is_cache(path));
+        let mut paths = pair.theirs.entries.keys().filter(|path| path.starts_with(&below));
+        return paths.all(|path| is_cache(path) || is_home(path));
     }
     let in_backend = difference.ours.is_some() && differs_in_bytes_alone(difference);
     is_cache(&difference.path) && (difference.ours.is_none() || in_backend)
@@ -136,7 +137,9 @@ fn lock_of_uv(difference: &Difference, _: &Pair<'_>) -> bool {
 }
 
 fn is_cache(path: &str) -> bool {
-    let folders = ["root/.cache/pip", "root/.cache/uv", "root/.cache/pypoetry", "root/.config/pypoetry"];
+    let caches = ["pip", "uv", "pypoetry"].map(|name| format!("root/.cache/{name}"));
+    let others = ["root/.config/pypoetry", "root/.local/share/virtualenv"].map(str::to_owned);
+    let folders = [caches.as_slice(), &others].concat();
     folders.iter().any(|folder| path == *folder || path.starts_with(&format!("{folder}/")))
 }
 

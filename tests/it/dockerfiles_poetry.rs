@@ -54,9 +54,23 @@ fn dockerfile(yard: &Yard, lines: &str) -> String {
 async fn poetry_installs_what_the_lock_names_into_the_interpreter() {
     let yard = Yard::new().await;
     let uv = prepared(&yard, "2.1.4");
+    uv.answers(&[&cleat()], "");
+    let info = format!("{SITE}/poetry-2.1.4.dist-info");
+    let metadata = (format!("{info}/METADATA"), "Metadata-Version: 2.1\nName: poetry\nVersion: 2.1.4\n");
+    let record = (format!("{info}/RECORD"), "");
+    let files = [
+        (metadata.0.as_str(), metadata.1),
+        (&record.0, record.1),
+        ("usr/local/bin/poetry", "#!/usr/local/bin/python3\n"),
+    ];
+    yard.push_parent_with("demo/poetry:2", &files, |_| {}).await;
     yard.write(
         "Dockerfile",
-        dockerfile(&yard, "RUN poetry config virtualenvs.create false && poetry install --no-root --only main"),
+        format!(
+            "FROM {}\nWORKDIR /app\nCOPY pyproject.toml poetry.lock ./\n\
+             RUN poetry config virtualenvs.create false && poetry install --no-root --only main\n",
+            yard.at("demo/poetry:2")
+        ),
     );
     let ran = run(&yard, &uv, "plan");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -71,7 +85,6 @@ async fn poetry_installs_what_the_lock_names_into_the_interpreter() {
     let of = |name: &str| image.file(&format!("{SITE}/cleat-1.0.dist-info/{name}"));
     assert_eq!(of("INSTALLER").unwrap().text(), "Poetry 2.1.4");
     assert!(of("REQUESTED").is_none());
-    assert_eq!(image.file(&format!("{SITE}/poetry-2.1.4.dist-info/INSTALLER")).unwrap().text(), "pip\n");
     let launcher = image.file("usr/local/bin/cleat").unwrap();
     assert!(launcher.text().contains("re.sub(r\"(-script\\.pyw|\\.exe)?$\""), "{}", launcher.text());
     let settings = image.file("root/.config/pypoetry/config.toml").unwrap();
@@ -82,7 +95,7 @@ async fn poetry_installs_what_the_lock_names_into_the_interpreter() {
 async fn what_is_not_certain_is_left_to_poetry_with_the_reason() {
     let yard = Yard::new().await;
     let uv = prepared(&yard, "2.1.4");
-    let lock = std::fs::read_to_string(yard.path("poetry.lock")).unwrap();
+    let lock = std::fs::read_to_string(yard.project().join("poetry.lock")).unwrap();
     let stale = lock.replace("content-hash = \"", "content-hash = \"0");
     let install = "RUN POETRY_VIRTUALENVS_CREATE=false poetry install --no-root";
     for (text, line, reason) in [
@@ -98,7 +111,11 @@ async fn what_is_not_certain_is_left_to_poetry_with_the_reason() {
             "ENV POETRY_HTTP_BASIC_X_PASSWORD=y\nRUN poetry install --no-root",
             "`POETRY_HTTP_BASIC_X_PASSWORD` changes",
         ),
-        (&lock, "RUN poetry install --no-root --with docs", "the project has no group `docs`"),
+        (
+            &lock,
+            "ENV POETRY_VIRTUALENVS_CREATE=false\nRUN poetry install --no-root --with docs",
+            "the project has no group `docs`",
+        ),
         (&lock, "RUN poetry install --no-root", "which virtualenv Poetry has is not known"),
         (
             &lock,

@@ -14,10 +14,10 @@ use crate::plan::files::{NotNative, StageFiles};
 use crate::python::Wheel;
 use crate::python::environment::{PythonEnvironment, PythonHints};
 use crate::python::lock::{Lock, LockedWheel};
-use crate::python::normalize_name;
 
 use super::super::error::OpsError;
 use super::super::facts::{LocalFacts, Wanted};
+use super::super::installer::names;
 use super::super::plan::Planning;
 use super::super::{python as packages, resolution};
 use super::evaluate::Evaluation;
@@ -92,7 +92,7 @@ impl Evaluation<'_> {
             Err(reason) => return Ok(Err(reason)),
         };
         let site = &python.scheme.purelib;
-        let installs = stage.installs.clone().filter(|installs| installs.site == *site);
+        let installs = all(stage).find(|installs| installs.site == *site).cloned();
         if installs.is_none() && stage.sites.contains(site) {
             return Ok(Err(NotNative::because(
                 "packages went to another place before, and which Poetry is left is not known",
@@ -129,11 +129,7 @@ impl Evaluation<'_> {
 
     /// A plugin among what was asked for by name.
     async fn plugin(&self, tool: &Tool) -> Result<Option<String>, OpsError> {
-        let installs = tool.installs.iter().flat_map(|installs| &installs.list);
-        let lines = installs.flat_map(|install| &install.source.set.requirements);
-        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let named: BTreeSet<String> =
-            lines.map(|line| normalize_name(line.text.split(|c| !is_part(c)).next().unwrap_or_default())).collect();
+        let named = tool.installs.as_ref().map(named).unwrap_or_default();
         for name in named.iter().filter(|name| !KNOWN.contains(&name.as_str())) {
             let Some(wheel) = self.opened(tool, name).await? else { continue };
             let is_plugin = |text: &[u8]| String::from_utf8_lossy(text).lines().any(|line| line.starts_with(PLUGIN));
@@ -156,6 +152,16 @@ impl Evaluation<'_> {
     }
 }
 
+/// The installations of this build, the last first.
+fn all(stage: &Stage) -> impl Iterator<Item = &Installs> {
+    stage.installs.iter().chain(stage.past.iter().rev())
+}
+
+/// What installations were asked for by name.
+fn named(installs: &Installs) -> BTreeSet<String> {
+    installs.list.iter().flat_map(|install| names(&install.source)).collect()
+}
+
 /// The environment of the first `poetry` of `PATH`.
 fn environment(
     stage: &Stage,
@@ -170,19 +176,8 @@ fn environment(
     };
     for program in candidates {
         let (bin, _) = program.rsplit_once('/').unwrap_or_default();
-        let made = stage.installs.as_ref().filter(|installs| installs.upon.python.scheme.scripts == bin);
-        let installs_it = |installs: &&Installs| {
-            let lines = installs.list.iter().flat_map(|install| &install.source.set.requirements);
-            lines.into_iter().any(|line| {
-                normalize_name(
-                    line.text
-                        .split(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c))
-                        .next()
-                        .unwrap_or_default(),
-                ) == "poetry"
-            })
-        };
-        if let Some(installs) = made.filter(installs_it) {
+        let made = all(stage).find(|installs| installs.upon.python.scheme.scripts == bin);
+        if let Some(installs) = made.filter(|installs| named(installs).contains("poetry")) {
             return Ok(installs.upon.python.clone());
         }
         let Ok(reached) = files.view().reach(&program, true) else { continue };

@@ -222,9 +222,10 @@ impl Evaluation<'_> {
         let Prepared { request, mut parent, python, place, source, by, pinned, required } = prepared;
         let site = python.scheme.purelib.clone();
         self.sources.push(source.clone());
-        let mut installs = match stage.installs.take().filter(|earlier| earlier.site == site) {
-            Some(earlier) => earlier,
-            None => {
+        let mut installs = match stage.installs.take() {
+            Some(earlier) if earlier.site == site => earlier,
+            earlier => {
+                stage.past.extend(earlier);
                 let upon = Ground { request: request.clone(), parent: parent.clone(), python: python.clone() };
                 let (before, at, upon) = (files.clone(), stage.layers.len(), Box::new(upon));
                 Installs { list: Vec::new(), before, at, count: 0, site, upon }

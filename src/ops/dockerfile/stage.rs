@@ -70,6 +70,8 @@ pub(super) struct Stage {
     pub(super) material: Vec<String>,
     /// Installations of packages since the base, or since something that hides what they did.
     pub(super) installs: Option<Installs>,
+    /// Those into other places before them.
+    pub(super) past: Vec<Installs>,
     /// The places that packages went to.
     pub(super) sites: Vec<String>,
     /// Projects that were installed themselves, by where packages go: a digest of what that left.
@@ -100,6 +102,7 @@ impl Stage {
             history: Vec::new(),
             material: Vec::new(),
             installs: None,
+            past: Vec::new(),
             sites: Vec::new(),
             projects: BTreeMap::new(),
             scripts: Vec::new(),

@@ -67,7 +67,7 @@ impl Planner<'_> {
 
     /// Adds what virtualenv adds to the files of an unpacked wheel: launchers, INSTALLER, its mark, and rows for all of
     /// them and for bytecode, none with a hash.
-    pub(super) fn as_virtualenv_does(
+    pub(super) fn placed_by_virtualenv(
         mut self,
         points: &EntryPoints,
         options: &InstallOptions,
