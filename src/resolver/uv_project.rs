@@ -384,3 +384,76 @@ fn walk(folder: &Path, below: &str, found: &mut BTreeMap<String, LeftKind>) -> R
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolver::request::tests::request;
+
+    fn script(folder: &Path, text: &str) -> std::path::PathBuf {
+        let program = folder.join("uv");
+        write(folder, "uv", 0o755, format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{text}").as_bytes()).unwrap();
+        program
+    }
+
+    /// What `text` leaves of a project with the file `a`.
+    async fn left(text: &str) -> Result<LeftBehind, UvRefusal> {
+        let folder = tempfile::tempdir().unwrap();
+        let version = "[ \"$1\" != --version ] || { echo uv 0.13.8; exit; }\n";
+        let program = script(folder.path(), &format!("{version}{text}"));
+        let uv = Uv::at(&program, &ChildEnvironment::default()).await.unwrap();
+        let python = HostPython {
+            path: "/usr/bin/python3".into(),
+            version: "3.11.7".into(),
+            machine: "x86_64".into(),
+            libc: crate::image::filesystem::Libc::Unknown,
+            pip: None,
+        };
+        let trial = Trial {
+            name: "app".into(),
+            files: vec![ProjectFile { path: "a".into(), mode: 0o600, bytes: b"a".to_vec() }],
+            environment: Some(".venv".into()),
+            commands: vec![vec!["sync".into(), ENVIRONMENT.into()]],
+            is_fresh: false,
+        };
+        let request = ResolveRequest { scratch: folder.path().to_owned(), ..request("") };
+        tried(&uv, &python, &request, &trial).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_command_leaves_is_what_is_new_with_the_modes_of_a_container() {
+        let text = "mkdir -p \"$2/bin\" b __pycache__ && ln -s bin \"$2/sbin\" && echo x > \"$2/bin/x\" && chmod 700 \"$2/bin/x\"\n\
+                    : > \"$2/.lock\" && chmod 666 \"$2/.lock\" && : > b/c && chmod 600 b/c && : > __pycache__/d\n";
+        let left = left(text).await.unwrap();
+        let shown = |kind: &LeftKind| match kind {
+            LeftKind::Folder => "/".to_owned(),
+            LeftKind::Link(target) => format!("-> {target}"),
+            LeftKind::File { mode, .. } => format!("{mode:o}"),
+        };
+        let lines: Vec<String> =
+            left.entries.iter().map(|(path, (_, kind))| format!("{path} {}", shown(kind))).collect();
+        assert_eq!(
+            lines,
+            [
+                "environment/.lock 666",
+                "environment/bin /",
+                "environment/bin/x 755",
+                "environment/sbin -> bin",
+                "project/b /",
+                "project/b/c 644"
+            ]
+        );
+        assert!(left.project.ends_with("/app") && left.environment.ends_with("/app/.venv"));
+        assert_eq!(left.python, "3.11");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_or_removes_sources_is_refused() {
+        let refused = left("echo 'error: no' >&2; exit 2\n").await.unwrap_err();
+        assert_eq!((refused.explanation.as_str(), refused.is_outdated), ("error: no", false));
+        let outdated = left(&format!("echo 'error: the lock {OUTDATED}' >&2; exit 2\n")).await.unwrap_err();
+        assert!(outdated.is_outdated);
+        let gone = left("mkdir \"$2\" && rm a\n").await.unwrap_err();
+        assert_eq!(gone.explanation, "its build removes `a`");
+    }
+}

@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "Dockerfiles: lapstrake's image is BuildKit's, and thirty need no backend", run: equal },
 ];
 
-/// How many of the forty must need no backend.
+/// How many of all must need no backend.
 const NATIVE: usize = 30;
 /// How many differences of a fixture are shown.
 const SHOWN: usize = 10;
