@@ -168,3 +168,41 @@ fn parts_hold_whole_folders_where_these_fit() {
     let joined: Vec<InstalledFile> = parts.into_iter().flat_map(|part| part.files).collect();
     assert_eq!(joined, whole.files);
 }
+
+#[test]
+fn poetry_and_virtualenv_place_a_wheel_in_their_own_manner() {
+    let maker = WheelMaker::new("pip", "1.0")
+        .file("pip/__init__.py", "")
+        .folder("pip/empty")
+        .executable("pip/tool", "x")
+        .file("pip-1.0.data/scripts/plain", "#!python\n")
+        .entry_points("[console_scripts]\npip = pip:main\npip3 = pip:main\n");
+    let placed = |manner: Manner, maker: &WheelMaker| {
+        let options = InstallOptions { requested: false, manner, ..options() };
+        Wheel::open(maker.build(), &maker.filename()).unwrap().plan_install(&scheme(), &options).unwrap()
+    };
+    let mode = |installation: &Installation, path: &str| {
+        installation.files.iter().find(|file| file.path.as_bytes() == path.as_bytes()).map(|file| file.mode)
+    };
+    let poetry = placed(Manner::Poetry, &maker);
+    assert_eq!((poetry.empty_folders.len(), mode(&poetry, "opt/venv/bin/plain")), (0, Some(0o644)));
+    assert!(bytes(&poetry, "opt/venv/bin/pip").contains("\nfrom pip import main\nif __name__ == \"__main__\":\n"));
+
+    let maker = WheelMaker::new("pip", "1.0")
+        .file("pip/__init__.py", "")
+        .executable("pip/tool", "x")
+        .entry_points("[console_scripts]\npip = pip:main\npip3 = pip:main\n");
+    let made = placed(Manner::Virtualenv, &maker);
+    let site = "opt/venv/lib/python3.11/site-packages";
+    assert_eq!(mode(&made, &format!("{site}/pip/tool")), Some(0o644), "unpacked without its bits");
+    for name in ["pip", "pip3", "pip3.11", "pip-3.11"] {
+        assert!(bytes(&made, &format!("opt/venv/bin/{name}")).contains("\n    from pip import main\n"), "{name}");
+    }
+    assert_eq!(bytes(&made, &format!("{site}/pip-1.0.virtualenv")), "");
+    let record = bytes(&made, &format!("{site}/pip-1.0.dist-info/RECORD"));
+    for row in
+        ["../../../bin/pip-3.11,,", "pip-1.0.virtualenv,,", "pip/__init__.cpython-311.pyc,,", "pip/__pycache__,,"]
+    {
+        assert!(record.lines().any(|line| line == row), "{row} is not in {record}");
+    }
+}
