@@ -182,7 +182,7 @@ class Bench:
     def __init__(self, options, work, stack):
         self.options, self.work = options, work
         self.stopwatch = Stopwatch(work / "log")
-        server, self.address = registry("docker-registry", options.binary, work / "registry")
+        server, self.address = registry(options.registry, options.binary, work / "registry")
         stack.callback(server.stop)
         push_parents(work, self.address, self.stopwatch)
         self.buildkit = BuildKit(self)
@@ -275,7 +275,7 @@ def report(bench):
         lines.append(f"- {kind}: " + ", ".join(f"{scene} ×{times:.1f}" for scene, times in chosen.items()))
     sides = " / ".join(builder.name for builder in bench.builders)
     lines.append("")
-    lines.append(f"Seconds: {sides}; medians of {bench.options.runs}, {datetime.date.today()}, {os.cpu_count()} cores, "
+    lines.append(f"Seconds: {sides}; registry: {bench.options.registry}; medians of {bench.options.runs}, {datetime.date.today()}, {os.cpu_count()} cores, "
                  f"{platform.system()} {platform.machine()}; in brackets how much longer BuildKit takes.")
     lines.append("To reach, median over the native ones: " + ", ".join(f"{scene} ×{times}" for scene, times in GOALS.items()) + ".")
     return "\n".join(lines)
@@ -296,6 +296,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     target = Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent / "target")
     parser.add_argument("--binary", type=Path, default=target / "release" / "lapstrake", help="lapstrake to measure")
+    parser.add_argument("--registry", choices=["docker-registry", "embedded"], default="docker-registry",
+                        help="the registry on loopback [default: docker-registry]")
     parser.add_argument("-n", "--runs", type=int, default=3, help="runs for each figure [default: 3]")
     parser.add_argument("--only", default="", metavar="PART[,PART]", help="the files whose name has one of these parts")
     parser.add_argument("--buildkit-alone", action="store_true", help="leave lapstrake out")

@@ -12,6 +12,7 @@
 //! link targets; GNU tar warns that it does not know `hdrcharset` and exits with success. The `tar` crate (0.4)
 //! does not: it cuts records at newlines.
 
+use super::read::CAPABILITY;
 use super::{Entry, EntryKind};
 
 /// Size of a tar block in bytes.
@@ -42,6 +43,11 @@ pub(crate) fn padding(size: u64) -> &'static [u8] {
 ///
 /// The caller has checked that a symbolic link's target is neither empty nor holds a NUL.
 pub(crate) fn push_header(entry: &Entry, out: &mut Vec<u8>) {
+    push_header_with(entry, None, out);
+}
+
+/// The same for a file with the attribute `security.capability`.
+pub(crate) fn push_header_with(entry: &Entry, capability: Option<&[u8]>, out: &mut Vec<u8>) {
     let name = name_of(entry);
     let (typeflag, link, size): (u8, &[u8], u64) = match &entry.kind {
         EntryKind::Directory => (b'5', b"", 0),
@@ -49,7 +55,10 @@ pub(crate) fn push_header(entry: &Entry, out: &mut Vec<u8>) {
         EntryKind::Symlink { target } => (b'2', target, 0),
         EntryKind::Hardlink { target } => (b'1', target.as_bytes(), 0),
     };
-    let records = pax_records(entry, &name, link, size);
+    let mut records = pax_records(entry, &name, link, size);
+    if let Some(capability) = capability {
+        push_record(&mut records, CAPABILITY, capability);
+    }
     if !records.is_empty() {
         let fields = Fields { name: PAX_NAME, mode: 0o644, size: records.len() as u64, ..Fields::new(b'x') };
         fields.push(out);

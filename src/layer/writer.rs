@@ -148,9 +148,24 @@ impl<W: Write> LayerWriter<W> {
     /// Fails with [`LayerError::ContentChanged`] when the reader gives fewer or more bytes than the entry's size;
     /// when it fails itself; when `entry` is no file; or when the sink fails.
     pub fn append_reader(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), LayerError> {
+        self.append_capable(entry, None, content)
+    }
+
+    /// The same for a file with the extended attribute `security.capability`, whose value that is (capabilities(7)).
+    ///
+    /// # Errors
+    /// As [`LayerWriter::append_reader`].
+    pub fn append_capable(
+        &mut self,
+        entry: &Entry,
+        capability: Option<&[u8]>,
+        content: &mut dyn Read,
+    ) -> Result<(), LayerError> {
         self.guarded(|writer| {
             let size = size_of(entry)?;
-            writer.put_header(entry)?;
+            let mut header = Vec::with_capacity(tar::BLOCK);
+            tar::push_header_with(entry, capability, &mut header);
+            writer.put(&header)?;
             writer.put_content(entry, size, content)?;
             writer.put(tar::padding(size))
         })

@@ -28,12 +28,14 @@ pub(crate) enum Node {
     Other(u8),
 }
 
-/// A path's node, permissions and owner.
+/// A path's node, permissions, owner, and what its program may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) node: Node,
     pub(crate) mode: u32,
     pub(crate) owner: (u64, u64),
+    /// The attribute `security.capability`; empty without one.
+    pub(crate) capability: Vec<u8>,
 }
 
 /// All paths of an image, without `/` at the front.
@@ -105,7 +107,7 @@ impl Merged {
     /// Folders that no layer names are root's.
     fn imply(&mut self, path: &str) {
         for (at, _) in path.match_indices('/') {
-            let folder = Entry { node: Node::Directory, mode: 0o755, owner: (0, 0) };
+            let folder = Entry { node: Node::Directory, mode: 0o755, owner: (0, 0), capability: Vec::new() };
             self.entries.entry(path[..at].to_owned()).or_insert(folder);
         }
     }
@@ -179,6 +181,7 @@ fn change<R: Read>(mut entry: tar::Entry<'_, R>) -> std::io::Result<Option<Chang
     let header = entry.header();
     let (mode, owner) = (header.mode()? & 0o7777, (header.uid()?, header.gid()?));
     let kind = header.entry_type();
+    let capability = capability(&mut entry)?;
     let mut kept = None;
     let node = if kind.is_dir() {
         Node::Directory
@@ -200,7 +203,18 @@ fn change<R: Read>(mut entry: tar::Entry<'_, R>) -> std::io::Result<Option<Chang
     };
     // Links have no permissions of their own.
     let mode = if matches!(node, Node::Link(_)) { 0 } else { mode };
-    Ok(Some(Change::Put(path, Entry { node, mode, owner }, kept)))
+    Ok(Some(Change::Put(path, Entry { node, mode, owner, capability }, kept)))
+}
+
+/// What the entry's PAX header says of its capabilities.
+fn capability<R: Read>(entry: &mut tar::Entry<'_, R>) -> std::io::Result<Vec<u8>> {
+    for record in entry.pax_extensions()?.into_iter().flatten() {
+        let record = record?;
+        if record.key_bytes() == b"SCHILY.xattr.security.capability" {
+            return Ok(record.value_bytes().to_vec());
+        }
+    }
+    Ok(Vec::new())
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -240,6 +254,9 @@ fn differing(ours: &Entry, theirs: &Entry) -> String {
     }
     if ours.owner != theirs.owner {
         parts.push(format!("owner {:?} in place of {:?}", ours.owner, theirs.owner));
+    }
+    if ours.capability != theirs.capability {
+        parts.push(format!("capability {:?} in place of {:?}", ours.capability, theirs.capability));
     }
     parts.join(", ")
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use lapstrake::dockerfile::{Copy, HereDocument};
-use lapstrake::image::filesystem::{Filesystem, LayerIndex, NodeKind, Origin, View, visit_files};
+use lapstrake::image::filesystem::{Filesystem, LayerIndex, MetFile, NodeKind, Origin, View, visit_files};
 use lapstrake::image::users::copy_owner;
 use lapstrake::inputs::context::{ContextTree, write_files};
 use lapstrake::inputs::copy::{SourceLayer, copy_from_context, copy_from_view, write_from_layers};
@@ -222,10 +222,10 @@ impl Stage {
     fn lines(&self) -> Vec<String> {
         let mut digests: BTreeMap<Origin, String> = BTreeMap::new();
         for (layer, blob) in self.layers.iter().enumerate() {
-            let mut visit = |entry: usize, content: &mut dyn std::io::Read| {
+            let mut visit = |file: &MetFile, content: &mut dyn std::io::Read| {
                 let mut bytes = Vec::new();
                 content.read_to_end(&mut bytes)?;
-                digests.insert(Origin { layer, entry }, Digest::of(&bytes).short().to_owned());
+                digests.insert(Origin { layer, entry: file.number }, Digest::of(&bytes).short().to_owned());
                 Ok(())
             };
             visit_files(&blob[..], Compression::Gzip, &ReadLimits::default(), &mut visit).unwrap();

@@ -19,5 +19,5 @@ pub use lookup::{LookupError, ResolvedPath, Way};
 pub use merge::MergeError;
 pub(crate) use node::at_and_below;
 pub use node::{Filesystem, Node, NodeKind, Origin};
-pub use read::{IndexError, visit_files};
+pub use read::{IndexError, MetFile, visit_files};
 pub use view::{Content, Found, Listing, Reached, View};

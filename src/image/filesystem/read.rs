@@ -91,8 +91,16 @@ pub(super) fn read_layer(
     Ok((LayerIndex::new(changes), packed.finish(), DiffId(unpacked.finish())))
 }
 
-/// Reads a whole layer in one pass and hands the content of each regular file to `visit`, with the number that its entry
-/// has in the layer's index; gives the digests of the blob and of the tar inside.
+/// A regular file of a layer, as [`visit_files`] meets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetFile {
+    /// The number that its entry has in the layer's index.
+    pub number: usize,
+    /// Its attribute `security.capability`.
+    pub capability: Option<Vec<u8>>,
+}
+
+/// Reads a whole layer in one pass and hands the content of each regular file to `visit`; gives the digests of the blob and of the tar inside.
 ///
 /// What `visit` leaves unread is passed over.
 ///
@@ -102,7 +110,7 @@ pub fn visit_files(
     blob: impl Read,
     compression: Compression,
     limits: &ReadLimits,
-    visit: &mut dyn FnMut(usize, &mut dyn Read) -> io::Result<()>,
+    visit: &mut dyn FnMut(&MetFile, &mut dyn Read) -> io::Result<()>,
 ) -> Result<(Digest, DiffId), IndexError> {
     let mut packed = Digester::sha256();
     let mut unpacked = Digester::sha256();
@@ -114,7 +122,8 @@ pub fn visit_files(
     while let Some(entry) = tar.next_entry().map_err(IndexError::Tar)? {
         let Some((path, role)) = role_of(&entry)? else { continue };
         if role == Role::Content && entry.kind == TarKind::File {
-            visit(number, &mut tar).map_err(|source| IndexError::Content { path, source })?;
+            let met = MetFile { number, capability: entry.capability };
+            visit(&met, &mut tar).map_err(|source| IndexError::Content { path, source })?;
         }
         number += 1;
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 
 use crate::diagnostic::{Class, Diagnose};
-use crate::image::filesystem::{IndexError, visit_files};
+use crate::image::filesystem::{IndexError, MetFile, visit_files};
 use crate::inputs::context::{append_bare, entry_of, write_frame};
 use crate::layer::read::ReadLimits;
 use crate::layer::{LayerError, LayerWriter};
@@ -107,10 +107,10 @@ fn stream<W: Write>(
 ) -> Result<(), LayersError> {
     let mut failed = None;
     let mut met = BTreeSet::new();
-    let mut visit = |number: usize, content: &mut dyn Read| {
-        let Some(placed) = wanted.get_mut(&number).and_then(Vec::pop) else { return Ok(()) };
-        met.insert(number);
-        writer.append_reader(&entry_of(placed), content).map_err(|error| {
+    let mut visit = |file: &MetFile, content: &mut dyn Read| {
+        let Some(placed) = wanted.get_mut(&file.number).and_then(Vec::pop) else { return Ok(()) };
+        met.insert(file.number);
+        writer.append_capable(&entry_of(placed), file.capability.as_deref(), content).map_err(|error| {
             failed = Some(error);
             io::Error::other("the new layer cannot be written")
         })
@@ -129,4 +129,54 @@ fn stream<W: Write>(
     }
     wanted.retain(|_, placed| !placed.is_empty());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::filesystem::Origin;
+    use crate::image::users::Owner;
+    use crate::layer::{Entry, EntryKind, EntryPath};
+
+    /// A layer with one file, `ping`, that may open raw sockets.
+    fn capable() -> Vec<u8> {
+        let mut writer = LayerWriter::new(Vec::new());
+        let kind = EntryKind::File { size: 4 };
+        let entry = Entry { path: EntryPath::parse("ping").unwrap(), kind, mode: 0o755, uid: 0, gid: 0, mtime: 0 };
+        writer.append_capable(&entry, Some(CAP_NET_RAW), &mut &b"ping"[..]).unwrap();
+        writer.finish().unwrap().1
+    }
+
+    /// `cap_net_raw=ep` in the second version of the attribute, NULs and all.
+    const CAP_NET_RAW: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+    #[test]
+    fn a_copied_file_keeps_its_capabilities() {
+        let blob = capable();
+        let content = FileContent::Layer(Origin { layer: 0, entry: 0 });
+        let kind = PlacedKind::File { size: 4, content };
+        let path = EntryPath::parse("bin/ping").unwrap();
+        let placed = PlacedEntry { path, kind, mode: 0o755, owner: Owner { uid: 7, gid: 7 } };
+        let files = PlacedFiles { entries: vec![placed], ..PlacedFiles::default() };
+        let digest = Digest::of(&blob);
+        let mut open = |_| {
+            let blob: Box<dyn Read + Send> = Box::new(io::Cursor::new(blob.clone()));
+            Ok(SourceLayer { blob, compression: Compression::Gzip, digest: digest.clone() })
+        };
+        let mut writer = LayerWriter::new(Vec::new());
+        write_from_layers(&files, &mut open, &mut writer).unwrap();
+        let (_, copy) = writer.finish().unwrap();
+        let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(&copy[..]));
+        let mut entry = archive.entries().unwrap().last().unwrap().unwrap();
+        let records: Vec<_> = entry.pax_extensions().unwrap().unwrap().map(Result::unwrap).collect();
+        assert_eq!(records[0].key(), Ok("SCHILY.xattr.security.capability"));
+        assert_eq!(records[0].value_bytes(), CAP_NET_RAW);
+        let mut met = Vec::new();
+        visit_files(&copy[..], Compression::Gzip, &ReadLimits::default(), &mut |file, _| {
+            met.push(file.capability.clone());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(met, [Some(CAP_NET_RAW.to_vec())]);
+    }
 }

@@ -14,5 +14,6 @@ mod zstandard;
 pub use decompress::{Decompressed, decompress};
 pub use gzip::GzipError;
 pub use limits::ReadLimits;
+pub(super) use pax::CAPABILITY;
 pub use tar::{TarEntry, TarError, TarKind, TarReader};
 pub use zstandard::ZstdError;

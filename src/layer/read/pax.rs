@@ -15,7 +15,11 @@ pub(super) struct Pax {
     uid: Option<Vec<u8>>,
     gid: Option<Vec<u8>>,
     mtime: Option<Vec<u8>>,
+    capability: Option<Vec<u8>>,
 }
+
+/// The record of a file's capabilities, as Go's `archive/tar` and GNU tar write extended attributes.
+pub(in crate::layer) const CAPABILITY: &str = "SCHILY.xattr.security.capability";
 
 impl Pax {
     /// Reads the records of an `x` header.
@@ -48,6 +52,7 @@ impl Pax {
             b"uid" => &mut self.uid,
             b"gid" => &mut self.gid,
             b"mtime" => &mut self.mtime,
+            _ if key == CAPABILITY.as_bytes() => &mut self.capability,
             b"atime" | b"ctime" => return time(value).map(drop),
             b"hdrcharset" if !charset.contains(&value) => return Err(TarError::Charset),
             _ if key.starts_with(b"GNU.sparse.") => return Err(TarError::Sparse),
@@ -58,6 +63,11 @@ impl Pax {
         }
         *field = Some(value.to_vec());
         Ok(())
+    }
+
+    /// The file's capabilities (capabilities(7), "File capabilities"), when it has any.
+    pub(super) fn take_capability(&mut self) -> Option<Vec<u8>> {
+        self.capability.take().filter(|value| !value.is_empty())
     }
 
     /// Puts the records in the place of the header's fields. An empty value leaves the field as it is, as in Go.

@@ -55,6 +55,8 @@ pub struct TarEntry {
     pub size: u64,
     /// Seconds since 1970-01-01 UTC, rounded down.
     pub mtime: i64,
+    /// The attribute `security.capability`, where there is one.
+    pub capability: Option<Vec<u8>>,
 }
 
 /// Why a tar is refused.
@@ -186,7 +188,9 @@ impl<R: Read> TarReader<R> {
     }
 
     fn entry(&mut self, mut header: Header, pending: Pending) -> Result<TarEntry, TarError> {
-        if let Some(pax) = pending.pax {
+        let mut capability = None;
+        if let Some(mut pax) = pending.pax {
+            capability = pax.take_capability();
             pax.apply(&mut header)?;
         }
         let set = |text: Option<Vec<u8>>| text.filter(|text| !text.is_empty());
@@ -209,6 +213,7 @@ impl<R: Read> TarReader<R> {
             gid: u64::try_from(header.gid).map_err(|_| TarError::Number)?,
             mtime: header.mtime,
             path: header.name,
+            capability,
         })
     }
 
@@ -400,6 +405,7 @@ mod tests {
             gid: 50,
             size: 0,
             mtime: 15,
+            capability: None,
         };
         assert_eq!(read, expected);
     }

@@ -49,7 +49,7 @@ pub fn files_layer(files: PlacedFiles, context: &Path, title: String) -> Planned
 /// The key of a copy: all layers of the source, the arguments, and what is known of the result, which says what the copy
 /// finds at its destination. `None` when a layer of the source has neither key nor digest.
 pub fn copied_key(source: &CopySource, arguments: &CopyArguments, planned: &PlacedFiles) -> Option<LayerKey> {
-    let mut key = hasher("copied/1");
+    let mut key = hasher("copied/2");
     for layer in &source.layers {
         match (&layer.key, &layer.blob) {
             (Some(known), _) => key.add("layer-key", known.to_string()),
