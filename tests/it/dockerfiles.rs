@@ -125,6 +125,17 @@ async fn stages_are_built_as_far_as_they_are_needed_and_copied_from() {
     }
     let anew = done(run(&yard, "third", &uv, &["build", "-f", "Dockerfile", "--upgrade"]));
     assert_ne!((uv.asked().as_str(), &anew["reused"]), ("", &json!(true)), "unless they are to be chosen anew");
+    let elsewhere =
+        std::fs::read_to_string(yard.project().join("Dockerfile")).unwrap().replace("/install", "/elsewhere");
+    yard.write("Elsewhere", elsewhere);
+    yard.requests();
+    done(run(&yard, "fourth", &uv, &["build", "-f", "Elsewhere"]));
+    let fetched: Vec<String> =
+        yard.requests().into_iter().filter(|line| line.starts_with("GET /v2/demo/parent/blobs")).collect();
+    let parent = yard.pull("demo/parent:1").await;
+    let of_parent =
+        |line: &String| parent.layers.iter().any(|layer| line.contains(layer.descriptor["digest"].as_str().unwrap()));
+    assert!(!fetched.iter().any(of_parent), "what a stage made itself is not looked for in its parent: {fetched:?}");
     let unknown = run(&yard, "store", &uv, &["build", "-f", "Dockerfile", "--target", "nope"]);
     assert_eq!(unknown.code, 2);
     assert!(unknown.stderr.contains("no stage `nope`") && unknown.stderr.contains("`builder`"), "{}", unknown.stderr);

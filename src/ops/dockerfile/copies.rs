@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::dockerfile::{Copy, Origin};
-use crate::image::filesystem::View;
+use crate::image::filesystem::{Found, View};
 use crate::inputs::copy::{CopyError, copy_from_context};
 use crate::layer::EntryPath;
 use crate::plan::files::{CopyArguments, CopySource, CopyVerb, StageFiles, files_layer};
@@ -93,7 +93,10 @@ impl Evaluation<'_> {
                         source.mark_contents_unknown(&path);
                     }
                 }
-                let mut layers = self.base_layers(&other).await?;
+                let mut layers = match is_of_stage_alone(&other, &source, arguments) {
+                    true => Vec::new(),
+                    false => self.base_layers(&other).await?,
+                };
                 layers.extend(other.layers.clone());
                 (layers, source, format!("stage `{word}`"))
             }
@@ -125,4 +128,18 @@ impl Evaluation<'_> {
         let layers = &stage.base.image.manifest.layers;
         placed::parent_layers(self.means, None, at, layers, &self.known).await
     }
+}
+
+/// Whether nothing of what the stage stands on is copied, so that none of its layers is looked into.
+fn is_of_stage_alone(stage: &Stage, files: &StageFiles, arguments: &CopyArguments) -> bool {
+    let Some(index) = &stage.index else { return stage.base.at.is_none() };
+    let is_own = |source: &String| {
+        // A link on the way, or a pattern, may lead anywhere.
+        let is_pattern = source.contains(['*', '?', '[', '\\']);
+        let Ok(path) = EntryPath::parse(source.trim_start_matches("./").trim_matches('/')) else { return false };
+        let Ok(reached) = files.view().reach(path.as_bytes(), true) else { return false };
+        let is_known = matches!(reached.found, Found::Known(_)) && reached.path == path.as_bytes();
+        is_known && !is_pattern && index.files.node(&path).is_none()
+    };
+    !arguments.parents && arguments.sources.iter().all(is_own)
 }

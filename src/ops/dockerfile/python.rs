@@ -128,7 +128,7 @@ impl Evaluation<'_> {
             }
         }
         let site = prepared.python.scheme.purelib.clone();
-        let is_locked = install.installer == Installer::Uv && prepared.python.kind == EnvironmentKind::Virtual;
+        let is_locked = prepared.by == By::Uv && prepared.python.kind == EnvironmentKind::Virtual;
         let environment = is_locked.then(|| (prepared.python.prefix.clone(), prepared.python.version));
         let mut outcome = match prepared.is_empty() && own.is_some() {
             true => Ok("it requires nothing".to_owned()),
