@@ -62,7 +62,7 @@ class Fixture:
 
     @property
     def is_native(self):
-        return self.expected["backend"] is None
+        return self.expected.get("backend") is None
 
     @property
     def file(self):
