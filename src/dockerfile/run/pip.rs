@@ -49,6 +49,29 @@ pub struct PipInstall {
     pub config: ConfigFile,
 }
 
+impl PipInstall {
+    /// An installation of nothing yet into what `interpreter` runs upon, which no setting or cache of the image reaches.
+    pub fn bare(installer: Installer, interpreter: Interpreter) -> Self {
+        Self {
+            installer,
+            interpreter,
+            requirements: Vec::new(),
+            requirement_files: Vec::new(),
+            constraints: Vec::new(),
+            folders: Vec::new(),
+            archives: Vec::new(),
+            groups: Vec::new(),
+            extras: Vec::new(),
+            all_extras: false,
+            installer_args: BTreeMap::new(),
+            compiles: false,
+            place: Place::Interpreter,
+            cache: Cache::Off,
+            config: ConfigFile::Off,
+        }
+    }
+}
+
 /// A folder with a project in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectFolder {

@@ -4,9 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::dockerfile::run::{
-    Cache, ConfigFile, Interpreter, Mounted, PipInstall, Place, PoetryInstall, PoetrySetting, Step,
-};
+use crate::dockerfile::run::{Interpreter, Mounted, PipInstall, PoetryInstall, PoetrySetting, Step};
 use crate::image::users::Owner;
 use crate::layer::EntryPath;
 use crate::plan::files::{Draft, FileContent, NotNative, Placed, PlacedEntry, PlacedKind, StageFiles};
@@ -221,23 +219,7 @@ pub(super) fn installation(
     requirements: Vec<String>,
     installer_args: BTreeMap<String, Option<String>>,
 ) -> PipInstall {
-    PipInstall {
-        installer: Installer::Uv,
-        interpreter,
-        requirements,
-        requirement_files: Vec::new(),
-        constraints: Vec::new(),
-        folders: Vec::new(),
-        archives: Vec::new(),
-        groups: Vec::new(),
-        extras: Vec::new(),
-        all_extras: false,
-        installer_args,
-        compiles: false,
-        place: Place::Interpreter,
-        cache: Cache::Off,
-        config: ConfigFile::Off,
-    }
+    PipInstall { requirements, installer_args, ..PipInstall::bare(Installer::Uv, interpreter) }
 }
 
 /// A file of settings in the stage, in folders that are made for it.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::dockerfile::absolute;
-use crate::dockerfile::run::{Cache, ConfigFile, Interpreter, Mounted, PipInstall, Place, Step, Venv};
+use crate::dockerfile::run::{Cache, ConfigFile, Interpreter, Mounted, PipInstall, Step, Venv};
 use crate::image::filesystem::{Found, Node, View};
 use crate::image::users::Owner;
 use crate::layer::EntryPath;
@@ -329,21 +329,6 @@ fn put_all(draft: &mut Draft, entries: &BTreeMap<String, LeftKind>, owner: Owner
 
 /// An installation by uv into the environment at `at`.
 pub(super) fn synced(at: &str) -> PipInstall {
-    PipInstall {
-        installer: Installer::Uv,
-        interpreter: Interpreter::Path(format!("{at}/bin/python")),
-        requirements: Vec::new(),
-        requirement_files: Vec::new(),
-        constraints: Vec::new(),
-        folders: Vec::new(),
-        archives: Vec::new(),
-        groups: Vec::new(),
-        extras: Vec::new(),
-        all_extras: false,
-        installer_args: BTreeMap::new(),
-        compiles: false,
-        place: Place::Interpreter,
-        cache: Cache::Home,
-        config: ConfigFile::Usual,
-    }
+    let bare = PipInstall::bare(Installer::Uv, Interpreter::Path(format!("{at}/bin/python")));
+    PipInstall { cache: Cache::Home, config: ConfigFile::Usual, ..bare }
 }

@@ -3,7 +3,7 @@
 //! What an environment consists of is said in `python::virtual_environment`; its pip is installed as any package is.
 
 use crate::dockerfile::absolute;
-use crate::dockerfile::run::{Cache, ConfigFile, Interpreter, Mounted, PipInstall, Place, Step, Venv, VenvTool};
+use crate::dockerfile::run::{Interpreter, Mounted, PipInstall, Step, Venv, VenvTool};
 use crate::image::filesystem::{Content, Found, Node};
 use crate::image::users::Owner;
 use crate::layer::EntryPath;
@@ -292,23 +292,8 @@ fn templates(files: &StageFiles, library: &str) -> Result<Vec<(String, u32, Stri
 
 /// How the interpreter installs what it brings: by its own pip, which no setting or cache reaches.
 fn installation(interpreter: String, requirements: Vec<String>) -> PipInstall {
-    PipInstall {
-        installer: Installer::Pip,
-        interpreter: Interpreter::Path(interpreter),
-        requirements,
-        requirement_files: Vec::new(),
-        constraints: Vec::new(),
-        folders: Vec::new(),
-        archives: Vec::new(),
-        groups: Vec::new(),
-        extras: Vec::new(),
-        all_extras: false,
-        installer_args: Default::default(),
-        compiles: true,
-        place: Place::Interpreter,
-        cache: Cache::Off,
-        config: ConfigFile::Off,
-    }
+    let bare = PipInstall::bare(Installer::Pip, Interpreter::Path(interpreter));
+    PipInstall { requirements, compiles: true, ..bare }
 }
 
 #[cfg(test)]

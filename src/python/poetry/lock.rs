@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::dependency::{Dependency, dependencies, lists};
 use super::error::PoetryError;
+use super::project::texts;
 use crate::python::normalize_name;
 
 /// A lock.
@@ -88,14 +89,7 @@ impl LockedPackage {
             table.get(key).and_then(Value::as_str).map(str::to_owned).ok_or_else(reason)
         };
         let name = text("name")?;
-        let groups: BTreeSet<String> = table
-            .get("groups")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
+        let groups: BTreeSet<String> = texts(table, "groups").collect();
         if has_groups && groups.is_empty() {
             return Err(PoetryError::Syntax { file: "poetry.lock", reason: format!("`{name}` has no groups") });
         }

@@ -105,20 +105,19 @@ impl PoetryProject {
 
 type Extras = BTreeMap<String, BTreeSet<String>>;
 
+/// The texts of the list `key`; none where it is absent.
+pub(super) fn texts<'a>(table: &'a Table, key: &str) -> impl Iterator<Item = String> + use<'a> {
+    let list = table.get(key).and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(Value::as_str).map(str::to_owned)
+}
+
 /// The project's own dependencies, of `[project]` where there are some, else Poetry's.
 fn main(project: &Table, poetry: &Table) -> Result<(Group, Extras), PoetryError> {
     let of_poetry = match poetry.get("dependencies") {
         Some(Value::Table(table)) => dependencies(table)?,
         _ => Vec::new(),
     };
-    let lines: Vec<String> = project
-        .get("dependencies")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect();
+    let lines: Vec<String> = texts(project, "dependencies").collect();
     let optional = lists(project.get("optional-dependencies"));
     if lines.is_empty() && optional.is_empty() {
         let extras = lists(poetry.get("extras")).into_iter();
