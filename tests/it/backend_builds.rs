@@ -155,6 +155,56 @@ async fn of_a_dockerfile_of_the_settings_a_backend_gets_just_the_lines_that_need
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_backend_a_segment_that_the_target_lacks_is_told_of_before_any_layer_is_fetched() {
+    let yard = Yard::new().await;
+    if !with_sample(&yard) {
+        return;
+    }
+    let parent = yard.at("demo/parent:1");
+    let origin = yard.at("demo/origin:1");
+    yard.push_parent_with("demo/origin:1", &[("etc/motto", "fair winds\n")], |_| {}).await;
+    yard.write(
+        "Dockerfile",
+        format!(
+            "FROM {parent} AS tools\nCOPY tools.txt /srv/\nFROM {parent}\nRUN make first\n\
+             COPY --from={origin} /etc/motto /etc/motto\nCOPY --from=tools /srv /srv\nRUN make second\nCOPY app.py /\n\
+             FROM {parent} AS other\nCOPY app.py /\nRUN make third\n"
+        ),
+    );
+    yard.write("tools.txt", "spanner\n");
+    yard.write("app.py", "RATE = 1\n");
+    let file = ["build", "-f", "Dockerfile", "--target"];
+    done(run(&yard, "store", &[&file[..], &["1"]].concat()));
+    std::fs::rename(yard.path("bin"), yard.path("away")).unwrap();
+    std::fs::create_dir(yard.path("bin")).unwrap();
+    // Of a plan that fails nothing is left in the store but documents and indexes.
+    let refused = |store: &str, target: &str, told: &str| {
+        yard.requests();
+        let ran = run(&yard, store, &[&file[..], &[target]].concat());
+        assert!(ran.code == 1 && ran.stderr.contains(told), "{}", ran.stderr);
+        yard.requests()
+    };
+    let layers: Vec<String> = [yard.pull("demo/parent:1").await, yard.pull("demo/origin:1").await]
+        .iter()
+        .flat_map(|image| image.layer_digests().into_iter().map(|digest| digest.to_string()).collect::<Vec<_>>())
+        .collect();
+    let fetched = |requests: &[String]| {
+        requests.iter().any(|line| line.starts_with("GET") && layers.iter().any(|layer| line.contains(layer.as_str())))
+    };
+    yard.write("app.py", "RATE = 2\n");
+    yard.requests();
+    done(run(&yard, "second", &[&file[..], &["1"]].concat()));
+    assert!(!fetched(&yard.requests()), "what is in the images is found beside the target");
+    yard.write("tools.txt", "hammer\n");
+    assert!(!fetched(&refused("third", "1", "Dockerfile:7: `RUN make second` needs a backend")));
+    assert!(!fetched(&refused("fourth", "other", "Dockerfile:11: `RUN make third` needs a backend")));
+    yard.write("tools.txt", "spanner\n");
+    let text = std::fs::read_to_string(yard.project().join("Dockerfile")).unwrap();
+    yard.write("Dockerfile", text.replace("make first", "make zeroth"));
+    assert!(!fetched(&refused("fifth", "1", "Dockerfile:4: `RUN make zeroth` needs a backend")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_installs_the_project_runs_upon_the_sources_and_below_what_comes_last() {
     let yard = Yard::new().await;
     if !with_sample(&yard) {

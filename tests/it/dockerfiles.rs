@@ -201,8 +201,16 @@ async fn nothing_is_fetched_for_a_file_that_nobody_can_build() {
     // Who may have built it is asked of the repository, and by key.
     let pushed = yard.push_image("demo/app:lapstrake-segment-0", &[], b"{}").await;
     assert!(pushed.size > 0);
-    let ran = run(&yard, "store", &uv, &["build", "-f", "Dockerfile", "--backend", "none"]);
-    assert!(ran.code == 1 && ran.stderr.contains("`RUN make world` needs a backend"), "{}", ran.stderr);
+    for arguments in [&["plan", "-f", "Dockerfile"][..], &["build", "-f", "Dockerfile", "--backend", "none"]] {
+        yard.requests();
+        let ran = run(&yard, "store", &uv, arguments);
+        let told = "Dockerfile:5: `RUN make world` needs a backend: `make world`: it runs `make`";
+        assert!(ran.code == 1 && ran.stderr.contains(told) && ran.stderr.contains("hint:"), "{}", ran.stderr);
+        let requests = yard.requests();
+        let blobs: Vec<&String> = requests.iter().filter(|line| line.contains("/blobs/")).collect();
+        assert!(blobs.len() <= 1, "the parent's config, and no layer: {blobs:?}");
+        assert_eq!(uv.asked(), "");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

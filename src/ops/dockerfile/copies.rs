@@ -12,7 +12,7 @@ use crate::plan::files::{CopyArguments, CopySource, CopyVerb, StageFiles, files_
 
 use super::super::copied::plan_copy;
 use super::super::error::OpsError;
-use super::super::{parent_index, placed};
+use super::super::placed;
 use super::evaluate::{Evaluation, Outcome};
 use super::stage::Stage;
 
@@ -103,7 +103,8 @@ impl Evaluation<'_> {
             Origin::Image(name) => {
                 let base = self.origins.base(self.means, name, self.platform).await?;
                 let at = base.at.clone().ok_or(OpsError::ParentUnset)?;
-                let index = parent_index::find(self.means, &base.image, &at, None).await?;
+                let index = self.index(&base.image, &at).await?;
+                self.copied.push((base.image.descriptor.clone(), index.clone()));
                 let source = StageFiles::new(View::new(Arc::clone(&index.files)));
                 (self.base_layers(&Stage::new(base)).await?, source, format!("image `{word}`"))
             }

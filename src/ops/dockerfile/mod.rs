@@ -17,6 +17,7 @@ mod poetry_tool;
 mod project_files;
 mod python;
 mod recipe;
+mod rehearsal;
 mod request;
 mod requirements;
 mod run;

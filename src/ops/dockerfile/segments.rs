@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::backend::{BackendError, Context, Segment};
 use crate::dockerfile::{Instruction, InstructionKind, MountKind, Origin, renamed};
 use crate::image::{ConfigChange, InstructedConfig};
-use crate::oci::{ImageConfig, Reference, Repository};
+use crate::oci::{Descriptor, ImageConfig, Reference, Repository};
 use crate::plan::{ImagePlan, KeyHasher, PlanKey};
 
 use super::super::build::carry_out;
@@ -92,7 +92,8 @@ impl Evaluation<'_> {
     ) -> Result<(), OpsError> {
         let Some(open) = open.take() else { return Ok(()) };
         let First { line, text: instruction, reason } = open.first.clone().unwrap_or_default();
-        let takes = TakesBackend { place: self.recipe.place(line), text: instruction.clone(), reason };
+        let (stage_at, place) = (position, self.recipe.place(line));
+        let takes = TakesBackend { stage: stage_at, line, place, text: instruction.clone(), reason };
         let target = segments_target(self.request, &instruction)?;
         let asked = takes.asked(self.request, &target);
         let built = match self.segment(position, stage, &open, &asked).await? {
@@ -230,7 +231,8 @@ impl Evaluation<'_> {
             course: Course::Assemble {
                 images: vec![plan],
                 sources: None,
-                kept: Kept::default(),
+                // Whoever looks for what is built upon this needs them for its key.
+                kept: Kept { indexes: self.indexes(stage), ..Kept::default() },
                 requirements: self.sources.clone(),
             },
             code: None,
@@ -240,6 +242,13 @@ impl Evaluation<'_> {
         let request = BuildRequest { targets: vec![at], dockerfile: None, ..self.request.clone() };
         let built = carry_out(self.means, &request, planned).await?;
         Ok(Some(Reference::pinned(asked.target, &built.descriptor.digest)))
+    }
+
+    /// The indexes that keys of this evaluation were computed with.
+    fn indexes(&self, stage: &Stage) -> Vec<(Descriptor, Vec<u8>)> {
+        let of_stage = |stage: &Stage| Some((stage.base.image.descriptor.clone(), stage.index.as_ref()?.bytes()?));
+        let copied = self.copied.iter().filter_map(|(image, index)| Some((image.clone(), index.bytes()?)));
+        self.stages.values().chain([stage]).filter_map(of_stage).chain(copied).collect()
     }
 
     /// The stage as a plan of an image.
