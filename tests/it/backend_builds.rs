@@ -4,21 +4,15 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
+use crate::support::sample_backend;
 use crate::support::yard::{Ran, Yard};
-
-const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/backend-sample/lapstrake-backend-sample");
 
 /// Puts the sample backend into the yard's folder `bin`; `false` where there is no Python to run it.
 fn with_sample(yard: &Yard) -> bool {
-    let Some(python) =
-        ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter().find(|path| std::path::Path::new(path).exists())
-    else {
-        println!("skipped: the sample backend needs python3");
-        return false;
-    };
-    let path = yard.path("bin/lapstrake-backend-sample");
+    let Some(script) = sample_backend::script() else { return false };
+    let path = yard.path("bin").join(sample_backend::NAME);
     std::fs::create_dir_all(yard.path("bin")).unwrap();
-    std::fs::write(&path, format!("#!/bin/sh\nexec {python} {SAMPLE} \"$@\"\n")).unwrap();
+    std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     true
 }
@@ -202,6 +196,35 @@ async fn without_a_backend_a_segment_that_the_target_lacks_is_told_of_before_any
     let text = std::fs::read_to_string(yard.project().join("Dockerfile")).unwrap();
     yard.write("Dockerfile", text.replace("make first", "make zeroth"));
     assert!(!fetched(&refused("fifth", "1", "Dockerfile:4: `RUN make zeroth` needs a backend")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stage_made_upon_a_segment_is_copied_on_a_fresh_machine_without_the_segments_layers() {
+    let yard = Yard::new().await;
+    if !with_sample(&yard) {
+        return;
+    }
+    let parent = yard.at("demo/parent:1");
+    yard.write(
+        "Dockerfile",
+        format!(
+            "FROM {parent} AS builder\nRUN make tool\nCOPY app.py /srv/app.py\nFROM {parent}\n\
+             COPY --from=builder /srv /srv\n"
+        ),
+    );
+    yard.write("app.py", "RATE = 1\n");
+    done(run(&yard, "store", &["build", "-f", "Dockerfile"]));
+    yard.write("app.py", "RATE = 2\n");
+    let plan = done(run(&yard, "store", &["plan", "-f", "Dockerfile"]));
+    let segment = plan["segments"][0]["reference"].as_str().unwrap().replace(&yard.at(""), "");
+    std::fs::remove_dir_all(yard.path("bin")).unwrap();
+    yard.requests();
+    done(run(&yard, "other-machine", &["build", "-f", "Dockerfile"]));
+    let requests = yard.requests();
+    let layers = [yard.pull("demo/parent:1").await, yard.pull(&segment).await].map(|image| image.layer_digests());
+    let is_fetched = |digest: &String| requests.iter().any(|line| line.starts_with("GET") && line.contains(digest));
+    assert!(!layers.concat().iter().any(is_fetched), "{requests:?}");
+    assert_eq!(yard.pull("demo/app:latest").await.file("srv/app.py").unwrap().text(), "RATE = 2\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
