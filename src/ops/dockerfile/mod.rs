@@ -21,6 +21,7 @@ mod rehearsal;
 mod request;
 mod requirements;
 mod run;
+mod secrets;
 mod segments;
 mod stage;
 mod steps;

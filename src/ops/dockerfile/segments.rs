@@ -2,7 +2,7 @@
 //!
 //! How a segment is found or built is the business of `ops::segment`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backend::{BackendError, Context, Segment};
 use crate::dockerfile::{Instruction, InstructionKind, MountKind, Origin, renamed};
@@ -38,7 +38,8 @@ pub(super) struct Open {
     /// Words that name stages or images.
     origins: Vec<String>,
     reads_context: bool,
-    reads_secrets: bool,
+    /// Names of the secrets that are mounted.
+    secrets: BTreeSet<String>,
 }
 
 /// The first instruction that a backend is to carry out.
@@ -65,7 +66,7 @@ impl Open {
             InstructionKind::Run(run) => {
                 for mount in &run.mounts {
                     self.reads_context |= mount.kind == MountKind::Bind && mount.from.is_none();
-                    self.reads_secrets |= mount.kind == MountKind::Secret;
+                    self.secrets.extend(mount.secret().map(str::to_owned));
                     self.origins.extend(mount.from.clone());
                 }
             }
@@ -190,10 +191,13 @@ impl Evaluation<'_> {
             (Some(root), true) => Some(Context { root: root.clone(), ignore: self.recipe.ignore.clone() }),
             _ => None,
         };
+        // What a line is given it has to name; a name that is a variable may be any.
+        let is_named = |id: &String| open.secrets.iter().any(|named| named == id || named.contains('$'));
+        let secrets = self.request.secrets.iter().filter(|(id, _)| is_named(id));
         let mut segment = Segment {
             context,
             build_args: args.collect(),
-            secrets: if open.reads_secrets { self.request.secrets.clone() } else { BTreeMap::new() },
+            secrets: secrets.map(|(id, secret)| (id.clone(), secret.clone())).collect(),
             no_cache: self.request.no_cache,
             engine_options: self.asked.engine_options.clone(),
             ..Segment::new(text, stage.base.image.config.platform())
