@@ -43,6 +43,7 @@ mod plan;
 mod project;
 mod publish;
 mod python;
+mod python_layers;
 mod remove;
 mod repositories;
 mod request;

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::oci::{Descriptor, Repository};
-use crate::plan::{Action, Known, LayerKind, Place, PlannedLayer};
+use crate::plan::{Action, Known, LayerKind, Making, Place, PlannedLayer};
 
 use super::earlier;
 use super::error::OpsError;
@@ -76,15 +76,71 @@ pub(super) fn located(
     Ok(layer)
 }
 
-/// What one image brings is there for the images after it.
+/// What one image brings is there for the images after it, and what is fetched for one layer is there for the next.
 pub(super) fn done_once<'a>(layers: impl IntoIterator<Item = &'a mut PlannedLayer>) {
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut fetched) = (BTreeSet::new(), BTreeSet::new());
     for layer in layers {
         let digest = || layer.blob.as_ref().map(|(blob, _)| blob.digest.to_string());
-        let name = layer.key.as_ref().map(ToString::to_string).or_else(digest);
-        if name.is_some_and(|name| !seen.insert(name)) {
+        let key = layer.key.as_ref().map(ToString::to_string);
+        if key.clone().or_else(digest).is_some_and(|name| !seen.insert(name)) {
             layer.action = Action::Hit;
             layer.fetch = 0;
         }
+        match &layer.making {
+            Some(Making::Copied(copied)) if layer.action == Action::Build => {
+                // Of a stage that is copied from, layers are made once.
+                let made = copied.source.layers.iter().filter(|below| below.blob.is_none());
+                let again = made.filter(|below| below.key.as_ref().is_some_and(|key| !fetched.insert(key.to_string())));
+                layer.fetch = layer.fetch.saturating_sub(again.map(|below| below.fetch).sum());
+            }
+            _ if key.is_some_and(|key| !fetched.insert(key)) => layer.fetch = 0,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dockerfile::Copy;
+    use crate::plan::files::{CopiedFiles, CopyArguments, CopySource, CopyVerb, StageFiles};
+    use crate::plan::{KeyHasher, LayerKey};
+
+    fn layer(name: &str, fetch: u64, making: Option<Making>) -> PlannedLayer {
+        PlannedLayer {
+            kind: LayerKind::Files,
+            title: name.to_owned(),
+            key: Some(LayerKey(KeyHasher::new(name).finish())),
+            blob: None,
+            place: None,
+            action: Action::Build,
+            bytes: None,
+            fetch,
+            making,
+        }
+    }
+
+    fn copy(name: &str, of: &[&PlannedLayer]) -> PlannedLayer {
+        let copy = Copy { sources: vec!["/a".into()], destination: "/".into(), ..Copy::default() };
+        let files = StageFiles::default();
+        let arguments = CopyArguments::new(&copy, CopyVerb::Copy, "/", &files).unwrap();
+        let source = CopySource { name: "stage `a`".into(), layers: of.iter().map(|&layer| layer.clone()).collect() };
+        let fetch = source.layers.iter().map(|layer| layer.fetch).sum();
+        layer(name, fetch, Some(Making::Copied(Box::new(CopiedFiles { source, arguments, before: files }))))
+    }
+
+    #[test]
+    fn what_two_lines_copy_out_of_one_stage_is_fetched_once() {
+        let (wheels, more) = (layer("wheels", 100, None), layer("more", 10, None));
+        let mut layers =
+            [copy("first", &[&wheels]), copy("second", &[&wheels, &more]), more.clone(), copy("first", &[&wheels])];
+        done_once(&mut layers);
+        assert_eq!(layers.each_ref().map(|layer| layer.fetch), [100, 10, 0, 0]);
+        let actions = layers.map(|layer| layer.action);
+        assert_eq!(
+            actions,
+            [Action::Build, Action::Build, Action::Build, Action::Hit],
+            "what is fetched is still made"
+        );
     }
 }

@@ -118,7 +118,8 @@ pub struct ImagePlan {
     pub choice: Option<Digest>,
 }
 
-/// Bytes that a build moves, as far as a plan knows them.
+/// Bytes of layers that a build moves, as far as a plan knows them. Documents are not counted: config and manifests, under
+/// each of their names, are some KiB more, and so is what is kept beside the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moves {
     /// Fetched from package indexes and other registries.
