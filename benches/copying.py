@@ -8,7 +8,6 @@ Debian's docker-registry or `--registry embedded`; every copy goes to a reposito
 """
 
 import argparse
-import contextlib
 import datetime
 import gzip
 import hashlib
@@ -18,14 +17,12 @@ import os
 import platform
 import random
 import shutil
-import subprocess
 import sys
 import tarfile
-import tempfile
 import urllib.request
 from pathlib import Path
 
-from table_parts import Failed, Stopwatch, median, registry, say
+from table_parts import Stopwatch, median, registry, say, workplace
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lapstrake-ci"
@@ -161,16 +158,9 @@ def main():
     missing = [name for name in needed if not shutil.which(name)]
     if missing or not options.binary.is_file():
         sys.exit(f"missing: {', '.join(missing) or options.binary}")
-    (CACHE / "bench").mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="copy-", dir=CACHE / "bench"))
-    try:
-        with contextlib.ExitStack() as stack:
-            bench = Bench(options, work, stack)
-            print(report(bench, *bench.run()))
-    except (Failed, subprocess.SubprocessError) as error:
-        sys.exit(f"{error}\n{(work / 'log').read_text()[-2000:]}")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with workplace(CACHE / "bench", "copy") as (work, stack):
+        bench = Bench(options, work, stack)
+        print(report(bench, *bench.run()))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ Each figure is the median of `--runs` runs. The parents are made by the end-to-e
 """
 
 import argparse
-import contextlib
 import datetime
 import json
 import os
@@ -27,7 +26,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from table_parts import CERTIFICATES, Failed, Server, Stopwatch, median, registry, say
+from table_parts import CERTIFICATES, Failed, Server, Stopwatch, median, registry, say, workplace
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lapstrake-ci"
@@ -320,24 +319,17 @@ def main():
     parts = [part for part in options.only.split(",") if part]
     names = sorted(folder.name for folder in FIXTURES.iterdir())
     names = [name for name in names if not parts or any(part in name for part in parts)]
-    (CACHE / "bench").mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="dockerfiles-", dir=CACHE / "bench"))
-    try:
-        with contextlib.ExitStack() as stack:
-            bench = Bench(options, work, stack)
-            for name in names:
-                try:
-                    bench.measure(name)
-                except Failed as error:
-                    say(f"{name}: {error}\n{(work / 'log').read_text()[-1500:]}")
-            print(report(bench))
-            if options.json:
-                figures = {"files": bench.found, "medians": summary(bench), "runs": options.runs, "cores": os.cpu_count()}
-                options.json.write_text(json.dumps(figures, indent=1) + "\n")
-    except (Failed, subprocess.SubprocessError) as error:
-        sys.exit(f"{error}\n{(work / 'log').read_text()[-2000:]}")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with workplace(CACHE / "bench", "dockerfiles") as (work, stack):
+        bench = Bench(options, work, stack)
+        for name in names:
+            try:
+                bench.measure(name)
+            except Failed as error:
+                say(f"{name}: {error}\n{(work / 'log').read_text()[-1500:]}")
+        print(report(bench))
+        if options.json:
+            figures = {"files": bench.found, "medians": summary(bench), "runs": options.runs, "cores": os.cpu_count()}
+            options.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

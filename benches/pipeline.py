@@ -10,23 +10,19 @@ same into an empty registry with a warm store; then again with nothing changed, 
 
 import argparse
 import base64
-import contextlib
 import hashlib
 import http.server
 import io
 import json
 import os
 import random
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
 import zipfile
 from pathlib import Path
 
 from copying import CONFIG, LAYER, MANIFEST, ask, push_blob
-from table_parts import Failed, Stopwatch, registry
+from table_parts import Stopwatch, registry, workplace
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lapstrake-ci"
@@ -236,15 +232,8 @@ def main():
     if not options.binary.is_file():
         sys.exit(f"missing: {options.binary}")
     options.binary = options.binary.resolve()
-    (CACHE / "bench").mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="pipeline-", dir=CACHE / "bench"))
-    try:
-        with contextlib.ExitStack() as stack:
-            print(report(*Bench(options, work, stack).run()))
-    except (Failed, subprocess.SubprocessError) as error:
-        sys.exit(f"{error}\n{(work / 'log').read_text()[-2000:]}")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with workplace(CACHE / "bench", "pipeline") as (work, stack):
+        print(report(*Bench(options, work, stack).run()))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Nothing here knows which rows the table has.
 """
 
+import contextlib
 import gzip
 import os
 import shutil
@@ -12,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -24,6 +26,21 @@ ADDED = ["tabulate", "xmltodict", "toolz", "humanize", "inflection", "blinker", 
 SITE = "usr/local/lib/python3.11/dist-packages"
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 DEBIAN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@contextlib.contextmanager
+def workplace(root, name):
+    """A folder of its own below `root`, and what is closed before it goes; a failure ends with the end of its log."""
+    root.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=root))
+    try:
+        with contextlib.ExitStack() as stack:
+            yield work, stack
+    except (Failed, subprocess.SubprocessError) as error:
+        log = work / "log"
+        sys.exit(f"{error}\n{log.read_text()[-2000:] if log.is_file() else ''}")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 class Failed(Exception):

@@ -161,6 +161,13 @@ impl MountProblem {
 }
 
 impl Mount {
+    /// The name of the secret that is mounted: its `id`, else the last part of its target.
+    pub fn secret(&self) -> Option<&str> {
+        let of_target = self.target.as_deref().and_then(|target| target.rsplit('/').next());
+        let id = self.source.as_deref().or(self.id.as_deref()).or(of_target);
+        id.filter(|id| self.kind == MountKind::Secret && !id.is_empty())
+    }
+
     /// Whether the command may not write to it.
     pub fn is_read_only(&self) -> bool {
         self.read_only.unwrap_or(!matches!(self.kind, MountKind::Cache | MountKind::Tmpfs))

@@ -2,6 +2,7 @@
 //!
 //! Only layers that hold something of it are fetched, and none is unpacked to disk.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use crate::event::{Task, Work};
 use crate::image::filesystem::{Filesystem, LayerIndex, View};
 use crate::inputs::copy::{CopyError, SourceLayer, copy_from_view, write_from_layers};
 use crate::layer::LayerWriter;
-use crate::plan::PlannedLayer;
-use crate::plan::files::{CopiedFiles, CopyArguments, CopySource, StageFiles, copied_layer};
+use crate::plan::files::{CopiedFiles, CopyArguments, CopySource, FileContent, PlacedKind, StageFiles, copied_layer};
+use crate::plan::{Making, PlannedLayer};
 use crate::store::BlobWriter;
 
 use super::error::OpsError;
@@ -39,6 +40,33 @@ pub fn plan_copy(
     let selection = copy_from_view(arguments, files, &source.name, stage)?;
     let layer = copied_layer(source, arguments, stage, &selection.placed.files, title);
     Ok((layer, selection.placed.after))
+}
+
+/// Bytes that `layer` fetches when it is made: those of the layers that hold contents of it, each once for every line
+/// that copies. `None` where it is no copy, and where what is in a layer is not known yet.
+///
+/// # Errors
+/// Fails when the store cannot be read.
+pub(super) fn fetched(means: &Means, layer: &PlannedLayer) -> Result<Option<u64>, OpsError> {
+    let Some(Making::Copied(copied)) = &layer.making else { return Ok(None) };
+    let CopiedFiles { source, arguments, before } = &**copied;
+    let (mut blobs, mut indexes) = (Vec::new(), Vec::new());
+    for layer in &source.layers {
+        let Some((descriptor, _)) = &layer.blob else { return Ok(None) };
+        let blob = LayerBlob { descriptor: descriptor.clone(), repository: None };
+        let Some(index) = blob.known_index(means)? else { return Ok(None) };
+        indexes.push(index);
+        blobs.push(blob);
+    }
+    let view = View::new(Arc::new(Filesystem::merge_located(indexes)?));
+    let selection = copy_from_view(arguments, &view, &source.name, before)?;
+    let wanted = selection.placed.files.entries.iter().filter_map(|entry| match &entry.kind {
+        PlacedKind::File { size: 1.., content: FileContent::Layer(origin) } => Some(origin.layer),
+        _ => None,
+    });
+    let wanted: BTreeSet<usize> = wanted.collect();
+    let absent = wanted.into_iter().filter_map(|at| blobs.get(at)).map(|blob| &blob.descriptor);
+    Ok(Some(absent.filter(|blob| means.store.contains(&blob.digest).is_none()).map(|blob| blob.size).sum()))
 }
 
 /// The layers that are copied from, each with its index.

@@ -33,6 +33,13 @@ pub(super) struct ParentIndex {
     pub unpublished: Option<Vec<u8>>,
 }
 
+impl ParentIndex {
+    /// The bytes to push wherever the target may have none.
+    pub(super) fn bytes(&self) -> Option<Vec<u8>> {
+        self.unpublished.clone().or_else(|| self.files.to_bytes().ok())
+    }
+}
+
 /// The tag under which the index of the parent with this digest is kept.
 fn tag_of(parent: &Digest) -> String {
     format!("lapstrake-parent-{}", &parent.hex()[..40])
@@ -52,6 +59,36 @@ pub(super) async fn find(
     means.memory.indexes.get(key, async || look_for(means, parent, from, beside).await).await
 }
 
+/// The index of the parent with this digest where no layer has to be fetched for it: that of the store, else the one in
+/// `beside`.
+///
+/// # Errors
+/// Fails when the store cannot be read or written.
+pub(super) async fn at_hand(
+    means: &Means,
+    digest: &Digest,
+    beside: Option<&Repository>,
+) -> Result<Option<ParentIndex>, OpsError> {
+    if let Some(files) = stored(means, digest)? {
+        return Ok(Some(ParentIndex { files: Arc::new(files), unpublished: None }));
+    }
+    if let Some(bytes) = published(means, digest, beside).await
+        && let Ok(files) = Filesystem::from_bytes(&bytes)
+    {
+        means.store.put_record(MERGED, digest.as_str(), &bytes)?;
+        return Ok(Some(ParentIndex { files: Arc::new(files), unpublished: None }));
+    }
+    Ok(None)
+}
+
+/// Whether this machine has the index of the parent with this digest.
+///
+/// # Errors
+/// Fails when the store cannot be read.
+pub(super) fn is_stored(means: &Means, digest: &Digest) -> Result<bool, OpsError> {
+    Ok(means.store.record(MERGED, digest.as_str())?.is_some())
+}
+
 async fn look_for(
     means: &Means,
     parent: &ParentImage,
@@ -59,14 +96,8 @@ async fn look_for(
     beside: Option<&Repository>,
 ) -> Result<ParentIndex, OpsError> {
     let digest = &parent.descriptor.digest;
-    if let Some(files) = stored(means, digest)? {
-        return Ok(ParentIndex { files: Arc::new(files), unpublished: None });
-    }
-    if let Some(bytes) = published(means, digest, beside).await
-        && let Ok(files) = Filesystem::from_bytes(&bytes)
-    {
-        means.store.put_record(MERGED, digest.as_str(), &bytes)?;
-        return Ok(ParentIndex { files: Arc::new(files), unpublished: None });
+    if let Some(index) = at_hand(means, digest, beside).await? {
+        return Ok(index);
     }
     let files = streamed(means, parent, from).await?;
     let bytes = files.to_bytes().map_err(|source| layer_error(parent, digest, source))?;

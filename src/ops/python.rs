@@ -35,7 +35,7 @@ use super::kept_locks::{self, KeptLock};
 use super::means::Means;
 use super::plan::Planning;
 use super::request::BuildRequest;
-use super::resolution::Answer;
+use super::resolution::{Answer, Asking};
 use super::sequence::Question;
 use super::wheels::Making as WheelMaking;
 use super::{earlier, project, resolution, sequence};
@@ -234,7 +234,8 @@ pub(super) async fn lock(
                 true => chosen::last(means, known, &platform, planning.target()).await?,
                 false => None,
             };
-            resolution::resolve_once(means, request, &asked, &tags, &fetcher, last.as_ref()).await?
+            let with = Asking { means, request, tags: &tags, fetcher: &fetcher, last: last.as_ref() };
+            resolution::resolve_once(with, &asked).await?
         }
     };
     if let Some(project) = project {
@@ -266,7 +267,8 @@ async fn installations(
             true => chosen::last(means, known, &planning.parent.config.platform(), planning.target()).await?,
             false => None,
         };
-        return resolution::resolve_once(means, &only.request, &question(only), tags, &fetcher, last.as_ref()).await;
+        let with = Asking { means, request: &only.request, tags, fetcher: &fetcher, last: last.as_ref() };
+        return resolution::resolve_once(with, &question(only)).await;
     }
     let mut questions = Vec::new();
     for install in installs {

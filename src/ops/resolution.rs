@@ -58,21 +58,25 @@ pub(super) struct Answer {
     pub of: BTreeMap<String, usize>,
 }
 
+/// What a question is put with.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) means: &'a Means,
+    pub(super) request: &'a BuildRequest,
+    pub(super) tags: &'a CompatibleTags,
+    pub(super) fetcher: &'a WheelFetcher,
+    /// What was chosen before.
+    pub(super) last: Option<&'a Chosen>,
+}
+
 /// The answer to `asked`, asked once in a run.
 ///
 /// # Errors
 /// Fails when the resolver finds no answer, and shows its explanation.
-pub(super) async fn resolve_once(
-    means: &Means,
-    request: &BuildRequest,
-    asked: &ResolveRequest,
-    tags: &CompatibleTags,
-    fetcher: &WheelFetcher,
-    last: Option<&Chosen>,
-) -> Result<Answer, OpsError> {
-    let ask = async || resolve(means, request, asked, tags, fetcher, last).await;
+pub(super) async fn resolve_once(with: Asking<'_>, asked: &ResolveRequest) -> Result<Answer, OpsError> {
+    let ask = async || resolve(with, asked).await;
     match resolver::resolution_key(asked) {
-        Some(key) => means.memory.answers.get(key.to_string(), ask).await,
+        Some(key) => with.means.memory.answers.get(key.to_string(), ask).await,
         None => ask().await,
     }
 }
@@ -82,14 +86,8 @@ pub(super) async fn resolve_once(
 ///
 /// # Errors
 /// Fails when the resolver finds no answer, and shows its explanation.
-async fn resolve(
-    means: &Means,
-    request: &BuildRequest,
-    asked: &ResolveRequest,
-    tags: &CompatibleTags,
-    fetcher: &WheelFetcher,
-    last: Option<&Chosen>,
-) -> Result<Answer, OpsError> {
+async fn resolve(with: Asking<'_>, asked: &ResolveRequest) -> Result<Answer, OpsError> {
+    let Asking { means, request, tags, fetcher, last } = with;
     let answer = |lock: Lock, kept: Option<usize>| {
         let mut chosen = Chosen::of(asked, lock.clone());
         if let (Some(chosen), Some(last)) = (&mut chosen, last) {

@@ -210,23 +210,36 @@ fn no_backend(request: SegmentRequest<'_>, source: BackendError) -> SegmentError
     SegmentError::NoBackend { place, instruction: request.instruction.into(), reason: request.reason.into(), source }
 }
 
+/// What may become of a segment, before anything of it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// A backend can build it, as far as that was asked.
+    Built,
+    /// No backend can, and the target repository remembers segments.
+    Remembered,
+}
+
 /// Fails when nobody can build what `request` is about, and nobody has built it: no backend is at hand, and the target
-/// repository remembers no segment. Lets everything pass that this does not rule out. With `asks_it` backends are asked,
-/// which may start a program; else it counts that one is installed.
+/// repository remembers no segment. With `asks_it` backends are asked, which may start a program; else it counts that
+/// one is installed.
 ///
 /// Asked before anything is fetched that a segment would begin with.
 ///
 /// # Errors
 /// Fails when there is no backend, and says why.
-pub(super) async fn expect_possible(means: &Means, request: SegmentRequest<'_>, asks_it: bool) -> Result<(), OpsError> {
+pub(super) async fn expect_possible(
+    means: &Means,
+    request: SegmentRequest<'_>,
+    asks_it: bool,
+) -> Result<Expected, OpsError> {
     if !asks_it && means.backends.is_any_installed(request.backend) {
-        return Ok(());
+        return Ok(Expected::Built);
     }
-    let Err(source) = means.backends.choose(request.backend).await else { return Ok(()) };
+    let Err(source) = means.backends.choose(request.backend).await else { return Ok(Expected::Built) };
     let remembers = |tags: Vec<String>| tags.iter().any(|tag| tag.starts_with(SegmentKey::TAG_PREFIX));
     // A repository that does not list its tags may remember.
     if !request.refresh && means.registry.tags(request.target).await.map_or(true, remembers) {
-        return Ok(());
+        return Ok(Expected::Remembered);
     }
     Err(no_backend(request, source).into())
 }

@@ -14,7 +14,7 @@ use crate::resolver::request::{ParentDistribution, ResolveRequest};
 use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
-use super::resolution;
+use super::resolution::{self, Asking};
 
 /// One source, in its turn.
 pub(super) enum Question {
@@ -87,7 +87,7 @@ pub(super) async fn resolve(
             Question::Open(question) => {
                 let installed = stage.installed(means, &question.installed)?;
                 let asked = ResolveRequest { installed, ..*question };
-                resolution::resolve_once(means, request, &asked, tags, fetcher, None).await?.lock
+                resolution::resolve_once(Asking { means, request, tags, fetcher, last: None }, &asked).await?.lock
             }
         };
         if at < last {

@@ -14,6 +14,7 @@ pub mod marker;
 pub mod metadata;
 mod normalize;
 pub mod origin;
+pub mod pip_config;
 pub mod poetry;
 mod pylock;
 mod pylock_write;

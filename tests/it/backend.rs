@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lapstrake::backend::{Context, Secret, Segment, apt_segment};
@@ -16,9 +16,8 @@ use lapstrake::resolver::child::ChildEnvironment;
 use serde_json::{Value, json};
 
 use crate::support::means::{Parts, means};
+use crate::support::sample_backend;
 use crate::support::yard::{Yard, parent_layer};
-
-const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/backend-sample/lapstrake-backend-sample");
 
 /// A yard with a folder of programs that is the whole `PATH`.
 struct Slip {
@@ -121,13 +120,8 @@ fn shown(slip: &Slip, error: &OpsError) -> String {
 
 /// Puts the sample backend on `PATH`; false, and said aloud, where there is no Python.
 fn with_sample(slip: &Slip) -> bool {
-    let places = ["/usr/bin/python3", "/usr/local/bin/python3", "/opt/homebrew/bin/python3"];
-    let Some(python) = places.into_iter().find(|place| Path::new(place).exists()) else {
-        println!("skipped: the sample backend needs python3");
-        return false;
-    };
-    slip.program("lapstrake-backend-sample", &format!("#!/bin/sh\nexec {python} {SAMPLE} \"$@\"\n"));
-    true
+    let script = sample_backend::script();
+    script.inspect(|script| slip.program(sample_backend::NAME, script)).is_some()
 }
 
 fn remove_programs(slip: &Slip) {

@@ -4,21 +4,15 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
+use crate::support::sample_backend;
 use crate::support::yard::{Ran, Yard};
-
-const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/backend-sample/lapstrake-backend-sample");
 
 /// Puts the sample backend into the yard's folder `bin`; `false` where there is no Python to run it.
 fn with_sample(yard: &Yard) -> bool {
-    let Some(python) =
-        ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter().find(|path| std::path::Path::new(path).exists())
-    else {
-        println!("skipped: the sample backend needs python3");
-        return false;
-    };
-    let path = yard.path("bin/lapstrake-backend-sample");
+    let Some(script) = sample_backend::script() else { return false };
+    let path = yard.path("bin").join(sample_backend::NAME);
     std::fs::create_dir_all(yard.path("bin")).unwrap();
-    std::fs::write(&path, format!("#!/bin/sh\nexec {python} {SAMPLE} \"$@\"\n")).unwrap();
+    std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     true
 }
@@ -152,6 +146,85 @@ async fn of_a_dockerfile_of_the_settings_a_backend_gets_just_the_lines_that_need
     done(run(&yard, "other-machine", &["build"]));
     let last = yard.pull("demo/app:latest").await;
     assert_eq!(last.layer_digests()[..2], image.layer_digests()[..2], "the first command is not run again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_backend_a_segment_that_the_target_lacks_is_told_of_before_any_layer_is_fetched() {
+    let yard = Yard::new().await;
+    if !with_sample(&yard) {
+        return;
+    }
+    let parent = yard.at("demo/parent:1");
+    let origin = yard.at("demo/origin:1");
+    yard.push_parent_with("demo/origin:1", &[("etc/motto", "fair winds\n")], |_| {}).await;
+    yard.write(
+        "Dockerfile",
+        format!(
+            "FROM {parent} AS tools\nCOPY tools.txt /srv/\nFROM {parent}\nRUN make first\n\
+             COPY --from={origin} /etc/motto /etc/motto\nCOPY --from=tools /srv /srv\nRUN make second\nCOPY app.py /\n\
+             FROM {parent} AS other\nCOPY app.py /\nRUN make third\n"
+        ),
+    );
+    yard.write("tools.txt", "spanner\n");
+    yard.write("app.py", "RATE = 1\n");
+    let file = ["build", "-f", "Dockerfile", "--target"];
+    done(run(&yard, "store", &[&file[..], &["1"]].concat()));
+    std::fs::rename(yard.path("bin"), yard.path("away")).unwrap();
+    std::fs::create_dir(yard.path("bin")).unwrap();
+    // Of a plan that fails nothing is left in the store but documents and indexes.
+    let refused = |store: &str, target: &str, told: &str| {
+        yard.requests();
+        let ran = run(&yard, store, &[&file[..], &[target]].concat());
+        assert!(ran.code == 1 && ran.stderr.contains(told), "{}", ran.stderr);
+        yard.requests()
+    };
+    let layers: Vec<String> = [yard.pull("demo/parent:1").await, yard.pull("demo/origin:1").await]
+        .iter()
+        .flat_map(|image| image.layer_digests().into_iter().map(|digest| digest.to_string()).collect::<Vec<_>>())
+        .collect();
+    let fetched = |requests: &[String]| {
+        requests.iter().any(|line| line.starts_with("GET") && layers.iter().any(|layer| line.contains(layer.as_str())))
+    };
+    yard.write("app.py", "RATE = 2\n");
+    yard.requests();
+    done(run(&yard, "second", &[&file[..], &["1"]].concat()));
+    assert!(!fetched(&yard.requests()), "what is in the images is found beside the target");
+    yard.write("tools.txt", "hammer\n");
+    assert!(!fetched(&refused("third", "1", "Dockerfile:7: `RUN make second` needs a backend")));
+    assert!(!fetched(&refused("fourth", "other", "Dockerfile:11: `RUN make third` needs a backend")));
+    yard.write("tools.txt", "spanner\n");
+    let text = std::fs::read_to_string(yard.project().join("Dockerfile")).unwrap();
+    yard.write("Dockerfile", text.replace("make first", "make zeroth"));
+    assert!(!fetched(&refused("fifth", "1", "Dockerfile:4: `RUN make zeroth` needs a backend")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stage_made_upon_a_segment_is_copied_on_a_fresh_machine_without_the_segments_layers() {
+    let yard = Yard::new().await;
+    if !with_sample(&yard) {
+        return;
+    }
+    let parent = yard.at("demo/parent:1");
+    yard.write(
+        "Dockerfile",
+        format!(
+            "FROM {parent} AS builder\nRUN make tool\nCOPY app.py /srv/app.py\nFROM {parent}\n\
+             COPY --from=builder /srv /srv\n"
+        ),
+    );
+    yard.write("app.py", "RATE = 1\n");
+    done(run(&yard, "store", &["build", "-f", "Dockerfile"]));
+    yard.write("app.py", "RATE = 2\n");
+    let plan = done(run(&yard, "store", &["plan", "-f", "Dockerfile"]));
+    let segment = plan["segments"][0]["reference"].as_str().unwrap().replace(&yard.at(""), "");
+    std::fs::remove_dir_all(yard.path("bin")).unwrap();
+    yard.requests();
+    done(run(&yard, "other-machine", &["build", "-f", "Dockerfile"]));
+    let requests = yard.requests();
+    let layers = [yard.pull("demo/parent:1").await, yard.pull(&segment).await].map(|image| image.layer_digests());
+    let is_fetched = |digest: &String| requests.iter().any(|line| line.starts_with("GET") && line.contains(digest));
+    assert!(!layers.concat().iter().any(is_fetched), "{requests:?}");
+    assert_eq!(yard.pull("demo/app:latest").await.file("srv/app.py").unwrap().text(), "RATE = 2\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -139,6 +139,23 @@ async fn a_secret_behind_every_door_comes_out_of_no_command() {
     doors.build("plan", &parent, &app, &[], 0);
     doors.build("build", &parent, &app, &["-vv", "--progress", "plain"], 0);
     doors.build("build", &parent, &app, &["--format", "json", "--progress", "json"], 0);
+    // A Dockerfile's secrets: pip's settings, a variable, and an address that is one itself, which is a backend's.
+    let url = "https://u:canary%2F5f1c%2Bx@index.example/simple";
+    for (name, mount, text, code) in [
+        ("conf", "target=/etc/pip.conf", format!("[global]\nextra-index-url = {url}\n"), 0),
+        ("variable", "env=PIP_EXTRA_INDEX_URL", url.to_owned(), 0),
+        ("path", "env=PIP_INDEX_URL", "https://index.example/canary%2F5f1c%2Bx/simple".to_owned(), 1),
+        ("broken", "target=/root/.pip/pip.conf", format!("{SECRET}\n"), 1),
+    ] {
+        let file = yard.path(&format!("{name}.Dockerfile"));
+        let text_of_file = format!("FROM {parent}\nRUN --mount=type=secret,id=s,{mount} pip install cleat\n");
+        std::fs::write(&file, text_of_file).unwrap();
+        std::fs::write(yard.path(name), text).unwrap();
+        let (file, secret) = (file.display().to_string(), format!("id=s,src={}", yard.path(name).display()));
+        for word in ["plan", "build"] {
+            doors.run(&[word, "-f", &file, "--secret", &secret, "--tag", &app, "--backend", "none"], code);
+        }
+    }
     doors.run(&["inspect", "--files", &app], 0);
     doors.run(&["copy", "--referrers", &app, &copy], 0);
     doors.run(&["tags", "--all", &doors.guarded("demo/app")], 0);
@@ -175,7 +192,7 @@ async fn a_secret_behind_every_door_comes_out_of_no_command() {
     }
     assert!(holds(SECRET.repeat(2).as_bytes(), SECRET), "the search finds what is there");
     println!(
-        "row A12: {} commands with 9 doors open, {} bytes of output, argv, store and registries: 0 of {} forms seen",
+        "row A12: {} commands with 12 doors open, {} bytes of output, argv, store and registries: 0 of {} forms seen",
         doors.commands,
         left.len(),
         forms().len()

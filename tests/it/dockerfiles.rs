@@ -201,8 +201,16 @@ async fn nothing_is_fetched_for_a_file_that_nobody_can_build() {
     // Who may have built it is asked of the repository, and by key.
     let pushed = yard.push_image("demo/app:lapstrake-segment-0", &[], b"{}").await;
     assert!(pushed.size > 0);
-    let ran = run(&yard, "store", &uv, &["build", "-f", "Dockerfile", "--backend", "none"]);
-    assert!(ran.code == 1 && ran.stderr.contains("`RUN make world` needs a backend"), "{}", ran.stderr);
+    for arguments in [&["plan", "-f", "Dockerfile"][..], &["build", "-f", "Dockerfile", "--backend", "none"]] {
+        yard.requests();
+        let ran = run(&yard, "store", &uv, arguments);
+        let told = "Dockerfile:5: `RUN make world` needs a backend: `make world`: it runs `make`";
+        assert!(ran.code == 1 && ran.stderr.contains(told) && ran.stderr.contains("hint:"), "{}", ran.stderr);
+        let requests = yard.requests();
+        let blobs: Vec<&String> = requests.iter().filter(|line| line.contains("/blobs/")).collect();
+        assert!(blobs.len() <= 1, "the parent's config, and no layer: {blobs:?}");
+        assert_eq!(uv.asked(), "");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,6 +276,102 @@ async fn secrets_reach_requirement_files_and_nothing_else() {
     let image = yard.pull("demo/app:latest").await;
     assert!(!image.config.to_string().contains("s3cret") && !image.manifest.to_string().contains("s3cret"));
     assert!(image.file("tmp/r.txt").is_none(), "a mount leaves nothing");
+}
+
+/// Builds a file with one installation that is given the secret `pip`.
+fn with_secret(yard: &Yard, uv: &FakeUv<'_>, (mount, command): (&str, &str), conf: &str) -> Ran {
+    yard.write("pip.conf", conf);
+    let parent = yard.at("demo/parent:1");
+    let mount = format!("--mount=type=secret,id=pip,required=true{mount}");
+    yard.write("Dockerfile", format!("FROM {parent}\nRUN {mount} {command}\n"));
+    uv.asked();
+    let arguments = ["build", "-f", "Dockerfile", "--no-cache", "--secret", "id=pip,src=pip.conf"];
+    let ran = run(yard, "store", uv, &arguments);
+    assert!(!ran.stdout.contains("s3cret") && !ran.stderr.contains("s3cret"), "{}{}", ran.stdout, ran.stderr);
+    ran
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pips_settings_are_a_secret_that_reaches_the_resolver_and_nothing_else() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    uv.answers(&[&wheel("cleat")], "");
+    let conf = "[global]\nindex-url = https://me:s3cret@index.example/team/simple\ntimeout = 9\n";
+    let url = "https://me:s3cret@index.example/team/simple";
+    let install = "pip install cleat";
+    for (mount, command, conf, asked) in [
+        (",target=/etc/pip.conf", install, conf, "--index-url https://me:s3cret@index.example/team/simple"),
+        (",target=/root/.pip/pip.conf", install, conf, "--index-url https://me:s3cret@"),
+        (",target=/root/.config/pip/pip.conf", install, conf, "--index-url https://me:s3cret@"),
+        ("", "PIP_CONFIG_FILE=/run/secrets/pip pip install cleat", conf, "--index-url https://me:s3cret@"),
+        (",env=PIP_INDEX_URL", install, url, "--index-url https://me:s3cret@"),
+        (",env=PIP_EXTRA_INDEX_URL", install, url, "--extra-index-url https://me:s3cret@"),
+        (",env=UV_DEFAULT_INDEX", "uv pip install --system cleat", url, "--index-url https://me:s3cret@"),
+    ] {
+        done(with_secret(&yard, &uv, (mount, command), conf));
+        assert!(uv.asked().contains(asked), "{mount}");
+        let image = yard.pull("demo/app:latest").await;
+        assert!(!image.config.to_string().contains("s3cret") && !image.manifest.to_string().contains("s3cret"));
+        assert!(image.file("etc/pip.conf").is_none() && image.file(&format!("{SITE}/cleat.py")).is_some(), "{mount}");
+    }
+    done(with_secret(&yard, &uv, (",target=/etc/pip.conf", "pip install -i https://other.example/simple cleat"), conf));
+    assert!(!uv.asked().contains("index.example/team"), "the line's own index counts");
+    let in_path = "[global]\nindex-url = https://index.example/s3cret/simple\n";
+    for (mount, command, conf, told) in [
+        (",target=/etc/pip.conf", install, in_path, "an address in it may be the secret itself"),
+        (",target=/etc/pip.conf", install, "[global]\nproxy = s3cret\n", "the setting on its line 2 is not known"),
+        (",target=/etc/pip.conf", install, "s3cret\n", "its line 1 is no setting"),
+        (",target=/srv/pip.conf", install, conf, "it reads the secret `pip`"),
+        (",env=PIP_PROXY", install, conf, "it reads the secret `pip`"),
+        (
+            ",target=/etc/pip.conf",
+            "pip install --extra-index-url https://o.example cleat",
+            &conf.replace("index-url", "extra-index-url"),
+            "`--extra-index-url` is given by a secret and besides",
+        ),
+    ] {
+        let ran = with_secret(&yard, &uv, (mount, command), conf);
+        assert!(ran.code == 1 && ran.stderr.contains(told), "{mount}: {}", ran.stderr);
+    }
+    let without = run(&yard, "store", &uv, &["build", "-f", "Dockerfile"]);
+    assert!(without.code == 2 && without.stderr.contains("`pip` is required"), "{}", without.stderr);
+    let parent = yard.at("demo/parent:1");
+    for (home, told) in [("/srv/home", "settings of the installer"), ("/srv", "")] {
+        let text = "FROM PARENT\nCOPY pip.conf /srv/home/.config/pip/pip.conf\nENV HOME=HOME\nRUN pip install cleat\n";
+        yard.write("Dockerfile", text.replace("PARENT", &parent).replace("=HOME", &format!("={home}")));
+        let ran = run(&yard, "store", &uv, &["build", "-f", "Dockerfile"]);
+        assert_eq!(
+            (ran.code, ran.stderr.contains(told)),
+            (i32::from(!told.is_empty()), true),
+            "{home}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_counts_the_bytes_that_copies_then_fetch() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let (parent, origin) = (yard.at("demo/parent:1"), yard.at("demo/origin:1"));
+    yard.push_parent_with("demo/origin:1", &[("etc/motto", "fair winds\n"), ("etc/other", "x")], |_| {}).await;
+    yard.write(
+        "Dockerfile",
+        format!("FROM {parent}\nCOPY --from={origin} /etc/motto /a\nCOPY --from={origin} /etc/other /b\n"),
+    );
+    let plan = done(run(&yard, "store", &uv, &["plan", "-f", "Dockerfile"]));
+    let origin = yard.pull("demo/origin:1").await;
+    let of_origin = origin.manifest["layers"].as_array().unwrap();
+    assert_eq!(plan["bytes"]["downloaded"], json!(of_origin[1]["size"].as_u64().unwrap() * 2), "a layer a line");
+    yard.requests();
+    done(run(&yard, "store", &uv, &["build", "-f", "Dockerfile"]));
+    let requests = yard.requests();
+    let gets = requests.iter().filter(|line| line.starts_with("GET /v2/demo/origin/blobs/"));
+    let size = |line: &String| {
+        let found = of_origin.iter().find(|layer| line.contains(layer["digest"].as_str().unwrap()));
+        found.map_or(0, |layer| layer["size"].as_u64().unwrap())
+    };
+    assert_eq!(json!(gets.map(size).sum::<u64>()), plan["bytes"]["downloaded"], "{requests:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

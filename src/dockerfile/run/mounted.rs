@@ -64,8 +64,7 @@ impl Mounted {
     /// A secret: a file unless it has a variable and no target.
     fn secret(mount: &Mount) -> Result<Vec<Self>, String> {
         let last = |target: &str| target.rsplit('/').next().unwrap_or_default().to_owned();
-        let id = mount.source.clone().or_else(|| mount.id.clone()).or_else(|| mount.target.as_deref().map(last));
-        let id = id.filter(|id| !id.is_empty()).ok_or("a secret has no name")?;
+        let id = mount.secret().map(str::to_owned).ok_or("a secret has no name")?;
         if mount.env.as_deref() == Some("") {
             return Err("the variable of a secret has no name".into());
         }

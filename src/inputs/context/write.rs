@@ -115,7 +115,6 @@ impl OpenArchive {
         let digester = Arc::new(Mutex::new(Digester::sha256()));
         let file = Digested { inner: source::open(&at)?, digester: Arc::clone(&digester) };
         let reader = open_archive(file).map_err(|source| WalkError::at(&at, source))?;
-        let reader = reader.ok_or_else(|| WalkError::SourceChanged { path: at.clone() })?;
         Ok(Self { path: path.clone(), at, expected: expected.clone(), digester, reader, next: 0 })
     }
 

@@ -4,6 +4,7 @@
 
 use std::io::{self, BufReader, Read};
 
+use bzip2::read::MultiBzDecoder;
 use lzma_rust2::XzReader;
 
 use super::error::CopyError;
@@ -27,11 +28,11 @@ const IMPLIED: u32 = 0o755;
 /// Reads an archive's entries.
 pub type ArchiveReader = TarReader<BufReader<Box<dyn Read + Send>>>;
 
-/// Reads `file` as an archive, by its first bytes; `None` when it is compressed in a way that is not read here.
+/// Reads `file` as an archive, by its first bytes.
 ///
 /// # Errors
 /// Fails when the file cannot be read.
-pub fn open_archive(mut file: impl Read + Send + 'static) -> io::Result<Option<ArchiveReader>> {
+pub fn open_archive(mut file: impl Read + Send + 'static) -> io::Result<ArchiveReader> {
     let mut head = Vec::new();
     (&mut file).take(6).read_to_end(&mut head)?;
     let file = io::Cursor::new(head.clone()).chain(file);
@@ -41,10 +42,10 @@ pub fn open_archive(mut file: impl Read + Send + 'static) -> io::Result<Option<A
         [0x1f, 0x8b, 0x08, ..] => Box::new(decompress(file, Compression::Gzip, &limits)?),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(decompress(file, Compression::Zstd, &limits)?),
         [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(XzReader::new_mem_limit(file, true, XZ_MEMORY)),
-        [b'B', b'Z', b'h', ..] => return Ok(None),
+        [b'B', b'Z', b'h', ..] => Box::new(MultiBzDecoder::new(file)),
         _ => Box::new(file),
     };
-    Ok(Some(TarReader::new(BufReader::with_capacity(BUFFER, plain), &limits)))
+    Ok(TarReader::new(BufReader::with_capacity(BUFFER, plain), &limits))
 }
 
 /// Unpacks the file at `path` of the context into the destination; false when it is no archive.
@@ -57,9 +58,7 @@ pub(super) fn unpack(
 ) -> Result<bool, CopyError> {
     let unread =
         |source| crate::inputs::source::WalkError::Unreadable { path: context.root().join(path.to_string()), source };
-    let Some(mut archive) = open_archive(context.open(path)?).map_err(unread)? else {
-        return Err(NotNative::because(format!("`{path}` is compressed with bzip2")).into());
-    };
+    let mut archive = open_archive(context.open(path)?).map_err(unread)?;
     let mut next = match archive.next_entry() {
         Ok(Some(entry)) => Some(entry),
         // What has no first entry is copied as it is, and so is what only looks like an archive.

@@ -17,6 +17,10 @@ use super::recipe::Recipe;
 /// An instruction that takes a backend in any case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TakesBackend {
+    /// The position of its stage.
+    pub(super) stage: usize,
+    /// Its first line in the file.
+    pub(super) line: usize,
     /// File and line.
     pub(super) place: String,
     /// Its first line.
@@ -48,12 +52,13 @@ struct Said {
     shell: Option<Vec<String>>,
 }
 
-/// The first instruction of the `needed` stages that takes a backend in any case.
+/// The instructions of the `needed` stages that take a backend in any case.
 pub(super) fn takes_backend(
     recipe: &Recipe,
     needed: &[(usize, Origin)],
     arguments: &BuildArguments,
-) -> Option<TakesBackend> {
+) -> Vec<TakesBackend> {
+    let mut found = Vec::new();
     let mut stages: BTreeMap<usize, Said> = BTreeMap::new();
     for (position, origin) in needed {
         let mut said = match origin {
@@ -63,12 +68,13 @@ pub(super) fn takes_backend(
         for instruction in &recipe.file.stages[*position].instructions {
             if let Some(reason) = said.take(instruction, recipe.file.directives.escape, arguments) {
                 let text = instruction.text.lines().next().unwrap_or_default().to_owned();
-                return Some(TakesBackend { place: recipe.place(instruction.lines.first), text, reason });
+                let (stage, line) = (*position, instruction.lines.first);
+                found.push(TakesBackend { stage, line, place: recipe.place(line), text, reason });
             }
         }
         stages.insert(*position, said);
     }
-    None
+    found
 }
 
 impl Said {
@@ -171,7 +177,8 @@ mod tests {
         let lookup = |name: &str| arguments.global(name);
         let needed = recipe.file.needed(target, &lookup).unwrap().into_iter();
         let needed: Vec<_> = needed.map(|at| (at, recipe.file.base(at, &lookup).unwrap())).collect();
-        takes_backend(&recipe, &needed, &arguments).map(|found| (found.place, found.reason))
+        let found = takes_backend(&recipe, &needed, &arguments).into_iter().next();
+        found.map(|found| (found.place, found.reason))
     }
 
     #[test]

@@ -8,11 +8,13 @@ use crate::dockerfile::{Copy, Origin};
 use crate::image::filesystem::{Found, View};
 use crate::inputs::copy::{CopyError, copy_from_context};
 use crate::layer::EntryPath;
+use crate::plan::Action;
 use crate::plan::files::{CopyArguments, CopySource, CopyVerb, StageFiles, files_layer};
 
-use super::super::copied::plan_copy;
+use super::super::copied::{self, plan_copy};
 use super::super::error::OpsError;
-use super::super::{parent_index, placed};
+use super::super::ground::Mode;
+use super::super::placed;
 use super::evaluate::{Evaluation, Outcome};
 use super::stage::Stage;
 
@@ -103,7 +105,8 @@ impl Evaluation<'_> {
             Origin::Image(name) => {
                 let base = self.origins.base(self.means, name, self.platform).await?;
                 let at = base.at.clone().ok_or(OpsError::ParentUnset)?;
-                let index = parent_index::find(self.means, &base.image, &at, None).await?;
+                let index = self.index(&base.image, &at).await?;
+                self.copied.push((base.image.descriptor.clone(), index.clone()));
                 let source = StageFiles::new(View::new(Arc::clone(&index.files)));
                 (self.base_layers(&Stage::new(base)).await?, source, format!("image `{word}`"))
             }
@@ -115,7 +118,13 @@ impl Evaluation<'_> {
             Err(CopyError::NotNative(reason)) => return Ok(Err(reason)),
             Err(error) => return Err(error.into()),
         };
-        let layer = self.located(layer)?;
+        let mut layer = self.located(layer)?;
+        if self.mode == Mode::Look
+            && layer.action == Action::Build
+            && let Some(bytes) = copied::fetched(self.means, &layer)?
+        {
+            layer.fetch = bytes;
+        }
         stage.material.extend(layer.key.as_ref().map(ToString::to_string));
         stage.add(layer);
         stage.files = Some(after);

@@ -4,23 +4,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::dockerfile::{BuildArguments, Dockerfile, Instruction, InstructionKind, Origin, expand_word, is_config};
+use crate::image::ParentImage;
 use crate::image::filesystem::View;
 use crate::image::users::Owner;
 use crate::inputs::requirements::SourcedRequirements;
-use crate::oci::{Platform, Repository};
+use crate::oci::{Descriptor, Digest, Platform, Repository};
 use crate::plan::files::{CopyVerb, NotNative, Placed, StageFiles, files_layer};
 use crate::plan::{Known, PlannedLayer};
 
+use super::super::earlier;
 use super::super::error::{Lower, OpsError};
 use super::super::ground::{Mode, SegmentStep};
 use super::super::kept_locks::PlannedLock;
 use super::super::means::Means;
-use super::super::parent_index;
+use super::super::parent_index::{self, ParentIndex};
 use super::super::placed;
 use super::super::request::BuildRequest;
 use super::origin::Origins;
+use super::plan::Wanted;
 use super::recipe::Recipe;
 use super::request::DockerfileRequest;
 use super::segments::Open;
@@ -40,12 +44,18 @@ pub(super) struct Evaluation<'a> {
     pub(super) origins: &'a Origins,
     pub(super) platform: &'a Platform,
     pub(super) mode: Mode,
+    /// Whether it ends where a layer would have to be fetched to know what is in it.
+    pub(super) is_rehearsal: bool,
+    /// Whether it ended so.
+    pub(super) is_cut: AtomicBool,
     /// The repository that images are published to.
     pub(super) target: Option<Repository>,
     /// Layers that exist.
     pub(super) known: Known,
     /// Stages that are done, by position.
     pub(super) stages: BTreeMap<usize, Stage>,
+    /// Images that are copied from, with what is in them.
+    pub(super) copied: Vec<(Descriptor, ParentIndex)>,
     /// What is done about each instruction.
     pub(super) steps: Vec<InstructionStep>,
     /// What only a backend can make.
@@ -61,6 +71,54 @@ pub(super) struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
+    /// The beginning of an evaluation for one platform.
+    pub(super) fn new(
+        means: &'a Means,
+        (request, asked): (&'a BuildRequest, &'a DockerfileRequest),
+        recipe: &'a Recipe,
+        wanted: &'a Wanted,
+        known: Known,
+        mode: Mode,
+    ) -> Self {
+        let Wanted { platform, arguments, origins, .. } = wanted;
+        let target = earlier::target_repository(request);
+        Self {
+            means,
+            request,
+            asked,
+            recipe,
+            arguments,
+            origins,
+            platform,
+            mode,
+            is_rehearsal: false,
+            is_cut: AtomicBool::new(false),
+            target,
+            known,
+            stages: BTreeMap::new(),
+            copied: Vec::new(),
+            steps: Vec::new(),
+            segments: Vec::new(),
+            locks: Vec::new(),
+            sources: Vec::new(),
+            has_triggers: false,
+            is_there: true,
+        }
+    }
+
+    /// The indexes that the target does not have yet: those of all stages, and of images that are copied from.
+    pub(super) fn unpublished(&mut self, stage: &mut Stage) -> BTreeMap<Digest, (Descriptor, Vec<u8>)> {
+        let mut found = BTreeMap::new();
+        let of_stages = self.stages.values_mut().chain([stage]);
+        let of_stages = of_stages.filter_map(|stage| Some((stage.base.image.descriptor.clone(), stage.index.take()?)));
+        for (image, ParentIndex { unpublished, .. }) in of_stages.chain(self.copied.drain(..)) {
+            if let Some(bytes) = unpublished {
+                found.insert(image.digest.clone(), (image, bytes));
+            }
+        }
+        found
+    }
+
     /// The stage that is asked for, with all that it needs.
     ///
     /// # Errors
@@ -300,7 +358,7 @@ impl<'a> Evaluation<'a> {
         let files = match &stage.base.at {
             None => StageFiles::default(),
             Some(at) => {
-                let index = parent_index::find(self.means, &stage.base.image, at, self.target.as_ref()).await?;
+                let index = self.index(&stage.base.image, at).await?;
                 let files = StageFiles::new(View::new(Arc::clone(&index.files)));
                 stage.index = Some(index);
                 files
@@ -308,6 +366,20 @@ impl<'a> Evaluation<'a> {
         };
         stage.files = Some(files.clone());
         Ok(files)
+    }
+
+    /// What is in an image.
+    ///
+    /// # Errors
+    /// Fails when its layers cannot be read, and in a rehearsal when they would have to be.
+    pub(super) async fn index(&self, image: &ParentImage, at: &Repository) -> Result<ParentIndex, OpsError> {
+        let target = self.target.as_ref();
+        if !self.is_rehearsal {
+            return parent_index::find(self.means, image, at, target).await;
+        }
+        let index = parent_index::at_hand(self.means, &image.descriptor.digest, target).await?;
+        self.is_cut.fetch_or(index.is_none(), Ordering::Relaxed);
+        index.ok_or(OpsError::ParentUnset)
     }
 
     /// Adds a layer of placed files, when anything was placed.

@@ -8,33 +8,32 @@ use futures_util::future::try_join_all;
 
 use crate::dockerfile::{BuildArguments, InstructionKind, Origin};
 use crate::event::Event;
-use crate::oci::{Descriptor, Platform};
+use crate::oci::Platform;
 use crate::plan::{Action, KeyHasher, Known, PlanKey};
 
 use super::super::error::OpsError;
-use super::super::ground::{Mode, segments_target};
+use super::super::ground::Mode;
 use super::super::means::Means;
 use super::super::parent::PinnedParent;
-use super::super::parent_index::ParentIndex;
 use super::super::placed::done_once;
 use super::super::plan::{Course, Kept, Planned};
 use super::super::request::BuildRequest;
-use super::super::{earlier, publish, segment};
-use super::by_text::takes_backend;
+use super::super::{earlier, publish};
 use super::evaluate::Evaluation;
 use super::origin::Origins;
 use super::recipe::Recipe;
+use super::rehearsal::{self, Expected};
 use super::request::DockerfileRequest;
 use super::segments::reference_of;
 use super::stage::Stage;
 use super::steps::{How, InstructionStep};
 
 /// What one platform's image is made of.
-struct Wanted {
-    platform: Platform,
-    arguments: BuildArguments,
-    needed: Vec<(usize, Origin)>,
-    origins: Origins,
+pub(super) struct Wanted {
+    pub(super) platform: Platform,
+    pub(super) arguments: BuildArguments,
+    pub(super) needed: Vec<(usize, Origin)>,
+    pub(super) origins: Origins,
 }
 
 /// Plans the image of the Dockerfile that `asked` names.
@@ -84,25 +83,14 @@ pub(in crate::ops) async fn plan(
         planned.course = Course::Reuse { document, missing, platforms };
         return Ok(planned);
     }
-    expect_backend(means, request, &recipe, &wanted, earlier.is_none()).await?;
+    let is_first = earlier.is_none();
+    let expected = rehearsal::expect_backend(means, request, &recipe, &wanted, is_first).await?;
     let known = if request.no_cache { Known::default() } else { earlier::known(means, request, earlier).await };
+    if expected == Expected::Remembered {
+        rehearsal::rehearse(means, (request, asked), (&recipe, &wanted), &known).await?;
+    }
     assemble(means, request, asked, (&recipe, &wanted), known, mode, &mut planned).await?;
     Ok(planned)
-}
-
-/// Fails for an instruction that nobody can carry out, before anything is fetched for those around it. Where an image was
-/// published before, its segments are likely to be remembered, and no backend is asked for nothing.
-async fn expect_backend(
-    means: &Means,
-    request: &BuildRequest,
-    recipe: &Recipe,
-    wanted: &[Wanted],
-    is_first: bool,
-) -> Result<(), OpsError> {
-    let takes = wanted.iter().find_map(|Wanted { needed, arguments, .. }| takes_backend(recipe, needed, arguments));
-    let Some(takes) = takes else { return Ok(()) };
-    let target = segments_target(request, &takes.text)?;
-    segment::expect_possible(means, takes.asked(request, &target), is_first || request.refresh_backend).await
 }
 
 fn scratch() -> Result<crate::oci::Reference, OpsError> {
@@ -218,30 +206,13 @@ async fn assemble(
 ) -> Result<(), OpsError> {
     let (mut images, mut kept, mut requirements) = (Vec::new(), Kept::default(), Vec::new());
     let mut known = Some(known);
-    for Wanted { platform, arguments, needed, origins } in wanted {
-        let mut evaluation = Evaluation {
-            means,
-            request,
-            asked,
-            recipe,
-            arguments,
-            origins,
-            platform,
-            mode,
-            target: earlier::target_repository(request),
-            known: known.take().unwrap_or_default(),
-            stages: Default::default(),
-            steps: Vec::new(),
-            segments: Vec::new(),
-            locks: Vec::new(),
-            sources: Vec::new(),
-            has_triggers: false,
-            is_there: true,
-        };
+    for of_platform @ Wanted { needed, .. } in wanted {
+        let known_now = known.take().unwrap_or_default();
+        let mut evaluation = Evaluation::new(means, (request, asked), recipe, of_platform, known_now, mode);
         let mut stage = evaluation.target(needed).await?;
         let change = stage.change(request.created.clone(), &asked.labels);
         images.push(evaluation.image_plan(&stage, change).await?);
-        kept.indexes.extend(index_of(&mut stage));
+        kept.indexes.extend(evaluation.unpublished(&mut stage).into_values());
         kept.choices.extend(stage.choice.take().and_then(|(_, choice)| choice));
         requirements.append(&mut evaluation.sources);
         // The image tells by itself what its own packages are.
@@ -273,12 +244,6 @@ async fn assemble(
     done_once(images.iter_mut().flat_map(|image| &mut image.layers));
     planned.course = Course::Assemble { images, sources: None, kept, requirements };
     Ok(())
-}
-
-/// The index of the stage's base, when the target does not have it yet.
-fn index_of(stage: &mut Stage) -> Option<(Descriptor, Vec<u8>)> {
-    let ParentIndex { unpublished, .. } = stage.index.take()?;
-    Some((stage.base.image.descriptor.clone(), unpublished?))
 }
 
 /// Says of instructions whose layers are all there that they are reused.

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::dockerfile::run::{ConfigFile, Mounted, PipInstall, RunStep, Step};
+use crate::dockerfile::run::{Mounted, PipInstall, RunStep, Step};
 use crate::image::ParentImage;
-use crate::image::filesystem::{Content, Found};
+use crate::image::filesystem::Content;
 use crate::image::users::Owner;
 use crate::inputs::requirements::SourcedRequirements;
 use crate::layer::EntryPath;
@@ -26,6 +26,8 @@ use super::evaluate::{Evaluation, Outcome};
 use super::interpreter::{environment, lacks_pip, material, place, unknown_below};
 use super::local_project::LocalProject;
 use super::requirements::{Asked, arguments};
+pub(super) use super::secrets::settings_file;
+use super::secrets::stage_settings;
 use super::stage::Stage;
 
 /// Installations into one environment, one after the other, and the layers that they come to.
@@ -105,12 +107,18 @@ impl Evaluation<'_> {
         (folder, owner): (&str, Owner),
     ) -> Result<Outcome, OpsError> {
         let files = self.files(stage).await?;
-        if let Some(reason) = refused(install, mounts).or_else(|| settings_file(&files, install)) {
+        let settings = || stage_settings((stage, &files), install, (mounts, folder));
+        if let Some(reason) = refused(install).or_else(settings) {
             return Ok(Err(reason));
         }
+        let secret = match self.secret_options((stage, &files), install, (mounts, folder))? {
+            Ok(secret) if secret.is_empty() || install.folders.is_empty() => secret,
+            Ok(_) => return Ok(Err(NotNative::because("it installs a project with what a secret says"))),
+            Err(reason) => return Ok(Err(reason)),
+        };
         let variables = self.variables(stage, mounts, step)?;
         let asked = Asked { mounts, files: &files, folder, variables: &variables };
-        let source = match self.source(&asked, step, install)? {
+        let source = match self.source(&asked, step, install, secret)? {
             Ok(source) => source,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -273,7 +281,8 @@ impl Evaluation<'_> {
         environment: BTreeMap<String, String>,
         version: Option<(u32, u32)>,
     ) -> BuildRequest {
-        let mut request = BuildRequest { dockerfile: None, ..self.request.clone() };
+        // A command has the secrets that it mounts, and the resolver is told what they say of indexes.
+        let mut request = BuildRequest { dockerfile: None, secrets: BTreeMap::new(), ..self.request.clone() };
         request.settings.docker = DockerSettings {
             python_package_installer: install.installer,
             python_package_installer_args: arguments(install),
@@ -323,57 +332,15 @@ fn resolving(request: &BuildRequest) -> BuildRequest {
 }
 
 /// Why an installation is not known how to do here.
-fn refused(install: &PipInstall, mounts: &[Mounted]) -> Option<NotNative> {
+fn refused(install: &PipInstall) -> Option<NotNative> {
     let reason = if let [_, other, ..] = install.folders.as_slice() {
         format!("it installs `{}`, one more project", other.path)
     } else if let Some(archive) = install.archives.first() {
         format!("`{}` is an archive of the image", archive.path)
     } else if !install.groups.is_empty() || !install.extras.is_empty() || install.all_extras {
         "it installs groups or extras of a project".to_owned()
-    } else if let Some(mount) = mounts.iter().find(|mount| is_secret(mount)) {
-        format!("it reads the secret `{}`", secret_id(mount))
     } else {
         return None;
     };
     Some(NotNative::because(reason))
-}
-
-/// Whether an installer reads the secret of its own accord.
-fn is_secret(mount: &Mounted) -> bool {
-    let is_read = |target: &str| {
-        let name = target.rsplit('/').next().unwrap_or_default();
-        ["pip.conf", "uv.toml", ".pypirc"].contains(&name)
-    };
-    match mount {
-        Mounted::SecretFile { target, .. } => is_read(target),
-        Mounted::SecretVariable { name, .. } => ["PIP_", "UV_"].iter().any(|prefix| name.starts_with(prefix)),
-        Mounted::Agent => true,
-        Mounted::Files { .. } | Mounted::Cache { .. } => false,
-    }
-}
-
-fn secret_id(mount: &Mounted) -> &str {
-    match mount {
-        Mounted::SecretFile { id, .. } | Mounted::SecretVariable { id, .. } => id,
-        _ => "ssh",
-    }
-}
-
-/// Why the image's own files of settings stand in the way.
-pub(super) fn settings_file(files: &StageFiles, install: &PipInstall) -> Option<NotNative> {
-    let usual: &[&str] = match install.installer {
-        Installer::Pip => {
-            &["/etc/pip.conf", "/etc/xdg/pip/pip.conf", "/root/.config/pip/pip.conf", "/root/.pip/pip.conf"]
-        }
-        Installer::Uv => &["/etc/uv/uv.toml", "/root/.config/uv/uv.toml"],
-    };
-    match &install.config {
-        ConfigFile::Off => None,
-        ConfigFile::Named(file) => Some(NotNative::because(format!("`{file}` has settings of the installer"))),
-        ConfigFile::Usual => {
-            let there = |path: &&&str| files.view().reach(**path, true).is_ok_and(|at| at.found != Found::Absent);
-            let found = usual.iter().find(there)?;
-            Some(NotNative::because(format!("`{found}` has settings of the installer")))
-        }
-    }
 }

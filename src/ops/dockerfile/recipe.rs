@@ -20,7 +20,7 @@ use super::super::request::BuildRequest;
 use super::request::DockerfileRequest;
 
 /// A Dockerfile that was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Recipe {
     /// The file's name, for messages.
     pub(super) name: String,

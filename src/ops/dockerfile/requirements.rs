@@ -30,12 +30,13 @@ pub(super) struct Asked<'a> {
 }
 
 impl Evaluation<'_> {
-    /// What is asked for, with all that requirement files include.
+    /// What is asked for, with all that requirement files include, and with `secret` options that no text has.
     pub(super) fn source(
         &self,
         asked: &Asked<'_>,
         step: &Step,
         install: &PipInstall,
+        secret: Vec<RequirementOption>,
     ) -> Result<Result<SourcedRequirements, NotNative>, OpsError> {
         let root =
             self.recipe.context.as_ref().map_or_else(|| self.request.folder.clone(), |tree| tree.root().to_owned());
@@ -59,7 +60,6 @@ impl Evaluation<'_> {
         let named =
             RequirementSource::Lines { name: format!("`{}`", step.command), lines: install.requirements.clone() };
         join(&mut set, requirements::read(&root, &named, asked.variables)?);
-        self.sign(&mut set, asked.mounts)?;
         let is_here = |line: &&requirements::RequirementLine| {
             matches!(line.kind, requirements::LineKind::Path | requirements::LineKind::Editable)
         };
@@ -67,6 +67,8 @@ impl Evaluation<'_> {
             return Ok(Err(NotNative::because(format!("`{}` is a folder or file of the image", line.text))));
         }
         let text = set.to_text();
+        set.options.splice(0..0, secret);
+        self.sign(&mut set, asked.mounts)?;
         let place = format!("`{}`", step.command);
         Ok(Ok(SourcedRequirements::new(RequirementOrigin::User, place, text, &root, set)))
     }

@@ -2,12 +2,12 @@
 //!
 //! How a segment is found or built is the business of `ops::segment`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backend::{BackendError, Context, Segment};
 use crate::dockerfile::{Instruction, InstructionKind, MountKind, Origin, renamed};
 use crate::image::{ConfigChange, InstructedConfig};
-use crate::oci::{ImageConfig, Reference, Repository};
+use crate::oci::{Descriptor, ImageConfig, Reference, Repository};
 use crate::plan::{ImagePlan, KeyHasher, PlanKey};
 
 use super::super::build::carry_out;
@@ -38,7 +38,8 @@ pub(super) struct Open {
     /// Words that name stages or images.
     origins: Vec<String>,
     reads_context: bool,
-    reads_secrets: bool,
+    /// Names of the secrets that are mounted.
+    secrets: BTreeSet<String>,
 }
 
 /// The first instruction that a backend is to carry out.
@@ -65,7 +66,7 @@ impl Open {
             InstructionKind::Run(run) => {
                 for mount in &run.mounts {
                     self.reads_context |= mount.kind == MountKind::Bind && mount.from.is_none();
-                    self.reads_secrets |= mount.kind == MountKind::Secret;
+                    self.secrets.extend(mount.secret().map(str::to_owned));
                     self.origins.extend(mount.from.clone());
                 }
             }
@@ -92,7 +93,8 @@ impl Evaluation<'_> {
     ) -> Result<(), OpsError> {
         let Some(open) = open.take() else { return Ok(()) };
         let First { line, text: instruction, reason } = open.first.clone().unwrap_or_default();
-        let takes = TakesBackend { place: self.recipe.place(line), text: instruction.clone(), reason };
+        let (stage_at, place) = (position, self.recipe.place(line));
+        let takes = TakesBackend { stage: stage_at, line, place, text: instruction.clone(), reason };
         let target = segments_target(self.request, &instruction)?;
         let asked = takes.asked(self.request, &target);
         let built = match self.segment(position, stage, &open, &asked).await? {
@@ -189,10 +191,13 @@ impl Evaluation<'_> {
             (Some(root), true) => Some(Context { root: root.clone(), ignore: self.recipe.ignore.clone() }),
             _ => None,
         };
+        // What a line is given it has to name; a name that is a variable may be any.
+        let is_named = |id: &String| open.secrets.iter().any(|named| named == id || named.contains('$'));
+        let secrets = self.request.secrets.iter().filter(|(id, _)| is_named(id));
         let mut segment = Segment {
             context,
             build_args: args.collect(),
-            secrets: if open.reads_secrets { self.request.secrets.clone() } else { BTreeMap::new() },
+            secrets: secrets.map(|(id, secret)| (id.clone(), secret.clone())).collect(),
             no_cache: self.request.no_cache,
             engine_options: self.asked.engine_options.clone(),
             ..Segment::new(text, stage.base.image.config.platform())
@@ -230,7 +235,8 @@ impl Evaluation<'_> {
             course: Course::Assemble {
                 images: vec![plan],
                 sources: None,
-                kept: Kept::default(),
+                // Whoever looks for what is built upon this needs them for its key.
+                kept: Kept { indexes: self.indexes(stage), ..Kept::default() },
                 requirements: self.sources.clone(),
             },
             code: None,
@@ -240,6 +246,13 @@ impl Evaluation<'_> {
         let request = BuildRequest { targets: vec![at], dockerfile: None, ..self.request.clone() };
         let built = carry_out(self.means, &request, planned).await?;
         Ok(Some(Reference::pinned(asked.target, &built.descriptor.digest)))
+    }
+
+    /// The indexes that keys of this evaluation were computed with.
+    fn indexes(&self, stage: &Stage) -> Vec<(Descriptor, Vec<u8>)> {
+        let of_stage = |stage: &Stage| Some((stage.base.image.descriptor.clone(), stage.index.as_ref()?.bytes()?));
+        let copied = self.copied.iter().filter_map(|(image, index)| Some((image.clone(), index.bytes()?)));
+        self.stages.values().chain([stage]).filter_map(of_stage).chain(copied).collect()
     }
 
     /// The stage as a plan of an image.

@@ -10,6 +10,7 @@ pub(crate) mod index;
 pub(crate) mod means;
 pub(crate) mod parents;
 pub(crate) mod readback;
+pub(crate) mod sample_backend;
 pub(crate) mod steps;
 pub(crate) mod tiny_registry;
 pub(crate) mod tls;
