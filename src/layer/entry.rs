@@ -4,10 +4,11 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
-/// A path inside an image: relative to `/`, no empty, `.` or `..` component, no NUL. Bytes, not text.
+/// A path inside an image: relative to `/`, no empty, `.` or `..` component, no NUL. Bytes, not text; copies share them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntryPath(Box<[u8]>);
+pub struct EntryPath(Arc<[u8]>);
 
 /// Why bytes are not an [`EntryPath`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -103,19 +103,21 @@ impl Filesystem {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         let body = unpack(bytes, FILESYSTEM)?;
         let mut input = Input { bytes: &body, at: 0, last: Vec::new() };
-        let mut view = Self::default();
+        let mut nodes: Vec<(EntryPath, Node)> = Vec::new();
+        // The last directory that something was found in: most paths have the one of the path before.
+        let mut holder: Option<usize> = None;
         for _ in 0..input.number()? {
             let path = input.path()?;
             let Change::Put(node) = input.change()? else { return Err(input.damaged()) };
-            let in_order = view.nodes.last_key_value().is_none_or(|(last, _)| *last < path);
-            let has_parent = path.parent().is_none_or(|parent| view.nodes.get(&parent).is_some_and(Node::is_directory));
-            if !in_order || !has_parent {
+            let in_order = nodes.last().is_none_or(|(last, _)| *last < path);
+            if !in_order || !is_held(&nodes, &mut holder, path.as_bytes()) {
                 return Err(CodecError::Order(path));
             }
-            view.nodes.insert(path, node);
+            nodes.push((path, node));
         }
         input.end()?;
-        Ok(view)
+        // In order already, they become a map without a search for each.
+        Ok(Self { nodes: nodes.into_iter().collect() })
     }
 }
 
@@ -202,6 +204,17 @@ impl Body {
         packed.append(&mut zstd::bulk::compress(&self.bytes, LEVEL).map_err(CodecError::Zstd)?);
         Ok(packed)
     }
+}
+
+/// Whether the directory above `path` is among the sorted `nodes`; `holder` is where the last one was.
+fn is_held(nodes: &[(EntryPath, Node)], holder: &mut Option<usize>, path: &[u8]) -> bool {
+    let Some(slash) = path.iter().rposition(|byte| *byte == b'/') else { return true };
+    let above = &path[..slash];
+    if holder.is_some_and(|at| nodes[at].0.as_bytes() == above) {
+        return true;
+    }
+    *holder = nodes.binary_search_by(|(path, _)| path.as_bytes().cmp(above)).ok();
+    holder.is_some_and(|at| nodes[at].1.is_directory())
 }
 
 fn unpack(bytes: &[u8], kind: u8) -> Result<Vec<u8>, CodecError> {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::capture::{Capture, MAX_CAPTURED};
 use super::lookup::{Step, walk};
@@ -22,7 +22,20 @@ pub struct View {
     changes: Arc<BTreeMap<EntryPath, Changed>>,
     /// At and below these paths nothing is known but what `changes` says; `""` is the root.
     unknown: BTreeSet<Vec<u8>>,
+    whole: Whole,
 }
+
+/// All that is known, in one, once somebody asked; says nothing that the rest of a view does not.
+#[derive(Clone, Debug, Default)]
+struct Whole(Arc<OnceLock<Arc<Filesystem>>>);
+
+impl PartialEq for Whole {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Whole {}
 
 /// What a change left at its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,21 +233,22 @@ impl View {
             if self.find(directory.as_bytes()) == Found::Absent {
                 above = directory.parent();
                 let made = Changed { node: Some(Node::implied_directory()), hides: true };
-                Arc::make_mut(&mut self.changes).insert(directory, made);
+                self.changes_mut().insert(directory, made);
             }
         }
-        Arc::make_mut(&mut self.changes).insert(path, Changed { node: Some(node), hides });
+        self.changes_mut().insert(path, Changed { node: Some(node), hides });
     }
 
     /// Removes `path`, a real path, and all below it.
     pub fn remove(&mut self, path: &EntryPath) {
         self.forget(path.as_bytes());
-        Arc::make_mut(&mut self.changes).insert(path.clone(), Changed { node: None, hides: true });
+        self.changes_mut().insert(path.clone(), Changed { node: None, hides: true });
     }
 
     /// Says that nobody knows what is at `path`, a real path, and below it before it is made; `""` is the root.
     pub fn mark_unknown(&mut self, path: &[u8]) {
         self.forget(path);
+        self.whole = Whole::default();
         self.unknown.insert(path.to_vec());
     }
 
@@ -243,16 +257,17 @@ impl View {
         let node = self.find(path.as_bytes()).node().filter(|node| node.is_directory()).cloned();
         self.mark_unknown(path.as_bytes());
         if let Some(node) = node {
-            Arc::make_mut(&mut self.changes).insert(path.clone(), Changed { node: Some(node), hides: false });
+            self.changes_mut().insert(path.clone(), Changed { node: Some(node), hides: false });
         }
     }
 
     /// Drops every change and mark at and below `path`.
     fn forget(&mut self, path: &[u8]) {
         for gone in at_and_below(&self.changes, path) {
-            Arc::make_mut(&mut self.changes).remove(&gone);
+            self.changes_mut().remove(&gone);
         }
         if !self.unknown.is_empty() {
+            self.whole = Whole::default();
             let below = [path, b"/"].concat();
             self.unknown.retain(|at| at != path && !path.is_empty() && !at.starts_with(&below));
         }
@@ -281,6 +296,7 @@ impl View {
             Some((path.clone(), Changed { node: Some(node.clone()), hides: !node.is_directory() }))
         });
         self.changes = Arc::new(known.collect());
+        self.whole = Whole::default();
         self.base = Arc::new(files);
         Ok(())
     }
@@ -290,6 +306,10 @@ impl View {
         if self.changes.is_empty() && self.unknown.is_empty() {
             return Arc::clone(&self.base);
         }
+        Arc::clone(self.whole.0.get_or_init(|| Arc::new(self.joined())))
+    }
+
+    fn joined(&self) -> Filesystem {
         let mut files = self.base.as_ref().clone();
         let hidden = self.changes.iter().filter(|(_, changed)| changed.hides).map(|(path, _)| path.as_bytes());
         for path in hidden.chain(self.unknown.iter().map(Vec::as_slice)) {
@@ -308,7 +328,13 @@ impl View {
             }
             files.nodes.insert(path.clone(), node.clone());
         }
-        Arc::new(files)
+        files
+    }
+
+    /// What was changed on top of the base, to be changed again.
+    fn changes_mut(&mut self) -> &mut BTreeMap<EntryPath, Changed> {
+        self.whole = Whole::default();
+        Arc::make_mut(&mut self.changes)
     }
 
     /// Whether a view keeps the content of a file of this path and size, for [`Node::with_content`].

@@ -26,6 +26,10 @@ const PERMISSIONS: u32 = 0o7777;
 /// The mode bit that makes a file executable for its owner.
 const OWNER_EXECUTES: u32 = 0o100;
 
+/// Up to so many files of so many bytes are hashed sooner than threads for them are started.
+const FEW_FILES: usize = 64;
+const FEW_BYTES: u64 = 1 << 20;
+
 /// How to walk.
 #[derive(Clone, Debug, Default)]
 pub struct WalkOptions {
@@ -103,6 +107,11 @@ pub(in crate::inputs) fn digests(
     files: &[Unhashed],
     options: &WalkOptions,
 ) -> Result<Vec<Digest>, WalkError> {
+    let bytes: u64 = files.iter().map(|file| file.size).sum();
+    if files.len() <= FEW_FILES && bytes <= FEW_BYTES {
+        let mut buffer = vec![0; content::BUFFER];
+        return files.iter().map(|file| hash(root, file, &mut buffer)).collect();
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .build()
@@ -112,8 +121,11 @@ pub(in crate::inputs) fn digests(
 
 fn hash_all(root: &Path, files: &[Unhashed]) -> Result<Vec<Digest>, WalkError> {
     let buffer = || vec![0; content::BUFFER];
-    let hash = |buffer: &mut Vec<u8>, file: &Unhashed| content::hash(&place(root, &file.path), file.size, buffer);
-    files.par_iter().map_init(buffer, hash).collect()
+    files.par_iter().map_init(buffer, |buffer, file| hash(root, file, buffer)).collect()
+}
+
+fn hash(root: &Path, file: &Unhashed, buffer: &mut [u8]) -> Result<Digest, WalkError> {
+    content::hash(&place(root, &file.path), file.size, buffer)
 }
 
 /// Where on disk an entry lies.
