@@ -81,12 +81,12 @@ pub(super) async fn at_hand(
     Ok(None)
 }
 
-/// Whether this machine has the index of the parent with this digest.
+/// Whether this machine has the index of the parent with this digest, whole or not.
 ///
 /// # Errors
-/// Fails when the store cannot be read.
+/// Fails as [`crate::store::Store::has_record`] does.
 pub(super) fn is_stored(means: &Means, digest: &Digest) -> Result<bool, OpsError> {
-    Ok(means.store.record(MERGED, digest.as_str())?.is_some())
+    Ok(means.store.has_record(MERGED, digest.as_str())?)
 }
 
 async fn look_for(

@@ -26,6 +26,14 @@ impl Store {
         Ok(found.map(|(_, value)| value))
     }
 
+    /// Whether something is kept under `kind` and `key`. It is not read: what is damaged is found by [`Store::record`].
+    ///
+    /// # Errors
+    /// Fails when `kind` is not a word.
+    pub fn has_record(&self, kind: &str, key: &str) -> Result<bool, StoreError> {
+        Ok(self.record_path(kind, key)?.is_file())
+    }
+
     /// Puts a value under `kind` and `key`, replacing the one before.
     ///
     /// # Errors
