@@ -142,13 +142,21 @@ impl LeftBehind {
             let path = key.split_once('/').map_or("", |(_, path)| path);
             moved.insert(mover.path(*below, path), mover.kind(*below, path, kind)?);
         }
-        let records: Vec<String> = moved.keys().filter(|path| path.ends_with(".dist-info/RECORD")).cloned().collect();
-        for record in records {
-            let text = recorded(&record, &moved)?;
-            moved.insert(record, LeftKind::File { mode: 0o644, bytes: text });
-        }
-        Ok(moved)
+        recorded(moved)
     }
+}
+
+/// The same files, with the hashes of what is there now in each RECORD.
+///
+/// # Errors
+/// Fails for a RECORD that cannot be read, or that names what is not there.
+pub(super) fn recorded(mut files: BTreeMap<String, LeftKind>) -> Result<BTreeMap<String, LeftKind>, UnmovableError> {
+    let records: Vec<String> = files.keys().filter(|path| path.ends_with(".dist-info/RECORD")).cloned().collect();
+    for record in records {
+        let text = record_of(&record, &files)?;
+        files.insert(record, LeftKind::File { mode: 0o644, bytes: text });
+    }
+    Ok(files)
 }
 
 struct Mover<'a> {
@@ -275,7 +283,7 @@ fn every_platform(bytes: &[u8]) -> Result<Vec<u8>, UnmovableError> {
 }
 
 /// The RECORD at `path` with the hashes of what is there now.
-fn recorded(path: &str, files: &BTreeMap<String, LeftKind>) -> Result<Vec<u8>, UnmovableError> {
+fn record_of(path: &str, files: &BTreeMap<String, LeftKind>) -> Result<Vec<u8>, UnmovableError> {
     let failed = || UnmovableError::Record(path.to_owned());
     let Some(LeftKind::File { bytes, .. }) = files.get(path) else { return Err(failed()) };
     let site = path.rsplitn(3, '/').nth(2).unwrap_or_default();
@@ -302,17 +310,17 @@ fn recorded(path: &str, files: &BTreeMap<String, LeftKind>) -> Result<Vec<u8>, U
 }
 
 /// Bytes in base64.
-mod bytes {
+pub(super) mod bytes {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use serde::de::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::python) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(in crate::python) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         STANDARD.decode(String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }

@@ -16,6 +16,7 @@ use crate::plan::{Known, PlannedLayer};
 use super::super::error::{Lower, OpsError};
 use super::super::ground::{Mode, SegmentStep};
 use super::super::kept_locks::PlannedLock;
+use super::super::kept_runs::Runs;
 use super::super::means::Means;
 use super::super::parent_index;
 use super::super::placed;
@@ -52,6 +53,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) segments: Vec<SegmentStep>,
     /// What installations were planned by.
     pub(super) locks: Vec<PlannedLock>,
+    /// What runs of uv come to.
+    pub(super) runs: Runs,
     /// The requirements of all stages.
     pub(super) sources: Vec<SourcedRequirements>,
     /// Whether an image brought instructions of its own.

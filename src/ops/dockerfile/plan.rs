@@ -13,6 +13,7 @@ use crate::plan::{Action, KeyHasher, Known, PlanKey};
 
 use super::super::error::OpsError;
 use super::super::ground::{Mode, segments_target};
+use super::super::kept_runs::Runs;
 use super::super::means::Means;
 use super::super::parent::PinnedParent;
 use super::super::parent_index::ParentIndex;
@@ -234,6 +235,7 @@ async fn assemble(
             steps: Vec::new(),
             segments: Vec::new(),
             locks: Vec::new(),
+            runs: runs(request, recipe, platform),
             sources: Vec::new(),
             has_triggers: false,
             is_there: true,
@@ -246,7 +248,8 @@ async fn assemble(
         requirements.append(&mut evaluation.sources);
         // The image tells by itself what its own packages are.
         kept.locks.extend(evaluation.locks.drain(..).filter(|planned| stage.resolution.as_ref() != Some(&planned.key)));
-        let Evaluation { mut steps, segments, is_there, has_triggers, known: left, .. } = evaluation;
+        let Evaluation { mut steps, segments, is_there, has_triggers, runs, known: left, .. } = evaluation;
+        kept.runs.extend(runs.into_kept());
         if has_triggers {
             // What they copy is in no key, so that no later build takes the image for its own.
             let files = stage.key_of_files();
@@ -273,6 +276,19 @@ async fn assemble(
     done_once(images.iter_mut().flat_map(|image| &mut image.layers));
     planned.course = Course::Assemble { images, sources: None, kept, requirements };
     Ok(())
+}
+
+/// What runs of uv come to; those of one Dockerfile are kept together, until one of its commands that may need uv changes.
+fn runs(request: &BuildRequest, recipe: &Recipe, platform: &Platform) -> Runs {
+    let mut key = KeyHasher::new("uv-runs/1").with("platform", platform.to_string());
+    for instruction in recipe.file.stages.iter().flat_map(|stage| &stage.instructions) {
+        if matches!(instruction.kind, InstructionKind::Run(_))
+            && ["uv", "pip"].iter().any(|name| instruction.text.contains(name))
+        {
+            key.add("run", &instruction.text);
+        }
+    }
+    Runs::new(earlier::target_repository(request), &key.finish(), request.upgrade || request.no_cache)
 }
 
 /// The index of the stage's base, when the target does not have it yet.

@@ -10,20 +10,18 @@ use crate::image::filesystem::{Found, Node, View};
 use crate::image::users::Owner;
 use crate::layer::EntryPath;
 use crate::plan::files::{Draft, FileContent, NotNative, Placed, PlacedEntry, PlacedKind, StageFiles};
-use crate::python::uv_environment::{Below, InImage, LeftBehind, LeftKind};
+use crate::python::uv_environment::LeftKind;
 use crate::python::uv_project::UvProject;
-use crate::resolver::request::ResolveRequest;
-use crate::resolver::{ENVIRONMENT, ProjectFile, ResolveError, Trial, UvRefusal};
-use crate::settings::{DockerSettings, Installer};
+use crate::resolver::{ENVIRONMENT, Trial};
+use crate::settings::Installer;
 
 use super::super::error::OpsError;
-use super::super::request::BuildRequest;
-use super::super::resolution;
 use super::evaluate::{Evaluation, Outcome};
-use super::requirements::{Asked, arguments};
+use super::project_files::text_of;
+use super::requirements::Asked;
 use super::stage::Stage;
-use super::sync::text_of;
 use super::uv_python::{self, AskedPython, UvPython};
+use super::uv_runs::{UvRun, name_of, plain_environment};
 
 const FOLDER: u32 = 0o755;
 const LINK: u32 = 0o777;
@@ -61,18 +59,10 @@ impl Evaluation<'_> {
             is_fresh: false,
         };
         let question = self.question(&synced(&at), &python);
-        let left = match self.tried(&question, &trial).await? {
-            Ok(left) => left,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let to = InImage {
-            project: folder.to_owned(),
-            environment: at.clone(),
-            executable: python.executable.clone(),
-            version: python.version,
-        };
-        let made = left.moved(&to).map_err(|error| NotNative::because(error.to_string()));
-        match made.and_then(|entries| environment(&files, &at, &entries, owner)) {
+        let to = python.place(folder, &at);
+        let run = UvRun { plain: None, own: Some(trial), takes_plain: false, to, by: Installer::Uv };
+        let made = self.left_by(&question, &run).await?;
+        match made.and_then(|left| environment(&files, &at, &left.own, owner)) {
             Ok(made) => self.place_environment(stage, made, step)?,
             Err(reason) => return Ok(Err(reason)),
         }
@@ -117,42 +107,9 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Whether nothing that was chosen before is taken.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.request.upgrade || self.request.no_cache
-    }
-
     /// The folder that the context's files lie in.
     pub(super) fn root(&self) -> std::path::PathBuf {
         self.recipe.context.as_ref().map_or_else(|| self.request.folder.clone(), |tree| tree.root().to_owned())
-    }
-
-    /// With what uv is run here for an installation.
-    pub(super) fn question(&self, install: &PipInstall, python: &UvPython) -> ResolveRequest {
-        let mut request = BuildRequest { dockerfile: None, ..self.request.clone() };
-        request.settings.docker = DockerSettings {
-            python_package_installer: Installer::Uv,
-            python_package_installer_args: arguments(install),
-            ..DockerSettings::default()
-        };
-        let mut question = resolution::question(self.means, &request, &[], &BTreeMap::new(), None);
-        question.target.version = python.full_version();
-        question
-    }
-
-    /// What a command of uv leaves.
-    pub(super) async fn tried(
-        &self,
-        question: &ResolveRequest,
-        trial: &Trial,
-    ) -> Result<Result<LeftBehind, NotNative>, OpsError> {
-        let with = (&self.means.store, &self.means.reporter);
-        match self.means.resolver.try_out(question, trial, with).await {
-            Ok(Ok(left)) => Ok(Ok(left)),
-            Ok(Err(refusal)) => Ok(Err(refused(&refusal))),
-            Err(ResolveError::NoPython) => Ok(Err(NotNative::because("there is no Python here to run uv with"))),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// The file by which uv keeps other runs of itself away from an environment that it installs into.
@@ -172,49 +129,20 @@ impl Evaluation<'_> {
         }
         let python = UvPython { executable: format!("{at}/bin/python"), version: (major, minor, 0) };
         let question = self.question(&synced(at), &python);
-        let Ok(Ok(plain)) = self.plain_environment(&question, "project", (at, None)).await else { return Ok(()) };
-        let Some((_, kind)) = plain.entries.get(&LeftBehind::key(Below::Environment, ".lock")) else { return Ok(()) };
+        let run = UvRun {
+            plain: Some(plain_environment("project", at, None)),
+            own: None,
+            takes_plain: true,
+            to: python.place(at, at),
+            by: Installer::Uv,
+        };
+        let Ok(Ok(left)) = self.left_by(&question, &run).await else { return Ok(()) };
+        let Some(kind) = left.plain.get(&path) else { return Ok(()) };
         if let Ok(made) = more(&files, &BTreeMap::from([(path, kind.clone())]), owner) {
             self.place(stage, made, "the lock of the environment".to_owned())?;
         }
         Ok(())
     }
-
-    /// What an environment of a project called `name` consists of before anything is installed.
-    pub(super) async fn plain_environment(
-        &self,
-        question: &ResolveRequest,
-        name: &str,
-        (folder, below): (&str, Option<String>),
-    ) -> Result<Result<LeftBehind, NotNative>, OpsError> {
-        let text = format!("[project]\nname = \"{name}\"\nversion = \"0\"\nrequires-python = \">=3.8\"\n");
-        let file = ProjectFile { path: "pyproject.toml".into(), mode: 0o644, bytes: text.into_bytes() };
-        let trial = Trial {
-            name: name_of(folder).to_owned(),
-            files: vec![file],
-            environment: below,
-            commands: vec![vec!["sync".into()]],
-            is_fresh: false,
-        };
-        let mut left = self.tried(question, &trial).await?;
-        if let Ok(left) = &mut left {
-            left.entries.retain(|_, (below, _)| *below == Below::Environment);
-        }
-        Ok(left)
-    }
-}
-
-/// uv's refusal as a clause.
-pub(super) fn refused(refusal: &UvRefusal) -> NotNative {
-    let line = refusal.explanation.lines().map(str::trim).find(|line| line.starts_with("error")).unwrap_or_default();
-    let said = if line.is_empty() { refusal.explanation.lines().next().unwrap_or_default() } else { line };
-    NotNative::because(format!("uv says here: {said}"))
-}
-
-/// The last part of a folder's path.
-pub(super) fn name_of(folder: &str) -> &str {
-    let name = folder.rsplit('/').next().unwrap_or_default();
-    if name.is_empty() { "root" } else { name }
 }
 
 /// Fails where a folder above has a project, which the one in the working folder may belong to.
