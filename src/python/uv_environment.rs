@@ -2,7 +2,7 @@
 //!
 //! Nothing is run or placed here. Text that is not understood is refused: the next uv may write something else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +100,24 @@ impl LeftBehind {
     #[must_use]
     pub fn without(mut self, plain: &Self) -> Self {
         self.entries.retain(|path, _| !plain.entries.contains_key(path));
+        self
+    }
+
+    /// The same without the files of packages; the folders that name them stay (`NAME-VERSION.dist-info`).
+    #[must_use]
+    pub fn without_packages(mut self) -> Self {
+        let mut programs = BTreeSet::new();
+        for (path, (_, kind)) in &self.entries {
+            let LeftKind::File { bytes, .. } = kind else { continue };
+            if path.ends_with(".dist-info/RECORD") {
+                let rows = record::parse(bytes).unwrap_or_default();
+                programs.extend(rows.iter().filter_map(|row| row.path.strip_prefix("../../../").map(str::to_owned)));
+            }
+        }
+        self.entries.retain(|path, (below, kind)| match path.split_once("/site-packages/") {
+            Some((_, name)) => *kind == LeftKind::Folder && !name.contains('/') && name.ends_with(".dist-info"),
+            None => *below != Below::Environment || !path.split_once('/').is_some_and(|(_, at)| programs.contains(at)),
+        });
         self
     }
 
@@ -367,6 +385,23 @@ mod tests {
 
     const CONFIGURATION: &str = "home = /usr/bin\nimplementation = CPython\nuv = 0.13.8\nversion_info = 3.12.1\n\
         include-system-site-packages = false\nprompt = ferry\n";
+
+    #[test]
+    fn packages_that_are_not_of_interest_leave_their_names() {
+        use Below::Environment;
+        let site = "lib/python3.12/site-packages";
+        let left = left(&[
+            (Environment, "bin/activate", file("")),
+            (Environment, "bin/pip", file("")),
+            (Environment, site, LeftKind::Folder),
+            (Environment, &format!("{site}/pip"), LeftKind::Folder),
+            (Environment, &format!("{site}/pip-26.3.dist-info"), LeftKind::Folder),
+            (Environment, &format!("{site}/pip-26.3.dist-info/RECORD"), file("../../../bin/pip,,\npip/x.py,,\n")),
+        ]);
+        let kept: Vec<String> = left.without_packages().entries.into_keys().collect();
+        let names = ["bin/activate", site, &format!("{site}/pip-26.3.dist-info")];
+        assert_eq!(kept, names.map(|name| format!("environment/{name}")));
+    }
 
     #[test]
     fn an_environment_is_the_images() {

@@ -142,6 +142,8 @@ pub struct Trial {
     pub commands: Vec<Vec<String>>,
     /// Whether it is run again though its result is known.
     pub is_fresh: bool,
+    /// Whether of installed packages only their names and versions are of interest.
+    pub names_packages: bool,
 }
 
 impl Resolver {
@@ -233,6 +235,7 @@ impl Resolver {
             return Ok(Ok(left));
         }
         let left = match tried(uv, &python, request, trial).await? {
+            Ok(left) if trial.names_packages => left.without_packages(),
             Ok(left) => left,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -415,6 +418,7 @@ mod tests {
             environment: Some(".venv".into()),
             commands: vec![vec!["sync".into(), ENVIRONMENT.into()]],
             is_fresh: false,
+            names_packages: false,
         };
         let request = ResolveRequest { scratch: folder.path().to_owned(), ..request("") };
         tried(&uv, &python, &request, &trial).await.unwrap()

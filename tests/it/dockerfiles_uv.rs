@@ -210,6 +210,28 @@ async fn an_environment_of_uvs_takes_packages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_environment_is_seeded_with_what_uv_takes_for_it() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let wheels = [("pip", "26.3"), ("setuptools", "84.2")];
+    let [pip, setuptools] =
+        wheels.map(|(name, version)| WheelMaker::new(name, version).file(&format!("{name}.py"), version));
+    uv.answers(&[&pip, &setuptools], "");
+    let parent = yard.at("demo/parent:1");
+    yard.write("Dockerfile", format!("FROM {parent}\nRUN uv venv --seed /opt/venv\n"));
+    done(run(&yard, "store", &uv, "build"));
+    let asked = uv.asked();
+    for line in ["pip==26.3", "setuptools==84.2"] {
+        assert!(asked.contains(&format!("line {line}")), "{asked}");
+    }
+    let image = yard.pull("demo/app:latest").await;
+    assert_eq!(image.file("opt/venv/lib/python3.11/site-packages/pip.py").unwrap().text(), "26.3");
+    assert!(image.file("opt/venv/pyvenv.cfg").unwrap().text().ends_with("seed = true\n"));
+    assert!(image.file("opt/venv/.lock").is_none(), "nothing locks it");
+    assert!(image.file("opt/venv/bin/stray").is_none(), "of what uv put there only the names count");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_project_is_installed_by_pip_with_what_it_requires() {
     let yard = Yard::new().await;
     let uv = FakeUv::new(&yard);
@@ -262,7 +284,7 @@ async fn what_is_not_known_of_a_project_names_its_reason() {
         (official.clone(), PROJECT.to_owned(), "RUN UV_INDEX_OWN_PASSWORD=x uv sync", "`UV_INDEX_OWN_PASSWORD`"),
         (official.clone(), PROJECT.to_owned(), "RUN touch .venv && uv sync", "`/srv/app/.venv`"),
         (official.clone(), PROJECT.to_owned(), "RUN rm pyproject.toml && uv sync", "has no `pyproject.toml`"),
-        (official.clone(), PROJECT.to_owned(), "RUN uv venv --seed", "seeds it"),
+        (official.clone(), PROJECT.to_owned(), "RUN UV_NO_INDEX=1 uv venv --seed", "`UV_NO_INDEX`"),
         (official.clone(), PROJECT.replace("3.9", "3.12"), "RUN uv venv", "uv looks further"),
         (
             official.clone(),

@@ -75,8 +75,14 @@ impl Evaluation<'_> {
         installing.extend(project.editable.then(|| "--editable".to_owned()));
         installing.push(".".to_owned());
         let commands = vec![[words("venv --no-project"), vec![ENVIRONMENT.to_owned()]].concat(), installing];
-        let trial =
-            Trial { name: name_of(&folder).to_owned(), files, environment: None, commands, is_fresh: self.is_fresh() };
+        let trial = Trial {
+            name: name_of(&folder).to_owned(),
+            files,
+            environment: None,
+            commands,
+            is_fresh: self.is_fresh(),
+            names_packages: false,
+        };
         let run = UvRun {
             plain: Some(plain_environment(&about.name, &folder, None)),
             own: Some(trial),

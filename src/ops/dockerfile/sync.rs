@@ -334,6 +334,7 @@ fn trial(
         environment: project.below.clone(),
         commands: vec![arguments],
         is_fresh: false,
+        names_packages: false,
     })
 }
 

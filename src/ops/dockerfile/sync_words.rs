@@ -11,7 +11,7 @@ use crate::python::uv_project::UvProject;
 use super::uv_venv::synced;
 
 /// Options that say which index, and what of it may be chosen; a variable of uv has each.
-const VARIABLES: [(&str, &str); 12] = [
+pub(super) const VARIABLES: [(&str, &str); 12] = [
     ("allow-insecure-host", "UV_INSECURE_HOST"),
     ("default-index", "UV_DEFAULT_INDEX"),
     ("exclude-newer", "UV_EXCLUDE_NEWER"),

@@ -249,6 +249,7 @@ pub(super) fn plain_environment(name: &str, folder: &str, below: Option<String>)
         environment: below,
         commands: vec![vec!["sync".into()]],
         is_fresh: false,
+        names_packages: false,
     }
 }
 

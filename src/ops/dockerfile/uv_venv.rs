@@ -12,6 +12,7 @@ use crate::layer::EntryPath;
 use crate::plan::files::{Draft, FileContent, NotNative, Placed, PlacedEntry, PlacedKind, StageFiles};
 use crate::python::uv_environment::LeftKind;
 use crate::python::uv_project::UvProject;
+use crate::python::virtual_environment::PythonVersion;
 use crate::resolver::{ENVIRONMENT, Trial};
 use crate::settings::Installer;
 
@@ -20,6 +21,7 @@ use super::evaluate::{Evaluation, Outcome};
 use super::project_files::text_of;
 use super::requirements::Asked;
 use super::stage::Stage;
+use super::sync_words::VARIABLES;
 use super::uv_python::{self, AskedPython, UvPython};
 use super::uv_runs::{UvRun, name_of, plain_environment};
 
@@ -46,6 +48,7 @@ impl Evaluation<'_> {
         }
         let mut words = vec!["venv".to_owned(), "--no-project".into()];
         words.extend(venv.system_site_packages.then(|| "--system-site-packages".to_owned()));
+        words.extend(venv.with_pip.then(|| "--seed".to_owned()));
         words.extend(venv.prompt.iter().flat_map(|prompt| ["--prompt".to_owned(), prompt.clone()]));
         // Without a folder of its own, an environment is called after the one that it lies in.
         if !venv.is_default_folder {
@@ -56,17 +59,29 @@ impl Evaluation<'_> {
             files: Vec::new(),
             environment: venv.is_default_folder.then(|| ".venv".to_owned()),
             commands: vec![words],
-            is_fresh: false,
+            is_fresh: venv.with_pip && self.is_fresh(),
+            names_packages: venv.with_pip,
         };
         let question = self.question(&synced(&at), &python);
         let to = python.place(folder, &at);
         let run = UvRun { plain: None, own: Some(trial), takes_plain: false, to, by: Installer::Uv };
-        let made = self.left_by(&question, &run).await?;
-        match made.and_then(|left| environment(&files, &at, &left.own, owner)) {
-            Ok(made) => self.place_environment(stage, made, step)?,
+        let made = match self.left_by(&question, &run).await? {
+            Ok(left) => seeds(left.own, &at, python.version),
+            Err(reason) => Err(reason),
+        };
+        let made = made.and_then(|(entries, seeds)| Ok((environment(&files, &at, &entries, owner)?, seeds)));
+        let (made, seeds) = match made {
+            Ok(made) => made,
             Err(reason) => return Ok(Err(reason)),
+        };
+        self.place_environment(stage, made, step)?;
+        if seeds.is_empty() {
+            return Ok(Ok("an environment of uv's".into()));
         }
-        Ok(Ok("an environment of uv's".into()))
+        let why = format!("an environment of uv's with {}", seeds.join(", "));
+        let install = PipInstall { requirements: seeds, ..synced(&at) };
+        let installed = self.pip(stage, mounts, step, &install, (folder, owner)).await?;
+        Ok(installed.map(|_| why))
     }
 
     /// Places an environment, upon which all that is installed into it stands.
@@ -85,8 +100,11 @@ impl Evaluation<'_> {
         step: &Step,
         venv: &Venv,
     ) -> Result<UvPython, NotNative> {
-        if venv.with_pip {
-            return Err(NotNative::because("uv seeds it with what an index has by then"));
+        let is_index = |name: &&str| step.environment.contains_key(*name) || stage.scope.value(name).is_some();
+        if venv.with_pip
+            && let Some(name) = VARIABLES.iter().map(|(_, name)| *name).find(is_index)
+        {
+            return Err(NotNative::because(format!("`{name}` says what it is seeded with")));
         }
         let root = self.root();
         let project = match text_of(asked, &root, &absolute(asked.folder, "pyproject.toml"))? {
@@ -218,6 +236,32 @@ pub(super) fn environment(
     Ok(draft.finish())
 }
 
+/// An environment's own files, and what it is seeded with: all of which folders alone are there.
+fn seeds(
+    mut entries: BTreeMap<String, LeftKind>,
+    at: &str,
+    (major, minor, _): PythonVersion,
+) -> Result<(BTreeMap<String, LeftKind>, Vec<String>), NotNative> {
+    let site = format!("{at}/lib/python{major}.{minor}/site-packages/");
+    let infos: Vec<String> = entries.keys().filter(|path| path.ends_with(".dist-info")).cloned().collect();
+    let mut seeds = Vec::new();
+    for path in infos {
+        entries.remove(&path);
+        let name = path.strip_prefix(&site).and_then(|name| name.strip_suffix(".dist-info")?.split_once('-'));
+        let Some((name, version)) = name else {
+            return Err(NotNative::because("what uv seeds it with is told for another Python"));
+        };
+        seeds.push(format!("{name}=={version}"));
+    }
+    // Up to 3.11 there are more of them.
+    let has_more = seeds.iter().any(|seed| seed.starts_with("setuptools=="));
+    let is_known = seeds.is_empty() || has_more == ((major, minor) < (3, 12));
+    match is_known {
+        true => Ok((entries, seeds)),
+        false => Err(NotNative::because("uv seeds it with something else than for this machine's Python")),
+    }
+}
+
 /// More files of an environment and a project that are there.
 pub(super) fn more(
     files: &StageFiles,
@@ -259,4 +303,23 @@ fn put_all(draft: &mut Draft, entries: &BTreeMap<String, LeftKind>, owner: Owner
 pub(super) fn synced(at: &str) -> PipInstall {
     let bare = PipInstall::bare(Installer::Uv, Interpreter::Path(format!("{at}/bin/python")));
     PipInstall { cache: Cache::Home, config: ConfigFile::Usual, ..bare }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_environment_is_seeded_with_is_told_by_folders() {
+        let site = "/v/lib/python3.11/site-packages";
+        let of = |names: &[&str], version| {
+            let folder = |name: &&str| (format!("{site}/{name}.dist-info"), LeftKind::Folder);
+            seeds(names.iter().map(folder).collect(), "/v", version).ok().map(|(_, seeds)| seeds.join(" "))
+        };
+        let found = of(&["pip-26.3", "setuptools-84.2.1"], (3, 11, 2));
+        assert_eq!(found.as_deref(), Some("pip==26.3 setuptools==84.2.1"));
+        assert_eq!(of(&["pip-26.3"], (3, 11, 2)), None, "this machine's Python is another one");
+        assert_eq!(of(&["pip-26.3", "setuptools-84.2.1"], (3, 12, 1)), None);
+        assert_eq!(of(&[], (3, 11, 2)).as_deref(), Some(""));
+    }
 }
