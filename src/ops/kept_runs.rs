@@ -24,7 +24,7 @@ const KIND: &str = "uv-runs";
 /// What was pushed to where.
 const PLACES: &str = "uv-run-places";
 /// The most bytes of one result that is pushed; a larger one is worked out by each machine.
-const ONE: usize = 1 << 20;
+const ONE: usize = 2 << 20;
 /// The most bytes of all that one Dockerfile took.
 const CAP: usize = 4 << 20;
 
@@ -174,6 +174,6 @@ mod tests {
         assert!(kept.tag.starts_with("lapstrake-uv-") && kept.bytes.len() > 1000);
         assert!(of(ONE).is_none());
         let many = (0..9).map(|number| (number.to_string(), Value::String("a".repeat(ONE - 100)))).collect();
-        assert_eq!(bounded(many).len(), 4);
+        assert_eq!(bounded(many).len(), 2);
     }
 }

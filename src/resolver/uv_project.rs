@@ -92,9 +92,11 @@ pub struct LockQuestion {
     pub pyproject: String,
     /// The text of `uv.lock`.
     pub lock: Option<String>,
+    /// The texts of other projects that may belong to it, by their paths below it.
+    pub members: BTreeMap<String, String>,
     /// How it is used.
     pub usage: LockUse,
-    /// Options that choose among what it has: extras and groups.
+    /// Options that choose among what it has: extras, groups, and which projects.
     pub arguments: Vec<String>,
     /// Variables, among them those that name indexes; no key has them where the lock is taken as it is.
     pub variables: BTreeMap<String, String>,
@@ -166,6 +168,7 @@ impl Resolver {
             "uv": uv.version(),
             "pyproject": Digest::of(asked.pyproject.as_bytes()).to_string(),
             "lock": asked.lock.as_ref().map(|lock| Digest::of(lock.as_bytes()).to_string()),
+            "members": asked.members,
             "use": format!("{:?}", asked.usage),
             "arguments": asked.arguments,
             "variables": Digest::of(json!(given).to_string().as_bytes()).to_string(),
@@ -179,12 +182,13 @@ impl Resolver {
         }
         let folder = scratch(request)?;
         write(folder.path(), "pyproject.toml", 0o644, asked.pyproject.as_bytes())?;
+        for (path, text) in &asked.members {
+            write(folder.path(), path, 0o644, text.as_bytes())?;
+        }
         if let Some(lock) = &asked.lock {
             write(folder.path(), "uv.lock", 0o644, lock.as_bytes())?;
         }
-        let mut arguments = ["export", "--format=pylock.toml", "--no-emit-project", "--no-header", "--quiet"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut arguments = ["export", "--format=pylock.toml", "--no-header", "--quiet"].map(str::to_owned).to_vec();
         arguments.extend(match asked.usage {
             LockUse::Frozen => Some("--frozen".to_owned()),
             LockUse::Locked => Some("--locked".to_owned()),

@@ -210,6 +210,43 @@ async fn an_environment_of_uvs_takes_packages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn members_of_a_workspace_are_installed_with_the_packages_of_its_lock() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let _server = offered(&uv, &WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")).await;
+    let mut packages = std::fs::read_to_string(uv.folder().join("export")).unwrap();
+    packages += "[[packages]]\nname = \"tides\"\ndirectory = { path = \"members/tides\", editable = true }\n";
+    std::fs::write(uv.folder().join("export"), packages).unwrap();
+    let root = "[project]\nname = \"harbour\"\nversion = \"1\"\n[tool.uv.workspace]\nmembers = [\"members/*\"]\n";
+    let parent = yard.at("demo/parent:1");
+    write_project(&yard);
+    yard.write("pyproject.toml", root);
+    yard.write("members/tides/pyproject.toml", PROJECT.replace("ferry", "tides"));
+    yard.write(".dockerignore", "store*\nuv\nDockerfile\n");
+    let file = |line: &str| format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN uv sync {line}\n");
+    yard.write("Dockerfile", file("--frozen --all-packages"));
+    done(run(&yard, "store", &uv, "build"));
+    let asked = std::fs::read_to_string(uv.folder().join("argv")).unwrap();
+    assert!(asked.lines().any(|line| line.starts_with("export") && line.contains("--all-packages")), "{asked}");
+    let run_of_it = asked.lines().find(|line| line.starts_with("sync --frozen")).unwrap();
+    assert!(run_of_it.contains("--all-packages --no-install-package cleat") && !run_of_it.contains("tides"), "{asked}");
+    let image = yard.pull("demo/app:latest").await;
+    assert_eq!(image.file(&format!("{SITE}/cleat.py")).unwrap().text(), "1.0");
+    assert_eq!(image.file(&format!("{SITE}/ferry.pth")).unwrap().text(), "/srv/app/src\n", "what its run left");
+
+    for (member, line, reason) in [
+        (PROJECT.replace("hatchling", "own-backend"), "--frozen", "`own-backend`"),
+        (PROJECT.replace("requires-python", "dynamic = [\"version\"]\nrequires-python"), "--locked", "up to date"),
+        (format!("{PROJECT}[tool.uv]\nno-binary = true\n"), "--frozen", "`tool.uv.no-binary`"),
+    ] {
+        yard.write("members/tides/pyproject.toml", member);
+        yard.write("Dockerfile", file(line));
+        let ran = run(&yard, "store", &uv, "plan");
+        assert!(ran.code == 1 && ran.stderr.contains(reason), "{reason}: {}", ran.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_environment_is_seeded_with_what_uv_takes_for_it() {
     let yard = Yard::new().await;
     let uv = FakeUv::new(&yard);
@@ -278,7 +315,7 @@ async fn what_is_not_known_of_a_project_names_its_reason() {
         (official.clone(), PROJECT.to_owned(), "RUN uv sync --python pypy", "`pypy`"),
         (official.clone(), PROJECT.to_owned(), "RUN UV_PROJECT_ENVIRONMENT=/usr/local uv sync", "has files"),
         (official.clone(), PROJECT.replace("3.9", "3.12"), "RUN uv sync --frozen", "uv looks further"),
-        (official.clone(), format!("{PROJECT}[tool.uv.workspace]\n"), "RUN uv sync", "`tool.uv.workspace`"),
+        (official.clone(), format!("{PROJECT}[tool.uv]\nno-binary = true\n"), "RUN uv sync", "`tool.uv.no-binary`"),
         (official.clone(), PROJECT.replace("hatchling", "own-backend"), "RUN uv sync --frozen", "`own-backend`"),
         (official.clone(), PROJECT.to_owned(), "RUN --mount=type=secret,id=t,env=T uv sync", "given a secret"),
         (official.clone(), PROJECT.to_owned(), "RUN UV_INDEX_OWN_PASSWORD=x uv sync", "`UV_INDEX_OWN_PASSWORD`"),

@@ -13,7 +13,7 @@ use crate::image::users::Owner;
 use crate::inputs::requirements::{RequirementOrigin, RequirementSet, SourcedRequirements};
 use crate::plan::files::NotNative;
 use crate::python::uv_environment::LeftKind;
-use crate::python::uv_project::UvProject;
+use crate::python::uv_project::{NotUnderstood, UvProject};
 use crate::resolver::request::ResolveRequest;
 use crate::resolver::{LockAnswer, LockQuestion, LockUse, Trial};
 use crate::settings::Installer;
@@ -27,7 +27,7 @@ use super::project_files::{project_files, text_of};
 use super::python::{Prepared, settings_file};
 use super::requirements::{Asked, arguments, options};
 use super::stage::Stage;
-use super::sync_words::{choices, installation, is_login, variables};
+use super::sync_words::{choices, installation, is_login, variables, without_folders};
 use super::uv_python::{self, AskedPython, UvPython};
 use super::uv_runs::{self, Left, UvRun, name_of, plain_environment};
 use super::uv_venv::{self, synced};
@@ -44,7 +44,7 @@ struct Project {
     below: Option<String>,
     /// Whether the environment is yet to be made.
     is_new: bool,
-    /// Whether the project itself is installed.
+    /// Whether the project itself is installed, or one that belongs to it.
     is_installed: bool,
     install: PipInstall,
 }
@@ -60,15 +60,23 @@ impl Evaluation<'_> {
         let files = self.files(stage).await?;
         let variables = BTreeMap::new();
         let asked = Asked { mounts, files: &files, folder, variables: &variables };
-        let project = match self.project(stage, &asked, (step, sync), owner) {
+        let mut project = match self.project(stage, &asked, (step, sync), owner) {
             Ok(project) => project,
             Err(reason) => return Ok(Err(reason)),
         };
         let question = self.question(&project.install, &project.python);
-        let answer = match self.locked(&question, sync, &project).await? {
+        let members = match members(&asked, &self.root(), sync, &project) {
+            Ok(members) => members,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let mut answer = match self.locked(&question, (sync, members), &project).await? {
             Ok(answer) => answer,
             Err(reason) => return Ok(Err(reason)),
         };
+        if let Some(packages) = without_folders(&answer.packages) {
+            answer.packages = packages;
+            project.is_installed = true;
+        }
         let Left { plain, own } = match self.left(&question, &asked, sync, (&project, &answer)).await? {
             Ok(left) => left,
             Err(reason) => return Ok(Err(reason)),
@@ -81,7 +89,7 @@ impl Evaluation<'_> {
             Err(reason) => return Ok(Err(reason)),
         };
         let site = site_of(&project);
-        match project.is_installed {
+        match !own.is_empty() {
             true => {
                 let placed = self.place_project(stage, (&project.about.name, site), &own, owner)?;
                 Ok(placed.map(|()| format!("`uv.lock` and the project: {why}")))
@@ -153,7 +161,7 @@ impl Evaluation<'_> {
     async fn locked(
         &self,
         question: &ResolveRequest,
-        sync: &UvSync,
+        (sync, members): (&UvSync, BTreeMap<String, String>),
         project: &Project,
     ) -> Result<Result<LockAnswer, NotNative>, OpsError> {
         let usage = match (sync.frozen, sync.locked) {
@@ -164,8 +172,9 @@ impl Evaluation<'_> {
         let asked = LockQuestion {
             pyproject: project.pyproject.clone(),
             lock: project.lock.clone(),
+            members,
             usage,
-            arguments: choices(sync),
+            arguments: [choices(sync), emitted(sync, project)].concat(),
             variables: variables(sync),
         };
         let public = resolution::public_arguments(&arguments(&project.install));
@@ -311,10 +320,16 @@ fn trial(
     sync: &UvSync,
     (project, answer): (&Project, &LockAnswer),
 ) -> Result<Trial, NotNative> {
-    if let Some(reason) = &project.about.unbuildable {
-        return Err(NotNative::because(reason.to_string()));
-    }
     let mut files = project_files(asked, root, &project.environment)?;
+    for file in files.iter().filter(|file| is_project(&file.path)) {
+        match UvProject::parse(&String::from_utf8_lossy(&file.bytes)) {
+            Ok(UvProject { is_package: true, unbuildable: Some(reason), .. }) => {
+                return Err(NotNative::because(reason.to_string()));
+            }
+            Ok(_) | Err(NotUnderstood::NoProject) => {}
+            Err(reason) => return Err(NotNative::because(format!("`{}`: {reason}", file.path))),
+        }
+    }
     if files.iter().any(|file| file.path == "setup.py") {
         return Err(NotNative::because("its `setup.py` may do anything"));
     }
@@ -323,6 +338,8 @@ fn trial(
         files.push(crate::resolver::ProjectFile { path: "uv.lock".into(), mode: 0o644, bytes });
     }
     let mut arguments = vec!["sync".to_owned(), "--frozen".into()];
+    arguments.extend(sync.no_install_project.then(|| "--no-install-project".to_owned()));
+    arguments.extend(sync.no_install_workspace.then(|| "--no-install-workspace".to_owned()));
     arguments.extend(sync.no_editable.then(|| "--no-editable".to_owned()));
     arguments.extend(choices(sync));
     for name in names_of(&answer.packages) {
@@ -336,6 +353,40 @@ fn trial(
         is_fresh: false,
         names_packages: false,
     })
+}
+
+/// Which projects the packages of a lock are without. Of several, any may be the one that is installed.
+fn emitted(sync: &UvSync, project: &Project) -> Vec<String> {
+    let switches =
+        [("--no-emit-project", !project.about.has_members), ("--no-emit-workspace", sync.no_install_workspace)];
+    switches.iter().filter(|(_, is_given)| *is_given).map(|(word, _)| (*word).to_owned()).collect()
+}
+
+/// The projects in folders below that may belong to it; without them a lock is read where none of them is installed.
+fn members(
+    asked: &Asked<'_>,
+    root: &Path,
+    sync: &UvSync,
+    project: &Project,
+) -> Result<BTreeMap<String, String>, NotNative> {
+    if !project.about.has_members || sync.frozen && sync.no_install_workspace {
+        return Ok(BTreeMap::new());
+    }
+    let files = project_files(asked, root, &project.environment)?;
+    let others = files.into_iter().filter(|file| is_project(&file.path) && file.path != "pyproject.toml");
+    let texts: BTreeMap<String, String> =
+        others.map(|file| (file.path, String::from_utf8_lossy(&file.bytes).into_owned())).collect();
+    let is_dynamic = |text: &String| UvProject::parse(text).is_ok_and(|about| about.is_dynamic);
+    match texts.iter().find(|(_, text)| !sync.frozen && is_dynamic(text)) {
+        Some((path, _)) => {
+            Err(NotNative::because(format!("whether its lock is up to date is told by the build of `{path}`")))
+        }
+        None => Ok(texts),
+    }
+}
+
+fn is_project(path: &str) -> bool {
+    path == "pyproject.toml" || path.ends_with("/pyproject.toml")
 }
 
 /// The names of a lock's packages.

@@ -71,6 +71,7 @@ pub(super) fn choices(sync: &UvSync) -> Vec<String> {
         sync.groups.without.iter().cloned().partition(|name| name == "dev");
     let (only_dev, only): (Vec<String>, Vec<String>) = sync.groups.only.iter().cloned().partition(|name| name == "dev");
     let switches = [
+        ("--all-packages", sync.all_packages),
         ("--all-extras", sync.all_extras),
         ("--all-groups", sync.groups.all),
         ("--no-default-groups", sync.groups.no_defaults),
@@ -79,11 +80,21 @@ pub(super) fn choices(sync: &UvSync) -> Vec<String> {
     ];
     let mut words: Vec<String> =
         switches.iter().filter(|(_, is_given)| *is_given).map(|(word, _)| (*word).to_owned()).collect();
+    words.extend(named("--package", &sync.packages));
     words.extend(named("--extra", &sync.extras));
     words.extend(named("--group", &sync.groups.with));
     words.extend(named("--no-group", &without));
     words.extend(named("--only-group", &only));
     words
+}
+
+/// The packages of a lock without those that are folders of the project; `None` where there are none of these.
+pub(super) fn without_folders(packages: &str) -> Option<String> {
+    let mut document: toml::Table = packages.parse().ok()?;
+    let listed = document.get_mut("packages")?.as_array_mut()?;
+    let count = listed.len();
+    listed.retain(|package| package.get("directory").is_none());
+    (listed.len() < count).then(|| document.to_string())
 }
 
 #[cfg(test)]
@@ -98,6 +109,8 @@ mod tests {
             python: None,
             frozen: true,
             locked: false,
+            packages: Vec::new(),
+            all_packages: false,
             extras: vec!["x".into()],
             all_extras: false,
             groups: Groups { without: vec!["dev".into(), "docs".into()], ..Groups::default() },
@@ -118,6 +131,13 @@ mod tests {
         let groups = Groups { only: vec!["dev".into(), "lint".into()], ..Groups::default() };
         let only = UvSync { groups, extras: Vec::new(), ..sync() };
         assert_eq!(choices(&only).join(" "), "--only-dev --only-group lint");
+    }
+
+    #[test]
+    fn folders_are_no_packages_of_an_index() {
+        let text = "lock-version = \"1.0\"\n[[packages]]\nname = \"a\"\ndirectory = { path = \"a\" }\n[[packages]]\nname = \"b\"\n";
+        assert!(without_folders(text).is_some_and(|left| left.contains("name = \"b\"") && !left.contains("\"a\"")));
+        assert_eq!(without_folders("[[packages]]\nname = \"b\"\n"), None);
     }
 
     #[test]

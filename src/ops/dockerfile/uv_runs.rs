@@ -196,6 +196,7 @@ impl Evaluation<'_> {
             "format": FORMAT,
             "pyproject": asked.pyproject,
             "lock": asked.lock,
+            "members": asked.members,
             "use": format!("{:?}", asked.usage),
             "arguments": asked.arguments,
             "variables": given,
