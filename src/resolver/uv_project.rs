@@ -92,9 +92,11 @@ pub struct LockQuestion {
     pub pyproject: String,
     /// The text of `uv.lock`.
     pub lock: Option<String>,
+    /// The texts of other projects that may belong to it, by their paths below it.
+    pub members: BTreeMap<String, String>,
     /// How it is used.
     pub usage: LockUse,
-    /// Options that choose among what it has: extras and groups.
+    /// Options that choose among what it has: extras, groups, and which projects.
     pub arguments: Vec<String>,
     /// Variables, among them those that name indexes; no key has them where the lock is taken as it is.
     pub variables: BTreeMap<String, String>,
@@ -142,6 +144,8 @@ pub struct Trial {
     pub commands: Vec<Vec<String>>,
     /// Whether it is run again though its result is known.
     pub is_fresh: bool,
+    /// Whether of installed packages only their names and versions are of interest.
+    pub names_packages: bool,
 }
 
 impl Resolver {
@@ -164,6 +168,7 @@ impl Resolver {
             "uv": uv.version(),
             "pyproject": Digest::of(asked.pyproject.as_bytes()).to_string(),
             "lock": asked.lock.as_ref().map(|lock| Digest::of(lock.as_bytes()).to_string()),
+            "members": asked.members,
             "use": format!("{:?}", asked.usage),
             "arguments": asked.arguments,
             "variables": Digest::of(json!(given).to_string().as_bytes()).to_string(),
@@ -177,12 +182,13 @@ impl Resolver {
         }
         let folder = scratch(request)?;
         write(folder.path(), "pyproject.toml", 0o644, asked.pyproject.as_bytes())?;
+        for (path, text) in &asked.members {
+            write(folder.path(), path, 0o644, text.as_bytes())?;
+        }
         if let Some(lock) = &asked.lock {
             write(folder.path(), "uv.lock", 0o644, lock.as_bytes())?;
         }
-        let mut arguments = ["export", "--format=pylock.toml", "--no-emit-project", "--no-header", "--quiet"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut arguments = ["export", "--format=pylock.toml", "--no-header", "--quiet"].map(str::to_owned).to_vec();
         arguments.extend(match asked.usage {
             LockUse::Frozen => Some("--frozen".to_owned()),
             LockUse::Locked => Some("--locked".to_owned()),
@@ -233,6 +239,7 @@ impl Resolver {
             return Ok(Ok(left));
         }
         let left = match tried(uv, &python, request, trial).await? {
+            Ok(left) if trial.names_packages => left.without_packages(),
             Ok(left) => left,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -415,6 +422,7 @@ mod tests {
             environment: Some(".venv".into()),
             commands: vec![vec!["sync".into(), ENVIRONMENT.into()]],
             is_fresh: false,
+            names_packages: false,
         };
         let request = ResolveRequest { scratch: folder.path().to_owned(), ..request("") };
         tried(&uv, &python, &request, &trial).await.unwrap()

@@ -26,7 +26,9 @@ mod segments;
 mod stage;
 mod steps;
 mod sync;
+mod sync_words;
 mod uv_python;
+mod uv_runs;
 mod uv_venv;
 mod venv;
 

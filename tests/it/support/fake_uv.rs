@@ -44,8 +44,14 @@ case "$1 $2" in
     ln -s python "$at/bin/python3" && ln -s python "$at/bin/python3.11"
     printf 'home = /usr/bin\nuv = 0.13.8\nversion_info = 3.9.1\ninclude-system-site-packages = false\n' > "$at/pyvenv.cfg"
     echo "VIRTUAL_ENV='$at'" > "$at/bin/activate"
+    case "$*" in
+      *--seed*)
+        echo "seed = true" >> "$at/pyvenv.cfg" && : > "$at/bin/stray"
+        mkdir "$site/pip-26.3.dist-info" "$site/setuptools-84.2.dist-info"
+        echo "../../../bin/stray,," > "$site/pip-26.3.dist-info/RECORD" ;;
+    esac
     [ "$1" = sync ] && : > "$at/.lock" && chmod 666 "$at/.lock"
-    case "$*" in *--frozen*) echo "$PWD/src" > "$site/ferry.pth" && echo "$(cat src/ferry.py)" > built.txt ;; esac
+    case "$*" in *--frozen*) echo "$PWD/src" > "$site/ferry.pth" && ls src > built.txt ;; esac
     exit 0 ;;
   export*) exec /bin/cat FOLDER/export ;;
   "pip freeze") printf '# of %s\n' "$VIRTUAL_ENV"; exec /bin/cat FOLDER/freeze ;;
