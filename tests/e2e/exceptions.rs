@@ -26,6 +26,7 @@ const EXCEPTIONS: &[Exception] = &[
         reason: "launchers, whose text changes with pip's version: ours start the same object",
         explains: launcher,
     },
+    Exception { reason: "the interpreter of virtualenv's command by another of its names", explains: commanded },
     Exception { reason: "what installers keep for their next run", explains: cached },
     Exception { reason: "the lock that uv leaves in /tmp", explains: lock_of_uv },
     Exception { reason: "the day on which a user was added, which is not the clock's", explains: changed },
@@ -115,6 +116,22 @@ fn started(text: &str) -> Option<(String, String, String)> {
     let import = text.lines().find(|line| line.starts_with("from ") && line.contains(" import "))?;
     let call = text.lines().find_map(|line| line.trim().strip_prefix("sys.exit("))?;
     Some((interpreter(text)?, import.to_owned(), call.to_owned()))
+}
+
+/// `pyvenv.cfg` with the command that made it, which is run by the same interpreter by one of its names.
+fn commanded(difference: &Difference, pair: &Pair<'_>) -> bool {
+    let lines = |image: &Merged| {
+        let line = |line: &str| match line.strip_prefix("command = ").and_then(|line| line.split_once(' ')) {
+            Some((program, rest)) => {
+                let program = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+                format!("command = {program} {rest}")
+            }
+            None => line.to_owned(),
+        };
+        image.text(&difference.path).lines().map(line).collect::<Vec<_>>()
+    };
+    let is_configuration = difference.path.ends_with("/pyvenv.cfg") && differs_in_bytes_alone(difference);
+    is_configuration && lines(pair.ours) == lines(pair.theirs)
 }
 
 /// Folders of installers below `.cache`, which Lapstrake leaves none of.
