@@ -5,6 +5,7 @@
 
 use super::virtual_environment::{EnvironmentEntry, PythonVersion};
 use crate::diagnostic::Diagnose;
+use crate::oci::Digest;
 
 /// Why an environment cannot be described, as a clause.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +69,41 @@ const SAYS_PYTHON: Version = (21, 12, 0);
 /// Everything is quoted for fish, and for the C shell.
 const FISH_QUOTED: Version = (21, 14, 2);
 const C_SHELL_QUOTED: Version = (21, 14, 9);
+/// The modules that make an environment, below the package.
+const MAKERS: [&str; 28] = [
+    "activation/activator.py",
+    "activation/bash/__init__.py",
+    "activation/batch/__init__.py",
+    "activation/cshell/__init__.py",
+    "activation/fish/__init__.py",
+    "activation/nushell/__init__.py",
+    "activation/powershell/__init__.py",
+    "activation/python/__init__.py",
+    "activation/via_template.py",
+    "activation/xonsh/__init__.py",
+    "create/creator.py",
+    "create/describe.py",
+    "create/pyenv_cfg.py",
+    "create/via_global_ref/api.py",
+    "create/via_global_ref/builtin/builtin_way.py",
+    "create/via_global_ref/builtin/cpython/common.py",
+    "create/via_global_ref/builtin/cpython/cpython3.py",
+    "create/via_global_ref/builtin/ref.py",
+    "create/via_global_ref/builtin/via_global_self_do.py",
+    "run/__init__.py",
+    "run/session.py",
+    "seed/embed/base_embed.py",
+    "seed/embed/via_app_data/pip_install/base.py",
+    "seed/embed/via_app_data/pip_install/copy.py",
+    "seed/embed/via_app_data/pip_install/symlink.py",
+    "seed/embed/via_app_data/via_app_data.py",
+    "seed/wheels/bundle.py",
+    "util/text.py",
+];
+/// The list of activators and creators, in the wheel's dist-info.
+const ENTRY_POINTS: &str = "entry_points.txt";
+/// What these come to in the last version; one that has the same makes the same.
+const MADE_BY: &str = "7ba1c68182115147c641b2b93fc7541997178fb8e065c27d863eeb1f6648487e";
 const ALWAYS: Version = (0, 0, 0);
 const NEVER: Version = (u32::MAX, 0, 0);
 
@@ -117,7 +153,7 @@ impl Virtualenv {
     /// # Errors
     /// Fails for versions that are not known, for text that scripts would quote, and for a wheel that is another.
     pub fn entries(&self, read: &dyn Fn(&str) -> Option<String>) -> Result<Vec<EnvironmentEntry>, VirtualenvError> {
-        let version = self.check()?;
+        let version = self.check(read)?;
         let (major, minor, _) = self.python;
         let python = format!("python{major}.{minor}");
         let site = format!("lib/{python}/site-packages");
@@ -181,8 +217,10 @@ impl Virtualenv {
         }
     }
 
-    fn check(&self) -> Result<Version, VirtualenvError> {
-        let version = numbers(&self.version).filter(|version| (OLDEST..=NEWEST).contains(version));
+    fn check(&self, read: &dyn Fn(&str) -> Option<String>) -> Result<Version, VirtualenvError> {
+        let is_known =
+            |version: &Version| *version >= OLDEST && (*version <= NEWEST || self.made_by(read).hex() == MADE_BY);
+        let version = numbers(&self.version).filter(is_known);
         let version = version.ok_or_else(|| VirtualenvError::Version { version: self.version.clone() })?;
         let (major, minor, _) = self.python;
         if major != 3 || !(9..=13).contains(&minor) {
@@ -191,6 +229,18 @@ impl Virtualenv {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "_@+=:,./-".contains(c);
         let are_plain = [&self.folder, &self.prompt].iter().all(|text| !text.is_empty() && text.chars().all(is_plain));
         if are_plain && !self.folder.contains(':') { Ok(version) } else { Err(VirtualenvError::Quoted) }
+    }
+
+    /// What the modules of this wheel come to.
+    fn made_by(&self, read: &dyn Fn(&str) -> Option<String>) -> Digest {
+        let mut bytes = Vec::new();
+        let points = format!("virtualenv-{}.dist-info/{ENTRY_POINTS}", self.version);
+        let modules = MAKERS.iter().map(|name| (*name, format!("virtualenv/{name}")));
+        for (name, path) in modules.chain([(ENTRY_POINTS, points)]) {
+            let text = read(&path).unwrap_or_default();
+            bytes.extend(format!("{name} {}\n{text}", text.len()).into_bytes());
+        }
+        Digest::of(&bytes)
     }
 
     fn configuration(&self, version: Version) -> String {
@@ -357,6 +407,16 @@ mod tests {
         let elsewhere = |version: &str| Virtualenv { version: version.into(), folder: "/e/a".into(), ..asked() };
         assert!(elsewhere("21.12.0").is_pointed_to() && !elsewhere("21.11.1").is_pointed_to());
         assert!(!Virtualenv { version: "21.15.8".into(), ..asked() }.is_pointed_to());
+    }
+
+    #[test]
+    fn a_newer_version_is_known_by_its_modules_alone() {
+        let newer = Virtualenv { version: "21.16.0".into(), ..asked() };
+        let one = |text: &'static str| move |path: &str| path.ends_with("creator.py").then(|| text.to_owned());
+        assert_ne!(newer.made_by(&one("a")), newer.made_by(&one("b")));
+        let points = |path: &str| (path == "virtualenv-21.16.0.dist-info/entry_points.txt").then(|| "x".to_owned());
+        assert_ne!(newer.made_by(&points), newer.made_by(&|_| None));
+        assert!(newer.entries(&read).is_err());
     }
 
     #[test]

@@ -28,6 +28,7 @@ const EXCEPTIONS: &[Exception] = &[
     },
     Exception { reason: "the interpreter of virtualenv's command by another of its names", explains: commanded },
     Exception { reason: "what installers keep for their next run", explains: cached },
+    Exception { reason: "folders that the parents' Python names and official ones do not", explains: of_debian },
     Exception { reason: "the lock that uv leaves in /tmp", explains: lock_of_uv },
     Exception { reason: "the day on which a user was added, which is not the clock's", explains: changed },
     Exception { reason: "logs and indexes of Debian's tools, with the hour of their run", explains: logged },
@@ -146,6 +147,17 @@ fn cached(difference: &Difference, pair: &Pair<'_>) -> bool {
     is_cache(&difference.path) && (difference.ours.is_none() || in_backend)
 }
 
+/// Folders for packages that Debian's `site` names, which Poetry makes to see whether it may write there; nothing is in them.
+fn of_debian(difference: &Difference, pair: &Pair<'_>) -> bool {
+    let named = ["lib/python3", "lib/python3/dist-packages", "lib/python3.11/dist-packages", "local", "local/lib"];
+    let more = ["local/lib/python3.11", "local/lib/python3.11/dist-packages"];
+    let path = &difference.path;
+    let is_named = named.iter().chain(&more).any(|named| path.ends_with(&format!("/{named}")));
+    let below = format!("{path}/");
+    let mut inside = pair.theirs.entries.iter().filter(|(other, _)| other.starts_with(&below));
+    is_named && is_folder_of_theirs(difference) && inside.all(|(_, entry)| entry.node == Node::Directory)
+}
+
 /// An empty file by which uv keeps other runs of itself away.
 fn lock_of_uv(difference: &Difference, _: &Pair<'_>) -> bool {
     let is_named = difference.path.starts_with("tmp/uv-") && difference.path.ends_with(".lock");
@@ -154,7 +166,7 @@ fn lock_of_uv(difference: &Difference, _: &Pair<'_>) -> bool {
 }
 
 fn is_cache(path: &str) -> bool {
-    let caches = ["pip", "uv", "pypoetry"].map(|name| format!("root/.cache/{name}"));
+    let caches = ["pip", "uv", "pypoetry", "virtualenv"].map(|name| format!("root/.cache/{name}"));
     let others = ["root/.config/pypoetry", "root/.local/share/virtualenv"].map(str::to_owned);
     let folders = [caches.as_slice(), &others].concat();
     folders.iter().any(|folder| path == *folder || path.starts_with(&format!("{folder}/")))

@@ -206,16 +206,12 @@ pub(super) fn text_of(asked: &Asked<'_>, root: &Path, path: &str) -> Result<Opti
 mod tests {
     use super::*;
     use crate::dockerfile::run::Cache;
+    use crate::python::poetry::Selection;
 
     fn install() -> PoetryInstall {
         PoetryInstall {
             command: "poetry".into(),
-            with: Vec::new(),
-            without: Vec::new(),
-            only: Vec::new(),
-            all_groups: false,
-            extras: Vec::new(),
-            all_extras: false,
+            selection: Selection::default(),
             no_root: true,
             only_root: false,
             no_directory: false,
