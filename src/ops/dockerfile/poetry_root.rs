@@ -53,7 +53,7 @@ impl Evaluation<'_> {
             Ok(files) => files,
             Err(reason) => return Ok(Err(reason)),
         };
-        let words = ["run", "--no-project", "--no-config", "--isolated", "--with"];
+        let words = ["run", "--no-project", "--isolated", "--with"];
         let mut command: Vec<String> = words.map(str::to_owned).into();
         command.extend([format!("poetry-core=={core}"), "--python".into(), PYTHON.into()]);
         command.extend(["python", "-I", "-c", EDITABLE_SCRIPT, ENVIRONMENT].map(str::to_owned));

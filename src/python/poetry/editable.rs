@@ -74,6 +74,9 @@ pub enum EditableError {
 
 impl Diagnose for EditableError {}
 
+/// The permissions and bytes of a file of the project.
+pub type OwnFile<'a> = &'a dyn Fn(&str) -> Option<(u32, Vec<u8>)>;
+
 /// A project as poetry-core tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Editable {
@@ -131,7 +134,7 @@ impl Editable {
         &self.told.info
     }
 
-    /// All that Poetry `version` leaves, by absolute paths; `own` gives the permissions and bytes of a file of the project.
+    /// All that Poetry `version` leaves, by absolute paths; `own` gives files of the project.
     ///
     /// # Errors
     /// Fails for programs that Poetry refuses, and for text that is written in another way than as it is.
@@ -139,7 +142,7 @@ impl Editable {
         &self,
         version: &Version,
         place: &EditablePlace,
-        own: &dyn Fn(&str) -> Option<(u32, Vec<u8>)>,
+        own: OwnFile<'_>,
     ) -> Result<BTreeMap<String, LeftKind>, EditableError> {
         for text in [&place.project, &place.site, &place.scripts, &place.interpreter] {
             plain(text)?;
@@ -182,7 +185,7 @@ impl Editable {
         left: &mut Leaving,
         place: &EditablePlace,
         has_all: bool,
-        own: &dyn Fn(&str) -> Option<(u32, Vec<u8>)>,
+        own: OwnFile<'_>,
     ) -> Result<(), EditableError> {
         let gui: &[String] = if has_all { &self.told.gui } else { &[] };
         for point in self.told.console.iter().chain(gui) {
