@@ -26,6 +26,8 @@ use crate::store::Store;
 
 /// Stands among the arguments of a [`Trial`] for the environment's folder.
 pub const ENVIRONMENT: &str = "{environment}";
+/// The same for this machine's Python.
+pub const PYTHON: &str = "{python}";
 
 const LOCKS: &str = "exported-locks";
 const TRIALS: &str = "left-behind";
@@ -276,9 +278,11 @@ async fn tried(
         ("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned()),
     ]);
     for command in &trial.commands {
-        let mut arguments: Vec<String> = command.iter().map(|word| word.replace(ENVIRONMENT, &at)).collect();
+        let own = python.path.display().to_string();
+        let mut arguments: Vec<String> =
+            command.iter().map(|word| word.replace(ENVIRONMENT, &at).replace(PYTHON, &own)).collect();
         if !command.iter().any(|word| word == "--python") {
-            arguments.extend(["--python".to_owned(), python.path.display().to_string()]);
+            arguments.extend(["--python".to_owned(), own]);
         }
         if let Err(refusal) = run(uv, request, &project, (arguments, &variables)).await? {
             return Ok(Err(refusal));
@@ -321,13 +325,14 @@ async fn run(
         environment = environment.with(name, value);
     }
     let fixed = [("NO_COLOR", "1"), ("UV_NO_PROGRESS", "1"), ("UV_PYTHON_DOWNLOADS", "never"), ("PYTHONHASHSEED", "0")];
-    let environment = fixed.into_iter().fold(environment, |environment, (name, value)| environment.with(name, value));
+    let mut environment =
+        fixed.into_iter().fold(environment, |environment, (name, value)| environment.with(name, value));
+    if request.offline {
+        environment = environment.with("UV_OFFLINE", "1");
+    }
     let mut child = Child::new("/bin/sh", environment, folder);
     child.arguments = vec!["-c".into(), UMASK.into(), "sh".into(), uv.program().display().to_string()];
     child.arguments.extend(arguments);
-    if request.offline {
-        child.arguments.push("--offline".into());
-    }
     child.timeout = Duration::from_secs(1800);
     let outcome = child.run().await?;
     if outcome.status.success() {

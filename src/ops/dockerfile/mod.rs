@@ -12,6 +12,7 @@ mod origin;
 mod plan;
 mod poetry;
 mod poetry_environment;
+mod poetry_root;
 mod poetry_settings;
 mod poetry_tool;
 mod project_files;
