@@ -19,7 +19,8 @@ use super::project_files::project_files;
 use super::requirements::Asked;
 use super::stage::Stage;
 use super::uv_python::UvPython;
-use super::uv_venv::{name_of, synced};
+use super::uv_runs::name_of;
+use super::uv_venv::synced;
 
 /// What the installation of a project leaves.
 pub(super) struct Root {
@@ -63,6 +64,7 @@ impl Evaluation<'_> {
             environment: None,
             commands: vec![command],
             is_fresh: self.is_fresh(),
+            names_packages: false,
         };
         let python = UvPython { executable: target.launched_by(), version: target.version() };
         let left = match self.tried(&self.question(&synced(&prefix), &python), &trial).await? {

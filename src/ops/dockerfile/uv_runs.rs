@@ -242,7 +242,11 @@ impl Evaluation<'_> {
     }
 
     /// What a command of uv leaves.
-    async fn tried(&self, question: &ResolveRequest, trial: &Trial) -> Result<Result<LeftBehind, NotNative>, OpsError> {
+    pub(super) async fn tried(
+        &self,
+        question: &ResolveRequest,
+        trial: &Trial,
+    ) -> Result<Result<LeftBehind, NotNative>, OpsError> {
         let with = (&self.means.store, &self.means.reporter);
         match self.means.resolver.try_out(question, trial, with).await {
             Ok(Ok(left)) => Ok(Ok(left)),
