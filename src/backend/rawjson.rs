@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::watch::Watch;
+use super::watch::{ENDED_BADLY, Watch};
 
 #[derive(Deserialize)]
 struct Status {
@@ -65,8 +65,7 @@ fn failure(vertex: &Vertex) -> Option<&str> {
         return None;
     }
     // A process's error repeats the whole instruction.
-    let end = "did not complete successfully: ";
-    Some(vertex.error.rfind(end).map_or(vertex.error.as_str(), |at| &vertex.error[at + end.len()..]))
+    Some(vertex.error.rfind(ENDED_BADLY).map_or(vertex.error.as_str(), |at| &vertex.error[at + ENDED_BADLY.len()..]))
 }
 
 /// The name without `[stage-1 3/4]`.

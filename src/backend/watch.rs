@@ -16,6 +16,9 @@ const CHARACTERS: usize = 400;
 /// How many lines of one piece are looked at: some of those that are kept may be empty.
 const KEPT: usize = LINES * 10;
 
+/// What BuildKit says of a process, before how it ended.
+pub(super) const ENDED_BADLY: &str = "did not complete successfully: ";
+
 /// The steps of one build.
 pub(super) struct Watch {
     reporter: Arc<dyn Reporter>,
@@ -23,6 +26,8 @@ pub(super) struct Watch {
     steps: BTreeMap<String, Step>,
     /// The first step that failed, and why; it stays among the steps, since its last words may come later.
     failed: Option<(String, String)>,
+    /// The process that failed, and how it ended, as the program says outside any step.
+    ended_badly: Option<(String, String)>,
     said: Tail,
 }
 
@@ -86,6 +91,7 @@ impl Watch {
             redaction: Redaction::of(order.segment.secrets.values()),
             steps: BTreeMap::new(),
             failed: None,
+            ended_badly: None,
             said: Tail::default(),
         }
     }
@@ -123,6 +129,9 @@ impl Watch {
 
     /// The backend said something outside any step.
     pub(super) fn said(&mut self, line: &str) {
+        if let Some((process, reason)) = line.split_once(ENDED_BADLY) {
+            self.ended_badly = Some((process.to_owned(), reason.to_owned()));
+        }
         self.said.add(line);
         self.said.end_line();
     }
@@ -135,7 +144,7 @@ impl Watch {
     /// The error of a build that failed: of the step that failed, else of what was said last.
     pub(super) fn failure(mut self, backend: &str) -> BackendError {
         let backend = backend.to_owned();
-        if let Some((id, reason)) = self.failed {
+        if let Some((id, reason)) = self.failed.take().or_else(|| self.open_step()) {
             let mut step = self.steps.remove(&id).unwrap_or_default();
             let lines = step.tail.finish(&self.redaction);
             return BackendError::Instruction { backend, instruction: step.name, reason, lines };
@@ -145,11 +154,50 @@ impl Watch {
         let reason = last.strip_prefix("error: ").or(last.strip_prefix("Error: ")).unwrap_or(&last).to_owned();
         BackendError::Failed { backend, reason, lines }
     }
+
+    /// The step of the process that failed, when its end was not told: BuildKit stops telling three seconds after the end of a
+    /// build, and a long log may be behind by more than that.
+    fn open_step(&mut self) -> Option<(String, String)> {
+        let (process, reason) = self.ended_badly.take()?;
+        let runs: Vec<_> =
+            self.steps.iter().filter_map(|(id, step)| Some((id, step.name.strip_prefix("RUN ")?))).collect();
+        let of_process = runs.iter().find(|(_, command)| process.contains(command.trim()));
+        let (id, _) = of_process.or(if let [only] = &runs[..] { Some(only) } else { None })?;
+        Some(((*id).clone(), self.redaction.apply(&reason)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn watch() -> Watch {
+        Watch {
+            reporter: Arc::new(crate::event::Silent),
+            redaction: Redaction::of(std::iter::empty()),
+            steps: BTreeMap::new(),
+            failed: None,
+            ended_badly: None,
+            said: Tail::default(),
+        }
+    }
+
+    #[test]
+    fn a_step_whose_end_was_not_told_is_found_by_its_process() {
+        let mut watch = watch();
+        for (id, name) in [("1", "COPY . ."), ("2", "RUN make all"), ("3", "RUN make docs")] {
+            watch.began(id, name);
+            watch.log(id, "so far");
+        }
+        watch.said(
+            "error: failed to solve: process \"/bin/sh -c make docs\" did not complete successfully: exit code: 9",
+        );
+        let BackendError::Instruction { instruction, reason, lines, .. } = watch.failure("buildkit") else { panic!() };
+        assert_eq!(
+            (instruction.as_str(), reason.as_str(), lines),
+            ("RUN make docs", "exit code: 9", vec!["so far".into()])
+        );
+    }
 
     #[test]
     fn of_a_burst_the_last_lines_stay() {
