@@ -236,6 +236,23 @@ impl Lower {
     }
 }
 
+impl OpsError {
+    /// Why a source distribution gives no wheel that the image takes, where that is what failed.
+    pub(super) fn unbuilt(&self) -> Option<String> {
+        use crate::resolver::ResolveError::{Build, NoPython, NotForTarget};
+        let Self::Below(Lower(error)) = self else { return None };
+        let error: &(dyn std::error::Error + 'static) = &**error;
+        match error.downcast_ref()? {
+            Build { requirement, explanation } => {
+                let said = explanation.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+                Some(format!("`{requirement}` does not build on this machine: {said}"))
+            }
+            error @ (NotForTarget { .. } | NoPython) => Some(error.to_string()),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Lower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

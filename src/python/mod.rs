@@ -21,6 +21,7 @@ mod pylock;
 mod pylock_write;
 pub mod record;
 mod scheme;
+pub mod setup_script;
 pub mod tags;
 #[cfg(test)]
 #[path = "../../tests/it/support/wheel_maker.rs"]

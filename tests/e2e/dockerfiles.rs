@@ -75,9 +75,8 @@ struct Expected {
     secret_variables: BTreeMap<String, String>,
     /// What is run in the image to see that it works; none where nothing can run.
     tries: Option<Vec<String>>,
-    /// The file that a benchmark edits.
-    #[serde(rename = "edit")]
-    _edit: String,
+    /// The source that is edited.
+    edit: String,
 }
 
 fn dockerfile() -> String {
@@ -132,6 +131,13 @@ impl Fixture {
 
     fn secret_environment(&self) -> impl Iterator<Item = (String, &String)> {
         self.expected.secret_variables.iter().map(|(id, value)| (variable(id), value))
+    }
+
+    /// Adds a comment to a source.
+    pub(crate) fn edit(&self) -> Result<(), Halt> {
+        let path = self.context.join(&self.expected.edit);
+        let text = std::fs::read_to_string(&path)?;
+        Ok(std::fs::write(path, format!("{text}\n# edited\n"))?)
     }
 
     /// Writes a file of the context.

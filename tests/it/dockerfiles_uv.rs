@@ -275,6 +275,8 @@ async fn a_project_is_installed_by_pip_with_what_it_requires() {
     uv.answers(&[&WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")], "");
     write_project(&yard);
     let parent = yard.at("demo/parent:1");
+    yard.write("setup.py", "from setuptools import setup\n\nsetup()\n");
+    yard.write(".dockerignore", "*\n!src\n!setup.py\n!pyproject.toml\n");
     yard.write("Dockerfile", format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN pip install --no-cache-dir .\n"));
     done(run(&yard, "store", &uv, "build"));
     assert!(uv.asked().contains("line cleat"), "what it requires is asked for");
@@ -307,6 +309,8 @@ async fn what_is_not_known_of_a_project_names_its_reason() {
     let uv = FakeUv::new(&yard);
     std::fs::write(uv.folder().join("export"), "lock-version = \"1.0\"\ncreated-by = \"test\"\n").unwrap();
     write_project(&yard);
+    yard.write("computing.py", "from setuptools import setup\nsetup(version=open('VERSION').read())\n");
+    yard.write(".dockerignore", "*\n!src\n!*.py\n!pyproject.toml\n!uv.lock\n");
     let (official, untold) = (yard.at("demo/parent:1"), untold(&yard).await);
     for (from, project, line, reason) in [
         (untold, PROJECT.to_owned(), "RUN uv sync", "the exact version"),
@@ -332,7 +336,8 @@ async fn what_is_not_known_of_a_project_names_its_reason() {
         (official.clone(), PROJECT.replace("3.9", "3.12"), "RUN pip install .", "wants another Python"),
         (official.clone(), PROJECT.to_owned(), "RUN pip install ./src", "`/srv/app/src` has no `pyproject.toml`"),
         (official.clone(), PROJECT.to_owned(), "RUN pip install --user .", "where its files go"),
-        (official, PROJECT.to_owned(), "RUN touch setup.py && pip install .", "`setup.py`"),
+        (official.clone(), PROJECT.to_owned(), "RUN touch setup.py && pip install .", "`setup.py`"),
+        (official, PROJECT.to_owned(), "COPY computing.py setup.py\nRUN uv sync --frozen", "`setup.py`"),
     ] {
         yard.write("pyproject.toml", &project);
         yard.write("Dockerfile", format!("FROM {from}\nWORKDIR /srv/app\nCOPY . .\n{line}\n"));

@@ -172,6 +172,8 @@ fn sync_in_short(sync: &UvSync) -> String {
         None => Ok(()),
     };
     switches(&mut text, &[("active", sync.active), ("frozen", sync.frozen), ("locked", sync.locked)]);
+    switches(&mut text, &[("all-packages", sync.all_packages)]);
+    add(&mut text, "packages", &sync.packages);
     switches(&mut text, &[("no-project", sync.no_install_project), ("no-workspace", sync.no_install_workspace)]);
     switches(&mut text, &[("no-editable", sync.no_editable), ("inexact", sync.inexact), ("compiles", sync.compiles)]);
     switches(&mut text, &[("all-extras", sync.all_extras), ("all-groups", sync.groups.all)]);

@@ -23,7 +23,7 @@ use crate::settings::Installer;
 use super::super::error::OpsError;
 use super::super::{project, resolution};
 use super::evaluate::Evaluation;
-use super::project_files::{project_files, text_of};
+use super::project_files::{may_do_anything, project_files, text_of};
 use super::python::Prepared;
 use super::requirements::Asked;
 use super::stage::Stage;
@@ -62,7 +62,7 @@ impl Evaluation<'_> {
             Err(reason) => return Ok(Err(reason)),
         };
         let files = match project_files(&asked, &self.root(), "") {
-            Ok(files) if files.iter().any(|file| file.path == "setup.py") => {
+            Ok(files) if files.iter().any(|file| file.path == "setup.py" && may_do_anything(file)) => {
                 return Ok(Err(NotNative::because("its `setup.py` may do anything")));
             }
             Ok(files) => files,

@@ -8,6 +8,7 @@ use crate::dockerfile::absolute;
 use crate::dockerfile::run::Mounted;
 use crate::image::filesystem::{Found, NodeKind};
 use crate::plan::files::{FileContent, NotNative};
+use crate::python::setup_script;
 use crate::resolver::ProjectFile;
 
 use super::requirements::{Asked, content};
@@ -59,6 +60,11 @@ pub(super) fn text_of(asked: &Asked<'_>, root: &Path, at: &str) -> Result<Option
         },
     };
     String::from_utf8(bytes).map(Some).map_err(|_| NotNative::because(format!("`{at}` is no text")))
+}
+
+/// Whether a `setup.py` does more than to say what its project is: it could read what only the image has.
+pub(super) fn may_do_anything(script: &ProjectFile) -> bool {
+    !std::str::from_utf8(&script.bytes).is_ok_and(setup_script::is_declaration)
 }
 
 struct Gathering<'a> {

@@ -258,7 +258,11 @@ impl Evaluation<'_> {
         let flat = installs.before.view().files();
         let mut planning = Planning::upon(self.means, &request, &local, at, parent, flat);
         let mut reasons = Vec::new();
-        let planned = packages::plan(&mut planning, &mut self.known, &mut reasons).await?;
+        let planned = match packages::plan(&mut planning, &mut self.known, &mut reasons).await {
+            Ok(planned) => planned,
+            // In the image there may be what a build misses here.
+            Err(error) => return error.unbuilt().map(|reason| Err(NotNative::because(reason))).ok_or(error),
+        };
         let lock = planned.key.clone().zip(planned.lock);
         self.locks.extend(lock.map(|(key, kept)| PlannedLock { key, kept }));
         let layers = planned.layers.into_iter().map(|layer| self.located(layer)).collect::<Result<Vec<_>, _>>()?;

@@ -23,7 +23,7 @@ use super::super::facts::PinnedLock;
 use super::super::python as packages;
 use super::super::resolution;
 use super::evaluate::{Evaluation, Outcome};
-use super::project_files::{project_files, text_of};
+use super::project_files::{may_do_anything, project_files, text_of};
 use super::python::{Prepared, settings_file};
 use super::requirements::{Asked, arguments, options};
 use super::stage::Stage;
@@ -330,7 +330,8 @@ fn trial(
             Err(reason) => return Err(NotNative::because(format!("`{}`: {reason}", file.path))),
         }
     }
-    if files.iter().any(|file| file.path == "setup.py") {
+    let is_script = |path: &str| path == "setup.py" || path.ends_with("/setup.py");
+    if files.iter().any(|file| is_script(&file.path) && may_do_anything(file)) {
         return Err(NotNative::because("its `setup.py` may do anything"));
     }
     if project.lock.is_none() {
@@ -407,6 +408,7 @@ fn unpinned(prepared: &Prepared, pinned: &PinnedLock) -> Option<NotNative> {
         Ok(found) => found,
         Err(error) => return Some(NotNative::because(format!("its lock: {error}"))),
     };
+    // Of what uv builds it notes how (`uv_build.json`), which its versions do differently.
     if let Some(source) = unbuilt.first() {
         let (name, kind) = (&source.name, source.origin.kind());
         return Some(NotNative::because(format!("its lock has `{name}` as a {kind}, which uv builds in the image")));

@@ -1,7 +1,8 @@
 //! The Dockerfiles of `fixtures/dockerfiles`, built by lapstrake and by BuildKit from the same context: the same files and config.
 //!
 //! `LAPSTRAKE_E2E_DOCKERFILES=03,flask` takes those of which the name has one of the parts. With `LAPSTRAKE_E2E_TWICE` BuildKit
-//! stands on both sides, the second time without its cache: what differs then is no fault of ours.
+//! stands on both sides, the second time without its cache: what differs then is no fault of ours. With `LAPSTRAKE_E2E_EDITED`
+//! lapstrake builds each once before an edit of a source, so that what it takes of the build before is held against BuildKit's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -190,6 +191,10 @@ fn outcome(
     explained: &mut BTreeMap<&'static str, usize>,
 ) -> Result<Outcome, Halt> {
     let name = &fixture.name;
+    if std::env::var_os("LAPSTRAKE_E2E_EDITED").is_some() {
+        yard.by_lapstrake(fixture, fixture.backend().is_some())?;
+        fixture.edit()?;
+    }
     let theirs = yard.by_buildkit(fixture, "buildkit", &[])?;
     let (ours, is_native, note) = ours(yard, fixture, twice);
     let ran = ours.and_then(|ours| yard.try_out(fixture, &ours.reference).map(|()| ours));

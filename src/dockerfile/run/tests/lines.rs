@@ -232,6 +232,7 @@ const UV: &[(&str, &str)] = &[
         "uv sync --active --inexact --python 3.12 --no-cache --extra a --extra b",
         "sync inexact extras=a,b python=3.12 cache:Off",
     ),
+    ("uv sync --package web --package jobs --all-packages", "sync all-packages packages=web,jobs"),
     ("UV_PROJECT_ENVIRONMENT=/usr/local uv sync --frozen", "sync /usr/local frozen"),
     ("uv venv", "venv Uv System .venv"),
     ("uv venv /opt/venv --python 3.12", r#"venv Uv Asked("3.12") /opt/venv"#),
