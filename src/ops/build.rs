@@ -24,7 +24,7 @@ use super::plan::{Course, Kept, Planned, manifest_annotations, plan_as};
 use super::publish;
 use super::request::{BuildRequest, Output};
 use super::traffic::Moved;
-use super::{code_archive, earlier, kept_locks, ledger, resolution, transfer};
+use super::{code_archive, earlier, kept_locks, kept_runs, ledger, resolution, transfer};
 
 /// What a build left.
 #[derive(Clone, Debug)]
@@ -173,7 +173,7 @@ async fn assemble_all(
 
 /// Keeps what the next build gets, in the store and in the repository `beside`. What cannot be kept costs a warning.
 async fn keep(means: &Means, kept: Kept, beside: Option<&Repository>) {
-    let Kept { indexes, choices, locks } = kept;
+    let Kept { indexes, choices, locks, runs } = kept;
     let indexes = async {
         for (parent, bytes) in indexes {
             let Some(at) = beside else { continue };
@@ -185,7 +185,7 @@ async fn keep(means: &Means, kept: Kept, beside: Option<&Repository>) {
         }
     };
     let choices = join_all(choices.into_iter().map(|choice| chosen::keep(means, choice, beside)));
-    tokio::join!(indexes, choices, kept_locks::keep(means, locks, beside));
+    tokio::join!(indexes, choices, kept_locks::keep(means, locks, beside), kept_runs::keep(means, runs));
 }
 
 /// What the layers of one build share.

@@ -25,6 +25,7 @@ mod inspect;
 mod installation;
 mod installer;
 mod kept_locks;
+mod kept_runs;
 mod layer_blob;
 mod ledger;
 mod list;

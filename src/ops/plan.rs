@@ -27,6 +27,7 @@ use super::facts::{self, LocalFacts, Wanted};
 use super::ground::{Ground, Mode, SegmentStep, ground};
 use super::installation;
 use super::kept_locks::PlannedLock;
+use super::kept_runs::KeptRuns;
 use super::means::Means;
 use super::parent::{self, PinnedParent};
 use super::parent_index::{self, ParentIndex};
@@ -108,6 +109,8 @@ pub struct Kept {
     pub(super) choices: Vec<NewChoice>,
     /// What installations were planned by whose layers are not the image's own.
     pub(super) locks: Vec<PlannedLock>,
+    /// What runs of uv came to.
+    pub(super) runs: Vec<KeptRuns>,
 }
 
 /// Plans the build that `request` asks for.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here chooses versions or fetches files.
 
+pub mod copied;
 pub mod entry_points;
 pub mod environment;
 pub mod filename;

@@ -2,7 +2,7 @@
 //!
 //! Nothing is run or placed here. Text that is not understood is refused: the next uv may write something else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,24 @@ impl LeftBehind {
         self
     }
 
+    /// The same without the files of packages; the folders that name them stay (`NAME-VERSION.dist-info`).
+    #[must_use]
+    pub fn without_packages(mut self) -> Self {
+        let mut programs = BTreeSet::new();
+        for (path, (_, kind)) in &self.entries {
+            let LeftKind::File { bytes, .. } = kind else { continue };
+            if path.ends_with(".dist-info/RECORD") {
+                let rows = record::parse(bytes).unwrap_or_default();
+                programs.extend(rows.iter().filter_map(|row| row.path.strip_prefix("../../../").map(str::to_owned)));
+            }
+        }
+        self.entries.retain(|path, (below, kind)| match path.split_once("/site-packages/") {
+            Some((_, name)) => *kind == LeftKind::Folder && !name.contains('/') && name.ends_with(".dist-info"),
+            None => *below != Below::Environment || !path.split_once('/').is_some_and(|(_, at)| programs.contains(at)),
+        });
+        self
+    }
+
     /// What pip would have left in uv's place.
     #[must_use]
     pub fn by_pip(mut self) -> Self {
@@ -142,13 +160,21 @@ impl LeftBehind {
             let path = key.split_once('/').map_or("", |(_, path)| path);
             moved.insert(mover.path(*below, path), mover.kind(*below, path, kind)?);
         }
-        let records: Vec<String> = moved.keys().filter(|path| path.ends_with(".dist-info/RECORD")).cloned().collect();
-        for record in records {
-            let text = recorded(&record, &moved)?;
-            moved.insert(record, LeftKind::File { mode: 0o644, bytes: text });
-        }
-        Ok(moved)
+        recorded(moved)
     }
+}
+
+/// The same files, with the hashes of what is there now in each RECORD.
+///
+/// # Errors
+/// Fails for a RECORD that cannot be read, or that names what is not there.
+pub(super) fn recorded(mut files: BTreeMap<String, LeftKind>) -> Result<BTreeMap<String, LeftKind>, UnmovableError> {
+    let records: Vec<String> = files.keys().filter(|path| path.ends_with(".dist-info/RECORD")).cloned().collect();
+    for record in records {
+        let text = record_of(&record, &files)?;
+        files.insert(record, LeftKind::File { mode: 0o644, bytes: text });
+    }
+    Ok(files)
 }
 
 struct Mover<'a> {
@@ -275,7 +301,7 @@ fn every_platform(bytes: &[u8]) -> Result<Vec<u8>, UnmovableError> {
 }
 
 /// The RECORD at `path` with the hashes of what is there now.
-fn recorded(path: &str, files: &BTreeMap<String, LeftKind>) -> Result<Vec<u8>, UnmovableError> {
+fn record_of(path: &str, files: &BTreeMap<String, LeftKind>) -> Result<Vec<u8>, UnmovableError> {
     let failed = || UnmovableError::Record(path.to_owned());
     let Some(LeftKind::File { bytes, .. }) = files.get(path) else { return Err(failed()) };
     let site = path.rsplitn(3, '/').nth(2).unwrap_or_default();
@@ -302,17 +328,17 @@ fn recorded(path: &str, files: &BTreeMap<String, LeftKind>) -> Result<Vec<u8>, U
 }
 
 /// Bytes in base64.
-mod bytes {
+pub(super) mod bytes {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use serde::de::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::python) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(in crate::python) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         STANDARD.decode(String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
@@ -359,6 +385,23 @@ mod tests {
 
     const CONFIGURATION: &str = "home = /usr/bin\nimplementation = CPython\nuv = 0.13.8\nversion_info = 3.12.1\n\
         include-system-site-packages = false\nprompt = ferry\n";
+
+    #[test]
+    fn packages_that_are_not_of_interest_leave_their_names() {
+        use Below::Environment;
+        let site = "lib/python3.12/site-packages";
+        let left = left(&[
+            (Environment, "bin/activate", file("")),
+            (Environment, "bin/pip", file("")),
+            (Environment, site, LeftKind::Folder),
+            (Environment, &format!("{site}/pip"), LeftKind::Folder),
+            (Environment, &format!("{site}/pip-26.3.dist-info"), LeftKind::Folder),
+            (Environment, &format!("{site}/pip-26.3.dist-info/RECORD"), file("../../../bin/pip,,\npip/x.py,,\n")),
+        ]);
+        let kept: Vec<String> = left.without_packages().entries.into_keys().collect();
+        let names = ["bin/activate", site, &format!("{site}/pip-26.3.dist-info")];
+        assert_eq!(kept, names.map(|name| format!("environment/{name}")));
+    }
 
     #[test]
     fn an_environment_is_the_images() {

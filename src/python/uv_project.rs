@@ -39,6 +39,8 @@ pub struct UvProject {
     pub is_dynamic: bool,
     /// Whether some of its requirements come from elsewhere for uv.
     pub has_sources: bool,
+    /// Whether other projects may belong to it: members of a workspace, and folders.
+    pub has_members: bool,
     /// Whether `[tool.uv]` is there.
     pub has_settings: bool,
     /// Why its build is not done here; `None` where it is.
@@ -46,7 +48,7 @@ pub struct UvProject {
 }
 
 /// Settings that a lock has in it, or that change nothing of what is installed.
-const SETTINGS: [&str; 29] = [
+const SETTINGS: [&str; 30] = [
     "build-backend",
     "cache-keys",
     "compile-bytecode",
@@ -76,6 +78,7 @@ const SETTINGS: [&str; 29] = [
     "resolution",
     "sources",
     "system-certs",
+    "workspace",
 ];
 
 /// What builds may take: they read the project's files and nothing else.
@@ -121,6 +124,7 @@ impl UvProject {
                 return Err(NotUnderstood::Setting(format!("tool.uv.{key}")));
             }
         }
+        let sources = settings.and_then(|settings| settings.get("sources")).and_then(Value::as_table);
         let package = settings.and_then(|settings| settings.get("package")).and_then(Value::as_bool);
         Ok(Self {
             name: normalize_name(name),
@@ -128,9 +132,20 @@ impl UvProject {
             is_package: package.unwrap_or(document.contains_key("build-system")),
             is_dynamic: project.get("dynamic").and_then(Value::as_array).is_some_and(|names| !names.is_empty()),
             has_sources: settings.is_some_and(|settings| settings.contains_key("sources")),
+            has_members: settings.is_some_and(|settings| settings.contains_key("workspace"))
+                || sources.into_iter().flat_map(|sources| sources.values()).any(is_local),
             has_settings: settings.is_some(),
             unbuildable: unbuildable(&document),
         })
+    }
+}
+
+/// Whether a source is a folder or a member of the workspace.
+fn is_local(source: &Value) -> bool {
+    match source {
+        Value::Table(source) => source.contains_key("path") || source.contains_key("workspace"),
+        Value::Array(sources) => sources.iter().any(is_local),
+        _ => false,
     }
 }
 
@@ -178,7 +193,10 @@ mod tests {
         let package = UvProject::parse(&format!("{HATCH}{NAMED}dynamic = [\"version\"]\n")).unwrap();
         assert!(package.is_package && package.is_dynamic && package.unbuildable.is_none());
         let not = UvProject::parse(&format!("{HATCH}{NAMED}[tool.uv]\npackage = false\n")).unwrap();
-        assert!(!not.is_package && not.has_settings);
+        assert!(!not.is_package && not.has_settings && !not.has_members);
+        for members in ["[tool.uv.workspace]\n", "[tool.uv.sources]\nx = [{ path = \"x\" }]\n"] {
+            assert!(UvProject::parse(&format!("{NAMED}{members}")).unwrap().has_members, "{members}");
+        }
     }
 
     #[test]
@@ -188,7 +206,6 @@ mod tests {
             ("[tool.poetry]\nname = \"x\"\n", NotUnderstood::NoProject),
             (&format!("{NAMED}[tool.uv]\nno-binary = true\n"), NotUnderstood::Setting("tool.uv.no-binary".into())),
             (&format!("{NAMED}[tool.uv]\nmanaged = false\n"), NotUnderstood::Setting("tool.uv.managed".into())),
-            (&format!("{NAMED}[tool.uv.workspace]\n"), NotUnderstood::Setting("tool.uv.workspace".into())),
         ] {
             assert_eq!(UvProject::parse(text), Err(expected), "{text}");
         }

@@ -47,5 +47,5 @@ pub use resolve::resolve;
 pub use resolved::Resolved;
 pub use tools::Resolver;
 pub use uv::Uv;
-pub use uv_project::{ENVIRONMENT, LockAnswer, LockQuestion, LockUse, ProjectFile, Trial, UvRefusal};
+pub use uv_project::{ENVIRONMENT, LockAnswer, LockQuestion, LockUse, PYTHON, ProjectFile, Trial, UvRefusal};
 pub use uv_wheel::UvSources;

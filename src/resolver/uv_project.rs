@@ -26,6 +26,8 @@ use crate::store::Store;
 
 /// Stands among the arguments of a [`Trial`] for the environment's folder.
 pub const ENVIRONMENT: &str = "{environment}";
+/// The same for this machine's Python.
+pub const PYTHON: &str = "{python}";
 
 const LOCKS: &str = "exported-locks";
 const TRIALS: &str = "left-behind";
@@ -92,9 +94,11 @@ pub struct LockQuestion {
     pub pyproject: String,
     /// The text of `uv.lock`.
     pub lock: Option<String>,
+    /// The texts of other projects that may belong to it, by their paths below it.
+    pub members: BTreeMap<String, String>,
     /// How it is used.
     pub usage: LockUse,
-    /// Options that choose among what it has: extras and groups.
+    /// Options that choose among what it has: extras, groups, and which projects.
     pub arguments: Vec<String>,
     /// Variables, among them those that name indexes; no key has them where the lock is taken as it is.
     pub variables: BTreeMap<String, String>,
@@ -142,6 +146,8 @@ pub struct Trial {
     pub commands: Vec<Vec<String>>,
     /// Whether it is run again though its result is known.
     pub is_fresh: bool,
+    /// Whether of installed packages only their names and versions are of interest.
+    pub names_packages: bool,
 }
 
 impl Resolver {
@@ -164,6 +170,7 @@ impl Resolver {
             "uv": uv.version(),
             "pyproject": Digest::of(asked.pyproject.as_bytes()).to_string(),
             "lock": asked.lock.as_ref().map(|lock| Digest::of(lock.as_bytes()).to_string()),
+            "members": asked.members,
             "use": format!("{:?}", asked.usage),
             "arguments": asked.arguments,
             "variables": Digest::of(json!(given).to_string().as_bytes()).to_string(),
@@ -177,12 +184,13 @@ impl Resolver {
         }
         let folder = scratch(request)?;
         write(folder.path(), "pyproject.toml", 0o644, asked.pyproject.as_bytes())?;
+        for (path, text) in &asked.members {
+            write(folder.path(), path, 0o644, text.as_bytes())?;
+        }
         if let Some(lock) = &asked.lock {
             write(folder.path(), "uv.lock", 0o644, lock.as_bytes())?;
         }
-        let mut arguments = ["export", "--format=pylock.toml", "--no-emit-project", "--no-header", "--quiet"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut arguments = ["export", "--format=pylock.toml", "--no-header", "--quiet"].map(str::to_owned).to_vec();
         arguments.extend(match asked.usage {
             LockUse::Frozen => Some("--frozen".to_owned()),
             LockUse::Locked => Some("--locked".to_owned()),
@@ -233,6 +241,7 @@ impl Resolver {
             return Ok(Ok(left));
         }
         let left = match tried(uv, &python, request, trial).await? {
+            Ok(left) if trial.names_packages => left.without_packages(),
             Ok(left) => left,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -269,9 +278,11 @@ async fn tried(
         ("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned()),
     ]);
     for command in &trial.commands {
-        let mut arguments: Vec<String> = command.iter().map(|word| word.replace(ENVIRONMENT, &at)).collect();
+        let own = python.path.display().to_string();
+        let mut arguments: Vec<String> =
+            command.iter().map(|word| word.replace(ENVIRONMENT, &at).replace(PYTHON, &own)).collect();
         if !command.iter().any(|word| word == "--python") {
-            arguments.extend(["--python".to_owned(), python.path.display().to_string()]);
+            arguments.extend(["--python".to_owned(), own]);
         }
         if let Err(refusal) = run(uv, request, &project, (arguments, &variables)).await? {
             return Ok(Err(refusal));
@@ -314,13 +325,14 @@ async fn run(
         environment = environment.with(name, value);
     }
     let fixed = [("NO_COLOR", "1"), ("UV_NO_PROGRESS", "1"), ("UV_PYTHON_DOWNLOADS", "never"), ("PYTHONHASHSEED", "0")];
-    let environment = fixed.into_iter().fold(environment, |environment, (name, value)| environment.with(name, value));
+    let mut environment =
+        fixed.into_iter().fold(environment, |environment, (name, value)| environment.with(name, value));
+    if request.offline {
+        environment = environment.with("UV_OFFLINE", "1");
+    }
     let mut child = Child::new("/bin/sh", environment, folder);
     child.arguments = vec!["-c".into(), UMASK.into(), "sh".into(), uv.program().display().to_string()];
     child.arguments.extend(arguments);
-    if request.offline {
-        child.arguments.push("--offline".into());
-    }
     child.timeout = Duration::from_secs(1800);
     let outcome = child.run().await?;
     if outcome.status.success() {
@@ -415,6 +427,7 @@ mod tests {
             environment: Some(".venv".into()),
             commands: vec![vec!["sync".into(), ENVIRONMENT.into()]],
             is_fresh: false,
+            names_packages: false,
         };
         let request = ResolveRequest { scratch: folder.path().to_owned(), ..request("") };
         tried(&uv, &python, &request, &trial).await.unwrap()

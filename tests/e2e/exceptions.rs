@@ -26,7 +26,9 @@ const EXCEPTIONS: &[Exception] = &[
         reason: "launchers, whose text changes with pip's version: ours start the same object",
         explains: launcher,
     },
+    Exception { reason: "the interpreter of virtualenv's command by another of its names", explains: commanded },
     Exception { reason: "what installers keep for their next run", explains: cached },
+    Exception { reason: "folders that the parents' Python names and official ones do not", explains: of_debian },
     Exception { reason: "the lock that uv leaves in /tmp", explains: lock_of_uv },
     Exception { reason: "the day on which a user was added, which is not the clock's", explains: changed },
     Exception { reason: "logs and indexes of Debian's tools, with the hour of their run", explains: logged },
@@ -117,6 +119,22 @@ fn started(text: &str) -> Option<(String, String, String)> {
     Some((interpreter(text)?, import.to_owned(), call.to_owned()))
 }
 
+/// `pyvenv.cfg` with the command that made it, which is run by the same interpreter by one of its names.
+fn commanded(difference: &Difference, pair: &Pair<'_>) -> bool {
+    let lines = |image: &Merged| {
+        let line = |line: &str| match line.strip_prefix("command = ").and_then(|line| line.split_once(' ')) {
+            Some((program, rest)) => {
+                let program = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+                format!("command = {program} {rest}")
+            }
+            None => line.to_owned(),
+        };
+        image.text(&difference.path).lines().map(line).collect::<Vec<_>>()
+    };
+    let is_configuration = difference.path.ends_with("/pyvenv.cfg") && differs_in_bytes_alone(difference);
+    is_configuration && lines(pair.ours) == lines(pair.theirs)
+}
+
 /// Folders of installers below `.cache`, which Lapstrake leaves none of.
 fn cached(difference: &Difference, pair: &Pair<'_>) -> bool {
     let is_home = |path: &str| ["root/.cache", "root/.config", "root/.local", "root/.local/share"].contains(&path);
@@ -129,6 +147,17 @@ fn cached(difference: &Difference, pair: &Pair<'_>) -> bool {
     is_cache(&difference.path) && (difference.ours.is_none() || in_backend)
 }
 
+/// Folders for packages that Debian's `site` names, which Poetry makes to see whether it may write there; nothing is in them.
+fn of_debian(difference: &Difference, pair: &Pair<'_>) -> bool {
+    let named = ["lib/python3", "lib/python3/dist-packages", "lib/python3.11/dist-packages", "local", "local/lib"];
+    let more = ["local/lib/python3.11", "local/lib/python3.11/dist-packages"];
+    let path = &difference.path;
+    let is_named = named.iter().chain(&more).any(|named| path.ends_with(&format!("/{named}")));
+    let below = format!("{path}/");
+    let mut inside = pair.theirs.entries.iter().filter(|(other, _)| other.starts_with(&below));
+    is_named && is_folder_of_theirs(difference) && inside.all(|(_, entry)| entry.node == Node::Directory)
+}
+
 /// An empty file by which uv keeps other runs of itself away.
 fn lock_of_uv(difference: &Difference, _: &Pair<'_>) -> bool {
     let is_named = difference.path.starts_with("tmp/uv-") && difference.path.ends_with(".lock");
@@ -137,7 +166,7 @@ fn lock_of_uv(difference: &Difference, _: &Pair<'_>) -> bool {
 }
 
 fn is_cache(path: &str) -> bool {
-    let caches = ["pip", "uv", "pypoetry"].map(|name| format!("root/.cache/{name}"));
+    let caches = ["pip", "uv", "pypoetry", "virtualenv"].map(|name| format!("root/.cache/{name}"));
     let others = ["root/.config/pypoetry", "root/.local/share/virtualenv"].map(str::to_owned);
     let folders = [caches.as_slice(), &others].concat();
     folders.iter().any(|folder| path == *folder || path.starts_with(&format!("{folder}/")))

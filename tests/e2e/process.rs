@@ -60,7 +60,7 @@ pub(crate) fn done<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<
 }
 
 /// How long a child may run that is waited for with a limit.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A child that runs, and is ended with the value.
 pub(crate) struct Running {

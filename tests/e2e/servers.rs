@@ -15,7 +15,7 @@ use crate::harness::Halt;
 use crate::process::{command, done, run, tail};
 use crate::tools;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A child that serves.
 pub(crate) struct Serving {

@@ -91,6 +91,62 @@ async fn poetry_installs_what_the_lock_names_into_the_interpreter() {
     assert_eq!((settings.text(), settings.mode), ("[virtualenvs]\ncreate = false\n", 0o600));
 }
 
+/// A parent with Poetry in its interpreter.
+async fn push_poetry(yard: &Yard, version: &str) {
+    let at = |name: &str, version: &str, file: &str| format!("{SITE}/{name}-{version}.dist-info/{file}");
+    let metadata = |name: &str, version: &str| format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n");
+    let files = [
+        (at("poetry", version, "METADATA"), metadata("poetry", version)),
+        (at("poetry", version, "RECORD"), String::new()),
+        (at("poetry_core", version, "METADATA"), metadata("poetry-core", version)),
+        (at("poetry_core", version, "RECORD"), String::new()),
+        ("usr/local/bin/poetry".to_owned(), "#!/usr/local/bin/python3\n".to_owned()),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    yard.push_parent_with("demo/poetry:2", &files, |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poetry_installs_the_project_itself_after_its_packages() {
+    let yard = Yard::new().await;
+    let uv = prepared(&yard, "2.5.1");
+    uv.answers(&[&cleat()], "");
+    push_poetry(&yard, "2.5.1").await;
+    yard.write("pyproject.toml", PROJECT.replace("package-mode = false", "version = \"1\""));
+    yard.write("src/ketch/__init__.py", "def go(): pass\n");
+    let text = |line: &str| {
+        format!(
+            "FROM {}\nWORKDIR /app\nCOPY pyproject.toml poetry.lock ./\nCOPY src src\n\
+             ENV POETRY_VIRTUALENVS_CREATE=false\n{line}\n",
+            yard.at("demo/poetry:2")
+        )
+    };
+    yard.write("Dockerfile", text("RUN poetry install --no-root\nRUN poetry install --only main\nRUN poetry install"));
+    let ran = run(&yard, &uv, "build");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(uv.asked().lines().any(|line| line.trim() == "0"), "the code is none of poetry-core's business");
+    let image = yard.pull("demo/app:latest").await;
+    let file = |path: &str| image.file(path).map(|file| file.text()).unwrap_or_default();
+    assert_eq!(file(&format!("{SITE}/ketch.pth")), "/app/src\n");
+    let program = file("usr/local/bin/ketch");
+    assert!(program.starts_with("#!/usr/local/bin/python3") && program.contains("sys.exit(go())"), "{program}");
+    assert_eq!(file(&format!("{SITE}/ketch-1.dist-info/INSTALLER")), "poetry");
+    let record = file(&format!("{SITE}/ketch-1.dist-info/RECORD"));
+    assert!(record.contains("/usr/local/bin/ketch,sha256=") && record.ends_with("RECORD,,\r\n"), "{record}");
+    assert!(file(&format!("{SITE}/cleat-1.0.dist-info/INSTALLER")).starts_with("Poetry"));
+    yard.write("src/ketch/__init__.py", "def go(): print(1)\n");
+    let before = uv.asked().len();
+    assert_eq!(run(&yard, &uv, "build").code, 0);
+    assert_eq!(uv.asked().len(), before, "what poetry-core tells does not depend on the code");
+    yard.write("build.py", "");
+    yard.write("Dockerfile", text("COPY build.py .\nRUN poetry install --only-root"));
+    let ran = run(&yard, &uv, "plan");
+    assert!(ran.code == 1 && ran.stderr.contains("the build script build.py would be run"), "{}", ran.stderr);
+    yard.write("Dockerfile", text("RUN poetry install --only-root --with docs"));
+    let ran = run(&yard, &uv, "plan");
+    assert!(ran.code == 1 && ran.stderr.contains("`--only-root` does not go with"), "{}", ran.stderr);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_certain_is_left_to_poetry_with_the_reason() {
     let yard = Yard::new().await;

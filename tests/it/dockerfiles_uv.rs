@@ -2,12 +2,14 @@
 //!
 //! uv is played by a script; equality with BuildKit is held end to end, where BuildKit is.
 
+use lapstrake::oci::{Descriptor, media_type};
+use lapstrake::registry::Registry as _;
 use serde_json::{Value, json};
 
 use crate::support::fake_uv::FakeUv;
 use crate::support::fault::{FaultServer, Reply};
 use crate::support::parents::SITE as PARENTS;
-use crate::support::readback::sha256;
+use crate::support::readback::{document, sha256};
 use crate::support::wheel_maker::WheelMaker;
 use crate::support::yard::{Ran, Yard};
 
@@ -85,7 +87,7 @@ async fn a_project_is_synchronised_without_a_backend() {
     assert_eq!(text(&format!("{SITE}/cleat.py")), "1.0");
     assert_eq!(text(&format!("{SITE}/cleat-1.0.dist-info/INSTALLER")), "uv");
     assert_eq!(text(&format!("{SITE}/ferry.pth")), "/srv/app/src\n", "the project's folder in the image");
-    assert_eq!(text("srv/app/built.txt"), "RATE = 1\n", "what a build leaves beside its sources");
+    assert_eq!(text("srv/app/built.txt"), "ferry.py\n", "what a build leaves beside its sources");
     assert_eq!(text("srv/app/.venv/bin/activate"), "VIRTUAL_ENV='/srv/app/.venv'\n");
     let configuration = text("srv/app/.venv/pyvenv.cfg");
     assert!(configuration.contains("home = /usr/local/bin\n") && configuration.contains("version_info = 3.11.9\n"));
@@ -96,7 +98,95 @@ async fn a_project_is_synchronised_without_a_backend() {
     let built: Vec<&Value> =
         edited["layers"].as_array().unwrap().iter().filter(|layer| layer["action"] == "build").collect();
     let titles: Vec<&str> = built.iter().map(|layer| layer["title"].as_str().unwrap()).collect();
-    assert_eq!(titles, ["3 files of the context", "the project ferry"], "its packages stay");
+    assert_eq!(titles, ["3 files of the context"], "its packages stay, and what uv made of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_machine_takes_what_uv_made_beside_the_image() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let _server = offered(&uv, &WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")).await;
+    write_project(&yard);
+    let parent = yard.at("demo/parent:1");
+    let file =
+        |label: &str| format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN uv sync --locked\nLABEL a={label}\n");
+    yard.write("Dockerfile", file("1"));
+    done(run(&yard, "store", &uv, "build"));
+    let runs = || std::fs::read_to_string(uv.folder().join("argv")).unwrap().lines().count();
+    let first = runs();
+    assert_eq!(first, 3, "the lock, an environment and the project");
+    let kept: Vec<String> =
+        yard.requests().into_iter().filter(|line| line.contains("manifests/lapstrake-uv-")).collect();
+    assert_eq!(kept.iter().filter(|line| line.starts_with("PUT")).count(), 1, "{kept:?}");
+
+    yard.write("Dockerfile", file("2"));
+    std::fs::write(uv.folder().join("uv"), "#!/bin/sh\nexit 1\n").unwrap();
+    done(run(&yard, "another-store", &uv, "build"));
+    let image = yard.pull("demo/app:latest").await;
+    assert_eq!(image.file(&format!("{SITE}/ferry.pth")).unwrap().text(), "/srv/app/src\n");
+    assert_eq!(image.file("srv/app/built.txt").unwrap().text(), "ferry.py\n");
+    let put = |line: &String| line.contains("manifests/lapstrake-uv-") && line.starts_with("PUT");
+    assert!(!yard.requests().iter().any(put), "it is there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_is_only_copied_is_edited_without_a_run_of_uv() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    uv.answers(&[&WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")], "");
+    write_project(&yard);
+    let parent = yard.at("demo/parent:1");
+    yard.write("Dockerfile", format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN pip install --no-cache-dir .\n"));
+    let runs = || std::fs::read_to_string(uv.folder().join("argv")).unwrap().lines().count();
+    done(run(&yard, "store", &uv, "build"));
+    let first = runs();
+    for (number, store) in ["store", "another-store"].into_iter().enumerate() {
+        let text = format!("RATE = {}", number + 2);
+        yard.write("src/ferry.py", &text);
+        done(run(&yard, store, &uv, "build"));
+        let image = yard.pull("demo/app:latest").await;
+        assert_eq!(image.file(&format!("{PARENTS}/ferry.py")).unwrap().text(), text, "{store}");
+        assert_eq!(runs(), first, "{store}");
+    }
+    yard.write("pyproject.toml", PROJECT.replace("requires-python", "dynamic = [\"version\"]\nrequires-python"));
+    done(run(&yard, "store", &uv, "build"));
+    let second = runs();
+    yard.write("src/ferry.py", "RATE = 9");
+    done(run(&yard, "store", &uv, "build"));
+    assert!(runs() > second, "a version may be told by a module");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_registry_says_that_uv_made_is_read_with_care() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let _server = offered(&uv, &WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")).await;
+    write_project(&yard);
+    let parent = yard.at("demo/parent:1");
+    let file =
+        |label: &str| format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN uv sync --locked\nLABEL a={label}\n");
+    yard.write("Dockerfile", file("1"));
+    done(run(&yard, "store", &uv, "build"));
+    let runs = || std::fs::read_to_string(uv.folder().join("argv")).unwrap().lines().count();
+    let first = runs();
+    let put =
+        yard.requests().into_iter().find(|line| line.starts_with("PUT") && line.contains("/lapstrake-uv-")).unwrap();
+    let name = format!("demo/app:{}", put.split_whitespace().nth(1).unwrap().rsplit('/').next().unwrap());
+    let (manifest, _) = document(&yard.at(&name)).await;
+    let blob = serde_json::from_slice::<Value>(&manifest).unwrap()["layers"][0].clone();
+    let blob: Descriptor = serde_json::from_value(blob).unwrap();
+    let real = yard.client().fetch_blob(&yard.reference(&name).repository(), &blob, 1 << 20).await.unwrap();
+    let elsewhere = String::from_utf8(real).unwrap().replace("\"/srv/app/", "\"/etc/");
+    for (number, results) in ["{}".to_owned(), "nonsense".to_owned(), elsewhere].into_iter().enumerate() {
+        let types = [media_type::OCI_MANIFEST, media_type::OCI_EMPTY, "application/vnd.lapstrake.uv.v1+json"];
+        yard.push_image_as(&name, &[results.as_bytes()], b"{}", types).await;
+        yard.write("Dockerfile", file(&format!("x{number}")));
+        done(run(&yard, &format!("store-{number}"), &uv, "build"));
+        let image = yard.pull("demo/app:latest").await;
+        assert!(image.file("etc/ferry.pth").is_none());
+        assert_eq!(image.file(&format!("{SITE}/ferry.pth")).unwrap().text(), "/srv/app/src\n");
+        assert!(runs() > first, "{number}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,6 +207,65 @@ async fn an_environment_of_uvs_takes_packages() {
     assert_eq!(image.file("opt/venv/.lock").unwrap().mode, 0o666, "uv locks what it installs into");
     let asked = std::fs::read_to_string(uv.folder().join("argv")).unwrap();
     assert!(asked.lines().any(|line| line.starts_with("venv --no-project --prompt sea /")), "{asked}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_a_workspace_are_installed_with_the_packages_of_its_lock() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let _server = offered(&uv, &WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")).await;
+    let mut packages = std::fs::read_to_string(uv.folder().join("export")).unwrap();
+    packages += "[[packages]]\nname = \"tides\"\ndirectory = { path = \"members/tides\", editable = true }\n";
+    std::fs::write(uv.folder().join("export"), packages).unwrap();
+    let root = "[project]\nname = \"harbour\"\nversion = \"1\"\n[tool.uv.workspace]\nmembers = [\"members/*\"]\n";
+    let parent = yard.at("demo/parent:1");
+    write_project(&yard);
+    yard.write("pyproject.toml", root);
+    yard.write("members/tides/pyproject.toml", PROJECT.replace("ferry", "tides"));
+    yard.write(".dockerignore", "store*\nuv\nDockerfile\n");
+    let file = |line: &str| format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN uv sync {line}\n");
+    yard.write("Dockerfile", file("--frozen --all-packages"));
+    done(run(&yard, "store", &uv, "build"));
+    let asked = std::fs::read_to_string(uv.folder().join("argv")).unwrap();
+    assert!(asked.lines().any(|line| line.starts_with("export") && line.contains("--all-packages")), "{asked}");
+    let run_of_it = asked.lines().find(|line| line.starts_with("sync --frozen")).unwrap();
+    assert!(run_of_it.contains("--all-packages --no-install-package cleat") && !run_of_it.contains("tides"), "{asked}");
+    let image = yard.pull("demo/app:latest").await;
+    assert_eq!(image.file(&format!("{SITE}/cleat.py")).unwrap().text(), "1.0");
+    assert_eq!(image.file(&format!("{SITE}/ferry.pth")).unwrap().text(), "/srv/app/src\n", "what its run left");
+
+    for (member, line, reason) in [
+        (PROJECT.replace("hatchling", "own-backend"), "--frozen", "`own-backend`"),
+        (PROJECT.replace("requires-python", "dynamic = [\"version\"]\nrequires-python"), "--locked", "up to date"),
+        (format!("{PROJECT}[tool.uv]\nno-binary = true\n"), "--frozen", "`tool.uv.no-binary`"),
+    ] {
+        yard.write("members/tides/pyproject.toml", member);
+        yard.write("Dockerfile", file(line));
+        let ran = run(&yard, "store", &uv, "plan");
+        assert!(ran.code == 1 && ran.stderr.contains(reason), "{reason}: {}", ran.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_is_seeded_with_what_uv_takes_for_it() {
+    let yard = Yard::new().await;
+    let uv = FakeUv::new(&yard);
+    let wheels = [("pip", "26.3"), ("setuptools", "84.2")];
+    let [pip, setuptools] =
+        wheels.map(|(name, version)| WheelMaker::new(name, version).file(&format!("{name}.py"), version));
+    uv.answers(&[&pip, &setuptools], "");
+    let parent = yard.at("demo/parent:1");
+    yard.write("Dockerfile", format!("FROM {parent}\nRUN uv venv --seed /opt/venv\n"));
+    done(run(&yard, "store", &uv, "build"));
+    let asked = uv.asked();
+    for line in ["pip==26.3", "setuptools==84.2"] {
+        assert!(asked.contains(&format!("line {line}")), "{asked}");
+    }
+    let image = yard.pull("demo/app:latest").await;
+    assert_eq!(image.file("opt/venv/lib/python3.11/site-packages/pip.py").unwrap().text(), "26.3");
+    assert!(image.file("opt/venv/pyvenv.cfg").unwrap().text().ends_with("seed = true\n"));
+    assert!(image.file("opt/venv/.lock").is_none(), "nothing locks it");
+    assert!(image.file("opt/venv/bin/stray").is_none(), "of what uv put there only the names count");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,13 +315,13 @@ async fn what_is_not_known_of_a_project_names_its_reason() {
         (official.clone(), PROJECT.to_owned(), "RUN uv sync --python pypy", "`pypy`"),
         (official.clone(), PROJECT.to_owned(), "RUN UV_PROJECT_ENVIRONMENT=/usr/local uv sync", "has files"),
         (official.clone(), PROJECT.replace("3.9", "3.12"), "RUN uv sync --frozen", "uv looks further"),
-        (official.clone(), format!("{PROJECT}[tool.uv.workspace]\n"), "RUN uv sync", "`tool.uv.workspace`"),
+        (official.clone(), format!("{PROJECT}[tool.uv]\nno-binary = true\n"), "RUN uv sync", "`tool.uv.no-binary`"),
         (official.clone(), PROJECT.replace("hatchling", "own-backend"), "RUN uv sync --frozen", "`own-backend`"),
         (official.clone(), PROJECT.to_owned(), "RUN --mount=type=secret,id=t,env=T uv sync", "given a secret"),
         (official.clone(), PROJECT.to_owned(), "RUN UV_INDEX_OWN_PASSWORD=x uv sync", "`UV_INDEX_OWN_PASSWORD`"),
         (official.clone(), PROJECT.to_owned(), "RUN touch .venv && uv sync", "`/srv/app/.venv`"),
         (official.clone(), PROJECT.to_owned(), "RUN rm pyproject.toml && uv sync", "has no `pyproject.toml`"),
-        (official.clone(), PROJECT.to_owned(), "RUN uv venv --seed", "seeds it"),
+        (official.clone(), PROJECT.to_owned(), "RUN UV_NO_INDEX=1 uv venv --seed", "`UV_NO_INDEX`"),
         (official.clone(), PROJECT.replace("3.9", "3.12"), "RUN uv venv", "uv looks further"),
         (
             official.clone(),

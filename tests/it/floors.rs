@@ -34,7 +34,7 @@ const FLOORS: [(&str, u8); 18] = [
 ];
 
 /// Who may use whom on one floor, and why; everything else stays apart.
-const NEIGHBOURS: [(&str, &str, &str); 19] = [
+const NEIGHBOURS: [(&str, &str, &str); 20] = [
     ("oci", "diagnostic", "its errors have hints"),
     ("settings", "diagnostic", "its errors have hints"),
     ("settings", "oci", "references and platforms are types of settings"),
@@ -42,6 +42,7 @@ const NEIGHBOURS: [(&str, &str, &str); 19] = [
     ("python", "image", "an environment is found in an image's files"),
     ("image", "layer", "an index is read from layers"),
     ("dockerfile", "image", "`chmod` changes permissions as `--chmod` does"),
+    ("dockerfile", "python", "`poetry install` chooses groups and extras as a lock is asked for them"),
     ("plan", "dockerfile", "arguments of `COPY` become entries"),
     ("plan", "image", "a plan stands on a parent image"),
     ("plan", "layer", "keys cover the layer format"),

@@ -5,24 +5,15 @@
 use super::installation::{Cache, Lookup};
 use super::options::{self, Known, switch, value};
 use super::step::RunStep;
+use crate::python::poetry::Selection;
 
 /// `poetry install`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoetryInstall {
     /// The command, which may be a path: its Python is the one packages are installed for where none other is asked for.
     pub command: String,
-    /// Groups besides those that are not optional (`--with`).
-    pub with: Vec<String>,
-    /// Groups that are left out (`--without`).
-    pub without: Vec<String>,
-    /// The only groups (`--only`); empty where all that are not optional count.
-    pub only: Vec<String>,
-    /// All groups.
-    pub all_groups: bool,
-    /// Extras of the project.
-    pub extras: Vec<String>,
-    /// All of them.
-    pub all_extras: bool,
+    /// Groups and extras (`--with`, `--without`, `--only`, `--extras`).
+    pub selection: Selection,
     /// Whether the project itself is left out.
     pub no_root: bool,
     /// Whether nothing but the project is installed.
@@ -167,12 +158,14 @@ fn install(
     };
     Ok(RunStep::PoetryInstall(Box::new(PoetryInstall {
         command: command.to_owned(),
-        with: listed(Meaning::With),
-        without: listed(Meaning::Without),
-        only: listed(Meaning::Only).into_iter().chain(main).collect(),
-        all_groups: given.has(Meaning::AllGroups),
-        extras: listed(Meaning::Extras),
-        all_extras: given.has(Meaning::AllExtras),
+        selection: Selection {
+            with: listed(Meaning::With),
+            without: listed(Meaning::Without),
+            only: listed(Meaning::Only).into_iter().chain(main).collect(),
+            all_groups: given.has(Meaning::AllGroups),
+            extras: listed(Meaning::Extras),
+            all_extras: given.has(Meaning::AllExtras),
+        },
         no_root: given.has(Meaning::NoRoot),
         only_root: given.has(Meaning::OnlyRoot),
         no_directory: given.has(Meaning::NoDirectory),

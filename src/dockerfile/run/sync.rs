@@ -29,6 +29,10 @@ pub struct UvSync {
     pub all_extras: bool,
     /// Which groups of dependencies.
     pub groups: Groups,
+    /// Members of the workspace in the project's place (`--package`).
+    pub packages: Vec<String>,
+    /// All of them (`--all-packages`).
+    pub all_packages: bool,
     /// Whether the project itself is left out.
     pub no_install_project: bool,
     /// Whether all members of the workspace are left out.
@@ -74,6 +78,8 @@ pub(super) enum SyncOption {
     NoGroup,
     AllGroups,
     NoDefaultGroups,
+    Package,
+    AllPackages,
     NoInstallProject,
     NoInstallWorkspace,
     NoEditable,
@@ -99,6 +105,8 @@ const UV_SYNC: &[Known<Meaning>] = &[
     own_value(&["--no-group"], SyncOption::NoGroup).or("UV_NO_GROUP"),
     own(&["--all-groups"], SyncOption::AllGroups),
     own(&["--no-default-groups"], SyncOption::NoDefaultGroups).or("UV_NO_DEFAULT_GROUPS"),
+    own_value(&["--package"], SyncOption::Package),
+    own(&["--all-packages"], SyncOption::AllPackages),
     own(&["--no-install-project"], SyncOption::NoInstallProject).or("UV_NO_INSTALL_PROJECT"),
     own(&["--no-install-workspace"], SyncOption::NoInstallWorkspace).or("UV_NO_INSTALL_WORKSPACE"),
     own(&["--no-editable"], SyncOption::NoEditable),
@@ -159,6 +167,8 @@ pub(super) fn read_sync(
         frozen,
         locked,
         groups,
+        packages: named(SyncOption::Package),
+        all_packages: has(SyncOption::AllPackages),
         no_install_project: has(SyncOption::NoInstallProject),
         no_install_workspace: has(SyncOption::NoInstallWorkspace),
         no_editable: has(SyncOption::NoEditable),

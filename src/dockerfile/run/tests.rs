@@ -189,11 +189,12 @@ fn sync_in_short(sync: &UvSync) -> String {
 
 fn poetry_in_short(poetry: &PoetryInstall) -> String {
     let mut text = format!("poetry {}", poetry.command);
-    add(&mut text, "with", &poetry.with);
-    add(&mut text, "without", &poetry.without);
-    add(&mut text, "only", &poetry.only);
-    add(&mut text, "extras", &poetry.extras);
-    switches(&mut text, &[("all-extras", poetry.all_extras), ("all-groups", poetry.all_groups)]);
+    let selection = &poetry.selection;
+    add(&mut text, "with", &selection.with);
+    add(&mut text, "without", &selection.without);
+    add(&mut text, "only", &selection.only);
+    add(&mut text, "extras", &selection.extras);
+    switches(&mut text, &[("all-extras", selection.all_extras), ("all-groups", selection.all_groups)]);
     switches(&mut text, &[("no-root", poetry.no_root), ("only-root", poetry.only_root), ("sync", poetry.sync)]);
     switches(&mut text, &[("no-directory", poetry.no_directory), ("compiles", poetry.compiles)]);
     for (name, is_on) in [("create", poetry.creates_environment), ("in-project", poetry.in_project)] {

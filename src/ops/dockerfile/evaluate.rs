@@ -19,6 +19,7 @@ use super::super::earlier;
 use super::super::error::{Lower, OpsError};
 use super::super::ground::{Mode, SegmentStep};
 use super::super::kept_locks::PlannedLock;
+use super::super::kept_runs::Runs;
 use super::super::means::Means;
 use super::super::parent_index::{self, ParentIndex};
 use super::super::placed;
@@ -30,6 +31,7 @@ use super::request::DockerfileRequest;
 use super::segments::Open;
 use super::stage::{Base, Stage};
 use super::steps::{How, InstructionStep};
+use super::uv_runs::runs;
 
 /// What an instruction came to: why it could be done here, or why not.
 pub(super) type Outcome = Result<String, NotNative>;
@@ -62,6 +64,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) segments: Vec<SegmentStep>,
     /// What installations were planned by.
     pub(super) locks: Vec<PlannedLock>,
+    /// What runs of uv come to.
+    pub(super) runs: Runs,
     /// The requirements of all stages.
     pub(super) sources: Vec<SourcedRequirements>,
     /// Whether an image brought instructions of its own.
@@ -100,6 +104,7 @@ impl<'a> Evaluation<'a> {
             steps: Vec::new(),
             segments: Vec::new(),
             locks: Vec::new(),
+            runs: runs(request, recipe, platform),
             sources: Vec::new(),
             has_triggers: false,
             is_there: true,

@@ -15,7 +15,7 @@ use crate::plan::KeyHasher;
 use crate::plan::files::NotNative;
 use crate::python::environment::{EnvironmentKind, PythonEnvironment};
 use crate::python::marker::MarkerEnvironment;
-use crate::python::uv_environment::{InImage, LeftBehind, LeftKind};
+use crate::python::uv_environment::LeftKind;
 use crate::python::uv_project::UvProject;
 use crate::resolver::{ENVIRONMENT, Trial};
 use crate::settings::Installer;
@@ -23,13 +23,13 @@ use crate::settings::Installer;
 use super::super::error::OpsError;
 use super::super::{project, resolution};
 use super::evaluate::Evaluation;
-use super::project_files::project_files;
+use super::project_files::{project_files, text_of};
 use super::python::Prepared;
 use super::requirements::Asked;
 use super::stage::Stage;
-use super::sync::text_of;
 use super::uv_python::UvPython;
-use super::uv_venv::{self, name_of, synced};
+use super::uv_runs::{UvRun, name_of, plain_environment};
+use super::uv_venv::{self, synced};
 use super::venv;
 
 /// A project that is installed itself.
@@ -75,33 +75,32 @@ impl Evaluation<'_> {
         installing.extend(project.editable.then(|| "--editable".to_owned()));
         installing.push(".".to_owned());
         let commands = vec![[words("venv --no-project"), vec![ENVIRONMENT.to_owned()]].concat(), installing];
-        let trial =
-            Trial { name: name_of(&folder).to_owned(), files, environment: None, commands, is_fresh: self.is_fresh() };
-        let plain = match self.plain_environment(&question, &about.name, (&folder, None)).await? {
-            Ok(plain) => plain,
+        let trial = Trial {
+            name: name_of(&folder).to_owned(),
+            files,
+            environment: None,
+            commands,
+            is_fresh: self.is_fresh(),
+            names_packages: false,
+        };
+        let run = UvRun {
+            plain: Some(plain_environment(&about.name, &folder, None)),
+            own: Some(trial),
+            takes_plain: false,
+            to: python.place(&folder, &prepared.python.prefix),
+            by: install.installer,
+        };
+        let left = match self.left_by(&question, &run).await? {
+            Ok(left) => left.own,
             Err(reason) => return Ok(Err(reason)),
         };
-        let mut left = match self.tried(&question, &trial).await? {
-            Ok(left) => left.without(&plain),
-            Err(reason) => return Ok(Err(reason)),
-        };
-        if install.installer == Installer::Pip {
-            left = left.by_pip();
-        }
         let markers =
             MarkerEnvironment::linux(&python.full_version(), resolution::machine(&prepared.parent.config.platform()));
         let required = match install.installer_args.contains_key("no-deps") {
             true => Vec::new(),
             false => project::required(&metadata(&left), &about.name, &project.extras, &markers),
         };
-        let to = InImage {
-            project: folder.clone(),
-            environment: prepared.python.prefix.clone(),
-            executable: python.executable.clone(),
-            version: python.version,
-        };
-        let moved = left.moved(&to).map_err(|error| NotNative::because(error.to_string()));
-        Ok(moved.map(|left| LocalProject { name: about.name, required, left }))
+        Ok(Ok(LocalProject { name: about.name, required, left }))
     }
 
     /// Places what a project's installation leaves, whose packages go to `site`; once is enough for the same.
@@ -190,10 +189,10 @@ fn is_of_prefix(asked: &Asked<'_>, python: &PythonEnvironment) -> bool {
 }
 
 /// The text of a project's METADATA.
-fn metadata(left: &LeftBehind) -> String {
-    let found = left.entries.iter().find(|(path, _)| path.ends_with(".dist-info/METADATA"));
+fn metadata(left: &BTreeMap<String, LeftKind>) -> String {
+    let found = left.iter().find(|(path, _)| path.ends_with(".dist-info/METADATA"));
     match found {
-        Some((_, (_, LeftKind::File { bytes, .. }))) => String::from_utf8_lossy(bytes).into_owned(),
+        Some((_, LeftKind::File { bytes, .. })) => String::from_utf8_lossy(bytes).into_owned(),
         _ => String::new(),
     }
 }

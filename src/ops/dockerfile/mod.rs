@@ -12,6 +12,7 @@ mod origin;
 mod plan;
 mod poetry;
 mod poetry_environment;
+mod poetry_root;
 mod poetry_settings;
 mod poetry_tool;
 mod project_files;
@@ -26,7 +27,9 @@ mod segments;
 mod stage;
 mod steps;
 mod sync;
+mod sync_words;
 mod uv_python;
+mod uv_runs;
 mod uv_venv;
 mod venv;
 

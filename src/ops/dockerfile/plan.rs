@@ -217,7 +217,8 @@ async fn assemble(
         requirements.append(&mut evaluation.sources);
         // The image tells by itself what its own packages are.
         kept.locks.extend(evaluation.locks.drain(..).filter(|planned| stage.resolution.as_ref() != Some(&planned.key)));
-        let Evaluation { mut steps, segments, is_there, has_triggers, known: left, .. } = evaluation;
+        let Evaluation { mut steps, segments, is_there, has_triggers, runs, known: left, .. } = evaluation;
+        kept.runs.extend(runs.into_kept());
         if has_triggers {
             // What they copy is in no key, so that no later build takes the image for its own.
             let files = stage.key_of_files();

@@ -68,6 +68,13 @@ impl Evaluation<'_> {
             Ok(chosen) => chosen,
             Err(reason) => return Ok(Err(reason)),
         };
+        let root = match install.no_root || !project.is_package {
+            true => None,
+            false => match self.poetry_root(stage, &asked, &project, (&tool, &target)).await? {
+                Ok(root) => Some(root),
+                Err(reason) => return Ok(Err(reason)),
+            },
+        };
         let by = By::Poetry { version: tool.version(), interpreter: target.launched_by() };
         let interpreter = target.interpreter();
         let mut whys = Vec::new();
@@ -77,12 +84,18 @@ impl Evaluation<'_> {
                 Err(reason) => return Ok(Err(reason)),
             }
         }
-        if !chosen.is_empty() {
+        if !chosen.is_empty() && !install.only_root {
             let lines = chosen.values().map(|package| line(package)).collect();
             let indexes = indexes(&chosen, mirror(&tool, &variables));
             let wanted = installation(interpreter, lines, indexes);
             match self.install(stage, mounts, step, (&wanted, by), (folder, owner)).await? {
                 Ok(why) => whys.push(format!("{} of the lock, by Poetry {}: {why}", chosen.len(), tool.version())),
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        if let Some(root) = root {
+            match self.place_project(stage, (&project.name, root.site), &root.left, owner)? {
+                Ok(()) => whys.push(format!("the project {} by Poetry {}", project.name, tool.version())),
                 Err(reason) => return Ok(Err(reason)),
             }
         }
@@ -101,8 +114,10 @@ impl Evaluation<'_> {
         let project = self.text_of(asked, "pyproject.toml")?;
         let project = project.ok_or_else(|| NotNative::because("its folder has no pyproject.toml"))?;
         let project = PoetryProject::parse(&project).map_err(|error| NotNative::because(error.to_string()))?;
-        if install.only_root || project.is_package && !install.no_root {
-            return Err(NotNative::because("the project itself is installed, whose build has to be run"));
+        let Selection { with, without, only, all_groups, .. } = &install.selection;
+        let has_groups = *all_groups || [with, without, only].iter().any(|named| !named.is_empty());
+        if install.only_root && (install.no_root || install.sync || has_groups) {
+            return Err(NotNative::because("`--only-root` does not go with what else it is asked for"));
         }
         let lock = self.text_of(asked, "poetry.lock")?;
         let lock = lock.ok_or_else(|| NotNative::because("there is no poetry.lock, so that versions are chosen"))?;
@@ -171,15 +186,8 @@ fn chosen<'a>(
     if install.sync && !matches!(target, Target::New(_)) {
         return Err(NotNative::because("it removes packages that the lock does not name"));
     }
-    let selection = Selection {
-        with: install.with.clone(),
-        without: install.without.clone(),
-        only: install.only.clone(),
-        all_groups: install.all_groups,
-        extras: install.extras.clone(),
-        all_extras: install.all_extras,
-    };
-    let chosen = choose(project, lock, &selection, here).map_err(|error| NotNative::because(error.to_string()))?;
+    let chosen =
+        choose(project, lock, &install.selection, here).map_err(|error| NotNative::because(error.to_string()))?;
     if chosen.contains_key("pip") {
         return Err(NotNative::because("the lock names pip, which Poetry installs with programs of other names"));
     }

@@ -118,7 +118,12 @@ impl Evaluation<'_> {
         let prompt = format!("{}-py{major}.{minor}", normalize_name(&project.name));
         let package = tool.packages.get("virtualenv").cloned();
         let package = package.ok_or_else(|| NotNative::because("which virtualenv Poetry has is not known"))?;
-        Ok(Target::New(Virtualenv { folder: environment, executable, python: version, version: package, prompt }))
+        let run_by = tool.python.scheme.interpreter.clone();
+        let made = Virtualenv { folder: environment, executable, python: version, version: package, prompt, run_by };
+        match made.is_pointed_to() && has_project_beside(files, &made.folder) {
+            true => Err(NotNative::because(format!("virtualenv puts a `.venv` beside `{}`", made.folder))),
+            false => Ok(Target::New(made)),
+        }
     }
 
     /// Makes the environment, with the pip that virtualenv brings.
@@ -243,6 +248,12 @@ fn is_folder(files: &StageFiles, path: &str) -> Result<bool, NotNative> {
         Ok(reached) => Ok(reached.is_directory() && !reached.path.is_empty()),
         Err(error) => Err(NotNative::because(error.to_string())),
     }
+}
+
+/// Whether a project may lie beside an environment.
+fn has_project_beside(files: &StageFiles, environment: &str) -> bool {
+    let (beside, _) = environment.rsplit_once('/').unwrap_or_default();
+    !matches!(files.view().reach(format!("{beside}/pyproject.toml"), true), Ok(at) if at.found == Found::Absent)
 }
 
 fn is_environment(files: &StageFiles, path: &str) -> Result<bool, NotNative> {

@@ -21,7 +21,7 @@ pub(super) const MIRROR_PLUGIN: &str = "poetry-plugin-pypi-mirror";
 const MIRROR: &str = "POETRY_PYPI_MIRROR_URL";
 
 /// Beginnings of variables that change what is installed, or with which rights.
-const REFUSED: [&str; 12] = [
+const REFUSED: [&str; 13] = [
     "POETRY_CERTIFICATES_",
     "POETRY_CONFIG_DIR",
     "POETRY_DATA_DIR",
@@ -30,6 +30,7 @@ const REFUSED: [&str; 12] = [
     "POETRY_PYPI_TOKEN_",
     "POETRY_REPOSITORIES_",
     "POETRY_VIRTUALENVS_",
+    "TCL_LIBRARY",
     "VIRTUALENV_",
     "XDG_CONFIG_",
     "XDG_CACHE_HOME",
@@ -205,16 +206,12 @@ pub(super) fn text_of(asked: &Asked<'_>, root: &Path, path: &str) -> Result<Opti
 mod tests {
     use super::*;
     use crate::dockerfile::run::Cache;
+    use crate::python::poetry::Selection;
 
     fn install() -> PoetryInstall {
         PoetryInstall {
             command: "poetry".into(),
-            with: Vec::new(),
-            without: Vec::new(),
-            only: Vec::new(),
-            all_groups: false,
-            extras: Vec::new(),
-            all_extras: false,
+            selection: Selection::default(),
             no_root: true,
             only_root: false,
             no_directory: false,
@@ -266,7 +263,7 @@ mod tests {
         for name in ["POETRY_VERSION", "POETRY_HOME", "POETRY_VIRTUALENVS_CREATE", "POETRY_NO_INTERACTION", MIRROR] {
             assert_eq!(check(name), Ok(()), "{name}");
         }
-        for name in ["POETRY_HTTP_BASIC_X_PASSWORD", "POETRY_VIRTUALENVS_PROMPT", "VIRTUALENV_COPIES", "CONDA_PREFIX"] {
+        for name in ["POETRY_HTTP_BASIC_X_PASSWORD", "POETRY_VIRTUALENVS_PROMPT", "VIRTUALENV_COPIES", "TCL_LIBRARY"] {
             assert!(check(name).is_err(), "{name}");
         }
     }

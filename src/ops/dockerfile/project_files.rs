@@ -6,11 +6,11 @@ use std::path::Path;
 
 use crate::dockerfile::absolute;
 use crate::dockerfile::run::Mounted;
-use crate::image::filesystem::NodeKind;
+use crate::image::filesystem::{Found, NodeKind};
 use crate::plan::files::{FileContent, NotNative};
 use crate::resolver::ProjectFile;
 
-use super::requirements::Asked;
+use super::requirements::{Asked, content};
 
 /// The most that is copied, in bytes.
 const CAP: u64 = 128 << 20;
@@ -31,6 +31,34 @@ pub(super) fn project_files(asked: &Asked<'_>, root: &Path, environment: &str) -
     gathering.folder(&reached.path, "")?;
     gathering.mounted()?;
     Ok(gathering.files)
+}
+
+/// The text of a file of the stage that came out of the context; `None` where there is none.
+///
+/// # Errors
+/// Fails for one that came from elsewhere.
+pub(super) fn text_of(asked: &Asked<'_>, root: &Path, at: &str) -> Result<Option<String>, NotNative> {
+    for mount in asked.mounts.iter().filter(|mount| !matches!(mount, Mounted::Files { from: None, .. })) {
+        let target = mount.target().map(|target| absolute(asked.folder, target)).unwrap_or_default();
+        if !target.is_empty() && (at == target || at.starts_with(&format!("{target}/"))) {
+            return Err(NotNative::because(format!("`{at}` is of a mount that is not the context's")));
+        }
+    }
+    let bytes = match content(asked, at) {
+        Some(FileContent::Context { path, .. }) => match std::fs::read(root.join(path.to_string())) {
+            Ok(bytes) => bytes,
+            // Of a folder that is mounted, what is not there is not there.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(NotNative::because(format!("`{path}` of the context cannot be read: {error}"))),
+        },
+        Some(FileContent::Text(bytes)) => bytes.to_vec(),
+        Some(_) => return Err(NotNative::because(format!("`{at}` is not of the context"))),
+        None => match asked.files.view().reach(at, true) {
+            Ok(reached) if reached.found == Found::Absent => return Ok(None),
+            _ => return Err(NotNative::because(format!("`{at}` is no file that was copied from the context"))),
+        },
+    };
+    String::from_utf8(bytes).map(Some).map_err(|_| NotNative::because(format!("`{at}` is no text")))
 }
 
 struct Gathering<'a> {

@@ -136,7 +136,10 @@ impl Evaluation<'_> {
             }
         }
         let site = prepared.python.scheme.purelib.clone();
-        let is_locked = prepared.by == By::Uv && prepared.python.kind == EnvironmentKind::Virtual;
+        // What seeds an environment does not lock it.
+        let is_locked = prepared.by == By::Uv
+            && prepared.python.kind == EnvironmentKind::Virtual
+            && !matches!(step.does, RunStep::Venv(_));
         let environment = is_locked.then(|| (prepared.python.prefix.clone(), prepared.python.version));
         let mut outcome = match prepared.is_empty() && own.is_some() {
             true => Ok("it requires nothing".to_owned()),

@@ -18,6 +18,7 @@ use super::evaluate::Evaluation;
 use super::plan::Wanted;
 use super::recipe::Recipe;
 use super::request::DockerfileRequest;
+use super::uv_runs::runs;
 
 pub(super) use super::super::segment::Expected;
 
@@ -73,6 +74,7 @@ pub(super) async fn rehearse(
             let mut evaluation =
                 Evaluation::new(means, (request, asked), &until, of_platform, known.clone(), Mode::Look);
             evaluation.is_rehearsal = true;
+            evaluation.runs = runs(request, recipe, &of_platform.platform);
             // A future of its own: those of all commands in one another are too deep for the compiler.
             let gone = Box::pin(evaluation.target(&needed)).await;
             let name = until.stage_name(takes.stage);

@@ -7,26 +7,30 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::dockerfile::absolute;
-use crate::dockerfile::run::{ConfigFile, Mounted, PipInstall, Step, UvSync};
+use crate::dockerfile::run::{Mounted, PipInstall, Step, UvSync};
 use crate::image::filesystem::{Content, Found};
 use crate::image::users::Owner;
 use crate::inputs::requirements::{RequirementOrigin, RequirementSet, SourcedRequirements};
-use crate::plan::files::{FileContent, NotNative};
-use crate::python::uv_environment::{InImage, LeftBehind, LeftKind};
-use crate::python::uv_project::UvProject;
+use crate::plan::files::NotNative;
+use crate::python::uv_environment::LeftKind;
+use crate::python::uv_project::{NotUnderstood, UvProject};
 use crate::resolver::request::ResolveRequest;
 use crate::resolver::{LockAnswer, LockQuestion, LockUse, Trial};
+use crate::settings::Installer;
 
 use super::super::error::OpsError;
 use super::super::facts::PinnedLock;
 use super::super::python as packages;
+use super::super::resolution;
 use super::evaluate::{Evaluation, Outcome};
-use super::project_files::project_files;
+use super::project_files::{project_files, text_of};
 use super::python::{Prepared, settings_file};
-use super::requirements::{Asked, content, options};
+use super::requirements::{Asked, arguments, options};
 use super::stage::Stage;
+use super::sync_words::{choices, installation, is_login, variables, without_folders};
 use super::uv_python::{self, AskedPython, UvPython};
-use super::uv_venv::{self, name_of, synced};
+use super::uv_runs::{self, Left, UvRun, name_of, plain_environment};
+use super::uv_venv::{self, synced};
 
 /// A project that is synchronised, and where.
 struct Project {
@@ -40,7 +44,7 @@ struct Project {
     below: Option<String>,
     /// Whether the environment is yet to be made.
     is_new: bool,
-    /// Whether the project itself is installed.
+    /// Whether the project itself is installed, or one that belongs to it.
     is_installed: bool,
     install: PipInstall,
 }
@@ -56,16 +60,24 @@ impl Evaluation<'_> {
         let files = self.files(stage).await?;
         let variables = BTreeMap::new();
         let asked = Asked { mounts, files: &files, folder, variables: &variables };
-        let project = match self.project(stage, &asked, (step, sync), owner) {
+        let mut project = match self.project(stage, &asked, (step, sync), owner) {
             Ok(project) => project,
             Err(reason) => return Ok(Err(reason)),
         };
         let question = self.question(&project.install, &project.python);
-        let answer = match self.locked(&question, sync, &project).await? {
+        let members = match members(&asked, &self.root(), sync, &project) {
+            Ok(members) => members,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let mut answer = match self.locked(&question, (sync, members), &project).await? {
             Ok(answer) => answer,
             Err(reason) => return Ok(Err(reason)),
         };
-        let (plain, own) = match self.left(&question, &asked, sync, (&project, &answer)).await? {
+        if let Some(packages) = without_folders(&answer.packages) {
+            answer.packages = packages;
+            project.is_installed = true;
+        }
+        let Left { plain, own } = match self.left(&question, &asked, sync, (&project, &answer)).await? {
             Ok(left) => left,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -77,15 +89,15 @@ impl Evaluation<'_> {
             Err(reason) => return Ok(Err(reason)),
         };
         let site = site_of(&project);
-        match own {
-            Some(own) => {
+        match !own.is_empty() {
+            true => {
                 let placed = self.place_project(stage, (&project.about.name, site), &own, owner)?;
                 Ok(placed.map(|()| format!("`uv.lock` and the project: {why}")))
             }
-            None if stage.projects.contains_key(&site) => {
+            false if stage.projects.contains_key(&site) => {
                 Ok(Err(NotNative::because("the project is installed already, and is not to be")))
             }
-            None => Ok(Ok(format!("`uv.lock`: {why}"))),
+            false => Ok(Ok(format!("`uv.lock`: {why}"))),
         }
     }
 
@@ -149,7 +161,7 @@ impl Evaluation<'_> {
     async fn locked(
         &self,
         question: &ResolveRequest,
-        sync: &UvSync,
+        (sync, members): (&UvSync, BTreeMap<String, String>),
         project: &Project,
     ) -> Result<Result<LockAnswer, NotNative>, OpsError> {
         let usage = match (sync.frozen, sync.locked) {
@@ -160,18 +172,18 @@ impl Evaluation<'_> {
         let asked = LockQuestion {
             pyproject: project.pyproject.clone(),
             lock: project.lock.clone(),
+            members,
             usage,
-            arguments: choices(sync),
+            arguments: [choices(sync), emitted(sync, project)].concat(),
             variables: variables(sync),
         };
-        let is_fresh = usage == LockUse::Updated && self.is_fresh();
-        let with = (&self.means.store, &self.means.reporter);
-        let answer = match self.means.resolver.export_lock(question, &asked, is_fresh, with).await? {
+        let public = resolution::public_arguments(&arguments(&project.install));
+        let answer = match self.lock_answer(question, (&asked, &public)).await? {
             Ok(answer) => answer,
             Err(refusal) if refusal.is_outdated && usage == LockUse::Locked => {
                 return Err(OpsError::OutdatedLock { explanation: refusal.explanation });
             }
-            Err(refusal) => return Ok(Err(uv_venv::refused(&refusal))),
+            Err(refusal) => return Ok(Err(uv_runs::refused(&refusal))),
         };
         match &project.lock {
             Some(lock) if *lock != answer.lock => {
@@ -189,35 +201,18 @@ impl Evaluation<'_> {
         sync: &UvSync,
         (project, answer): (&Project, &LockAnswer),
     ) -> Result<Result<Left, NotNative>, OpsError> {
-        let to = InImage {
-            project: asked.folder.to_owned(),
-            environment: project.environment.clone(),
-            executable: project.python.executable.clone(),
-            version: project.python.version,
-        };
-        let moved = |left: &LeftBehind| left.moved(&to).map_err(|error| NotNative::because(error.to_string()));
-        let place = (asked.folder, project.below.clone());
-        let plain = match self.plain_environment(question, &project.about.name, place).await? {
-            Ok(plain) => plain,
+        let own = match project.is_installed.then(|| trial(asked, &self.root(), sync, (project, answer))).transpose() {
+            Ok(trial) => trial.map(|trial| Trial { is_fresh: self.is_fresh(), ..trial }),
             Err(reason) => return Ok(Err(reason)),
         };
-        let environment = match moved(&plain) {
-            Ok(environment) => environment,
-            Err(reason) => return Ok(Err(reason)),
+        let run = UvRun {
+            plain: Some(plain_environment(&project.about.name, asked.folder, project.below.clone())),
+            own,
+            takes_plain: true,
+            to: project.python.place(asked.folder, &project.environment),
+            by: Installer::Uv,
         };
-        if !project.is_installed {
-            return Ok(Ok((environment, None)));
-        }
-        let trial = match trial(asked, &self.root(), sync, (project, answer)) {
-            Ok(trial) => Trial { is_fresh: self.is_fresh(), ..trial },
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let left = match self.tried(question, &trial).await? {
-            Ok(left) => left.without(&plain),
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let own = moved(&left);
-        Ok(own.map(|own| (environment, Some(own))))
+        self.left_by(question, &run).await
     }
 
     /// Makes the environment where there is none, and the lock.
@@ -277,109 +272,6 @@ impl Evaluation<'_> {
     }
 }
 
-/// What uv leaves of an environment, and of a project that is installed.
-type Left = (BTreeMap<String, LeftKind>, Option<BTreeMap<String, LeftKind>>);
-
-/// The text of a file of the stage that came out of the context; `None` where there is none.
-///
-/// # Errors
-/// Fails for one that came from elsewhere.
-pub(super) fn text_of(asked: &Asked<'_>, root: &Path, at: &str) -> Result<Option<String>, NotNative> {
-    for mount in asked.mounts.iter().filter(|mount| !matches!(mount, Mounted::Files { from: None, .. })) {
-        let target = mount.target().map(|target| absolute(asked.folder, target)).unwrap_or_default();
-        if !target.is_empty() && (at == target || at.starts_with(&format!("{target}/"))) {
-            return Err(NotNative::because(format!("`{at}` is of a mount that is not the context's")));
-        }
-    }
-    let bytes = match content(asked, at) {
-        Some(FileContent::Context { path, .. }) => match std::fs::read(root.join(path.to_string())) {
-            Ok(bytes) => bytes,
-            // Of a folder that is mounted, what is not there is not there.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(NotNative::because(format!("`{path}` of the context cannot be read: {error}"))),
-        },
-        Some(FileContent::Text(bytes)) => bytes.to_vec(),
-        Some(_) => return Err(NotNative::because(format!("`{at}` is not of the context"))),
-        None => match asked.files.view().reach(at, true) {
-            Ok(reached) if reached.found == Found::Absent => return Ok(None),
-            _ => return Err(NotNative::because(format!("`{at}` is no file that was copied from the context"))),
-        },
-    };
-    String::from_utf8(bytes).map(Some).map_err(|_| NotNative::because(format!("`{at}` is no text")))
-}
-
-/// Options that say which index, and what of it may be chosen; a variable of uv has each.
-const VARIABLES: [(&str, &str); 12] = [
-    ("allow-insecure-host", "UV_INSECURE_HOST"),
-    ("default-index", "UV_DEFAULT_INDEX"),
-    ("exclude-newer", "UV_EXCLUDE_NEWER"),
-    ("extra-index-url", "UV_EXTRA_INDEX_URL"),
-    ("find-links", "UV_FIND_LINKS"),
-    ("index", "UV_INDEX"),
-    ("index-strategy", "UV_INDEX_STRATEGY"),
-    ("index-url", "UV_INDEX_URL"),
-    ("no-index", "UV_NO_INDEX"),
-    ("no-sources", "UV_NO_SOURCES"),
-    ("prerelease", "UV_PRERELEASE"),
-    ("resolution", "UV_RESOLUTION"),
-];
-
-fn variables(sync: &UvSync) -> BTreeMap<String, String> {
-    let given = VARIABLES.iter().filter_map(|(option, variable)| {
-        let value = sync.installer_args.get(*option)?;
-        Some(((*variable).to_owned(), value.clone().unwrap_or_else(|| "1".to_owned())))
-    });
-    given.collect()
-}
-
-/// The installation that stands for it.
-fn installation(sync: &UvSync, about: &UvProject) -> Result<PipInstall, NotNative> {
-    let is_known = |name: &&String| VARIABLES.iter().any(|(known, _)| name == known);
-    if let Some(name) = sync.installer_args.keys().find(|name| !is_known(name)) {
-        return Err(NotNative::because(format!("what `--{name}` changes is not known without running it")));
-    }
-    let is_here = |links: &String| !links.split([',', ' ']).all(|link| link.contains("://"));
-    if sync.installer_args.get("find-links").and_then(Option::as_ref).is_some_and(is_here) {
-        return Err(NotNative::because("it looks for packages in a folder of the image"));
-    }
-    if sync.config == ConfigFile::Off && about.has_settings {
-        return Err(NotNative::because("it leaves the settings of the project out"));
-    }
-    let own = synced("");
-    Ok(PipInstall { installer_args: sync.installer_args.clone(), config: sync.config.clone(), ..own })
-}
-
-/// Whether a variable is a login at an index that a project names.
-fn is_login(name: &str) -> bool {
-    name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"))
-}
-
-/// The options by which extras and groups are chosen.
-fn choices(sync: &UvSync) -> Vec<String> {
-    let named = |option: &str, names: &[String]| {
-        let words = names.iter().flat_map(|name| [option.to_owned(), name.clone()]);
-        words.collect::<Vec<_>>()
-    };
-    // A project need not have the group that these two mean.
-    let (dev, without): (Vec<String>, Vec<String>) =
-        sync.groups.without.iter().cloned().partition(|name| name == "dev");
-    let (only_dev, only): (Vec<String>, Vec<String>) = sync.groups.only.iter().cloned().partition(|name| name == "dev");
-    let switches = [
-        ("--all-extras", sync.all_extras),
-        ("--all-groups", sync.groups.all),
-        ("--no-default-groups", sync.groups.no_defaults),
-        ("--no-dev", !dev.is_empty()),
-        ("--only-dev", !only_dev.is_empty()),
-    ];
-    let mut words: Vec<String> =
-        switches.iter().filter(|(_, is_given)| *is_given).map(|(word, _)| (*word).to_owned()).collect();
-    words.extend(named("--extra", &sync.extras));
-    words.extend(named("--group", &sync.groups.with));
-    words.extend(named("--no-group", &without));
-    words.extend(named("--only-group", &only));
-    words
-}
-
 /// Where packages of the project's environment go.
 fn site_of(project: &Project) -> String {
     let (major, minor, _) = project.python.version;
@@ -428,10 +320,16 @@ fn trial(
     sync: &UvSync,
     (project, answer): (&Project, &LockAnswer),
 ) -> Result<Trial, NotNative> {
-    if let Some(reason) = &project.about.unbuildable {
-        return Err(NotNative::because(reason.to_string()));
-    }
     let mut files = project_files(asked, root, &project.environment)?;
+    for file in files.iter().filter(|file| is_project(&file.path)) {
+        match UvProject::parse(&String::from_utf8_lossy(&file.bytes)) {
+            Ok(UvProject { is_package: true, unbuildable: Some(reason), .. }) => {
+                return Err(NotNative::because(reason.to_string()));
+            }
+            Ok(_) | Err(NotUnderstood::NoProject) => {}
+            Err(reason) => return Err(NotNative::because(format!("`{}`: {reason}", file.path))),
+        }
+    }
     if files.iter().any(|file| file.path == "setup.py") {
         return Err(NotNative::because("its `setup.py` may do anything"));
     }
@@ -440,6 +338,8 @@ fn trial(
         files.push(crate::resolver::ProjectFile { path: "uv.lock".into(), mode: 0o644, bytes });
     }
     let mut arguments = vec!["sync".to_owned(), "--frozen".into()];
+    arguments.extend(sync.no_install_project.then(|| "--no-install-project".to_owned()));
+    arguments.extend(sync.no_install_workspace.then(|| "--no-install-workspace".to_owned()));
     arguments.extend(sync.no_editable.then(|| "--no-editable".to_owned()));
     arguments.extend(choices(sync));
     for name in names_of(&answer.packages) {
@@ -451,7 +351,42 @@ fn trial(
         environment: project.below.clone(),
         commands: vec![arguments],
         is_fresh: false,
+        names_packages: false,
     })
+}
+
+/// Which projects the packages of a lock are without. Of several, any may be the one that is installed.
+fn emitted(sync: &UvSync, project: &Project) -> Vec<String> {
+    let switches =
+        [("--no-emit-project", !project.about.has_members), ("--no-emit-workspace", sync.no_install_workspace)];
+    switches.iter().filter(|(_, is_given)| *is_given).map(|(word, _)| (*word).to_owned()).collect()
+}
+
+/// The projects in folders below that may belong to it; without them a lock is read where none of them is installed.
+fn members(
+    asked: &Asked<'_>,
+    root: &Path,
+    sync: &UvSync,
+    project: &Project,
+) -> Result<BTreeMap<String, String>, NotNative> {
+    if !project.about.has_members || sync.frozen && sync.no_install_workspace {
+        return Ok(BTreeMap::new());
+    }
+    let files = project_files(asked, root, &project.environment)?;
+    let others = files.into_iter().filter(|file| is_project(&file.path) && file.path != "pyproject.toml");
+    let texts: BTreeMap<String, String> =
+        others.map(|file| (file.path, String::from_utf8_lossy(&file.bytes).into_owned())).collect();
+    let is_dynamic = |text: &String| UvProject::parse(text).is_ok_and(|about| about.is_dynamic);
+    match texts.iter().find(|(_, text)| !sync.frozen && is_dynamic(text)) {
+        Some((path, _)) => {
+            Err(NotNative::because(format!("whether its lock is up to date is told by the build of `{path}`")))
+        }
+        None => Ok(texts),
+    }
+}
+
+fn is_project(path: &str) -> bool {
+    path == "pyproject.toml" || path.ends_with("/pyproject.toml")
 }
 
 /// The names of a lock's packages.
@@ -478,55 +413,4 @@ fn unpinned(prepared: &Prepared, pinned: &PinnedLock) -> Option<NotNative> {
     }
     let named = lock.packages.iter().find(|wheel| wheel.direct_url.is_some() || wheel.url.starts_with("file:"))?;
     Some(NotNative::because(format!("its lock has `{}` by its place", named.name)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dockerfile::run::Groups;
-
-    fn sync() -> UvSync {
-        UvSync {
-            environment: None,
-            active: false,
-            python: None,
-            frozen: true,
-            locked: false,
-            extras: vec!["x".into()],
-            all_extras: false,
-            groups: Groups { without: vec!["dev".into(), "docs".into()], ..Groups::default() },
-            no_install_project: false,
-            no_install_workspace: false,
-            no_editable: false,
-            inexact: false,
-            compiles: false,
-            installer_args: BTreeMap::new(),
-            cache: Default::default(),
-            config: ConfigFile::Usual,
-        }
-    }
-
-    #[test]
-    fn what_is_chosen_of_a_lock_is_said_to_uv_in_its_words() {
-        assert_eq!(choices(&sync()).join(" "), "--no-dev --extra x --no-group docs");
-        let groups = Groups { only: vec!["dev".into(), "lint".into()], ..Groups::default() };
-        let only = UvSync { groups, extras: Vec::new(), ..sync() };
-        assert_eq!(choices(&only).join(" "), "--only-dev --only-group lint");
-    }
-
-    #[test]
-    fn options_that_change_what_is_installed_are_left_to_a_backend() {
-        let about = UvProject::parse("[project]\nname = \"x\"\n[tool.uv]\npackage = false\n").unwrap();
-        let with = |name: &str, value: Option<&str>| {
-            let installer_args = BTreeMap::from([(name.to_owned(), value.map(str::to_owned))]);
-            UvSync { installer_args, ..sync() }
-        };
-        let reason = |sync: &UvSync| installation(sync, &about).err().map(|error| error.reason);
-        assert_eq!(reason(&with("default-index", Some("https://h.example/simple"))), None);
-        assert!(reason(&with("upgrade", None)).unwrap().contains("`--upgrade`"));
-        assert!(reason(&with("find-links", Some("/wheels"))).unwrap().contains("folder of the image"));
-        assert!(reason(&UvSync { config: ConfigFile::Off, ..sync() }).unwrap().contains("settings"));
-        let named = with("no-index", None);
-        assert_eq!(variables(&named), BTreeMap::from([("UV_NO_INDEX".to_owned(), "1".to_owned())]));
-    }
 }

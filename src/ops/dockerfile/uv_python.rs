@@ -9,6 +9,7 @@ use pep440_rs::{Version, VersionSpecifiers};
 use crate::dockerfile::run::Step;
 use crate::image::filesystem::{Content, Found};
 use crate::plan::files::{NotNative, StageFiles};
+use crate::python::uv_environment::InImage;
 use crate::python::virtual_environment::PythonVersion;
 
 use super::stage::Stage;
@@ -92,6 +93,16 @@ impl UvPython {
     pub(super) fn fits(&self, range: Option<&str>) -> bool {
         let (major, minor, micro) = self.version;
         range.is_none_or(|range| is_in(range, &format!("{major}.{minor}.{micro}")) == Some(true))
+    }
+
+    /// Where what uv makes of it is in the image.
+    pub(super) fn place(&self, project: &str, environment: &str) -> InImage {
+        InImage {
+            project: project.to_owned(),
+            environment: environment.to_owned(),
+            executable: self.executable.clone(),
+            version: self.version,
+        }
     }
 
     /// Major, minor and micro version, as markers have them.

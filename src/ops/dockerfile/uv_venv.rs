@@ -10,20 +10,20 @@ use crate::image::filesystem::{Found, Node, View};
 use crate::image::users::Owner;
 use crate::layer::EntryPath;
 use crate::plan::files::{Draft, FileContent, NotNative, Placed, PlacedEntry, PlacedKind, StageFiles};
-use crate::python::uv_environment::{Below, InImage, LeftBehind, LeftKind};
+use crate::python::uv_environment::LeftKind;
 use crate::python::uv_project::UvProject;
-use crate::resolver::request::ResolveRequest;
-use crate::resolver::{ENVIRONMENT, ProjectFile, ResolveError, Trial, UvRefusal};
-use crate::settings::{DockerSettings, Installer};
+use crate::python::virtual_environment::PythonVersion;
+use crate::resolver::{ENVIRONMENT, Trial};
+use crate::settings::Installer;
 
 use super::super::error::OpsError;
-use super::super::request::BuildRequest;
-use super::super::resolution;
 use super::evaluate::{Evaluation, Outcome};
-use super::requirements::{Asked, arguments};
+use super::project_files::text_of;
+use super::requirements::Asked;
 use super::stage::Stage;
-use super::sync::text_of;
+use super::sync_words::VARIABLES;
 use super::uv_python::{self, AskedPython, UvPython};
+use super::uv_runs::{UvRun, name_of, plain_environment};
 
 const FOLDER: u32 = 0o755;
 const LINK: u32 = 0o777;
@@ -48,6 +48,7 @@ impl Evaluation<'_> {
         }
         let mut words = vec!["venv".to_owned(), "--no-project".into()];
         words.extend(venv.system_site_packages.then(|| "--system-site-packages".to_owned()));
+        words.extend(venv.with_pip.then(|| "--seed".to_owned()));
         words.extend(venv.prompt.iter().flat_map(|prompt| ["--prompt".to_owned(), prompt.clone()]));
         // Without a folder of its own, an environment is called after the one that it lies in.
         if !venv.is_default_folder {
@@ -58,25 +59,29 @@ impl Evaluation<'_> {
             files: Vec::new(),
             environment: venv.is_default_folder.then(|| ".venv".to_owned()),
             commands: vec![words],
-            is_fresh: false,
+            is_fresh: venv.with_pip && self.is_fresh(),
+            names_packages: venv.with_pip,
         };
         let question = self.question(&synced(&at), &python);
-        let left = match self.tried(&question, &trial).await? {
-            Ok(left) => left,
+        let to = python.place(folder, &at);
+        let run = UvRun { plain: None, own: Some(trial), takes_plain: false, to, by: Installer::Uv };
+        let made = match self.left_by(&question, &run).await? {
+            Ok(left) => seeds(left.own, &at, python.version),
+            Err(reason) => Err(reason),
+        };
+        let made = made.and_then(|(entries, seeds)| Ok((environment(&files, &at, &entries, owner)?, seeds)));
+        let (made, seeds) = match made {
+            Ok(made) => made,
             Err(reason) => return Ok(Err(reason)),
         };
-        let to = InImage {
-            project: folder.to_owned(),
-            environment: at.clone(),
-            executable: python.executable.clone(),
-            version: python.version,
-        };
-        let made = left.moved(&to).map_err(|error| NotNative::because(error.to_string()));
-        match made.and_then(|entries| environment(&files, &at, &entries, owner)) {
-            Ok(made) => self.place_environment(stage, made, step)?,
-            Err(reason) => return Ok(Err(reason)),
+        self.place_environment(stage, made, step)?;
+        if seeds.is_empty() {
+            return Ok(Ok("an environment of uv's".into()));
         }
-        Ok(Ok("an environment of uv's".into()))
+        let why = format!("an environment of uv's with {}", seeds.join(", "));
+        let install = PipInstall { requirements: seeds, ..synced(&at) };
+        let installed = self.pip(stage, mounts, step, &install, (folder, owner)).await?;
+        Ok(installed.map(|_| why))
     }
 
     /// Places an environment, upon which all that is installed into it stands.
@@ -95,8 +100,11 @@ impl Evaluation<'_> {
         step: &Step,
         venv: &Venv,
     ) -> Result<UvPython, NotNative> {
-        if venv.with_pip {
-            return Err(NotNative::because("uv seeds it with what an index has by then"));
+        let is_index = |name: &&str| step.environment.contains_key(*name) || stage.scope.value(name).is_some();
+        if venv.with_pip
+            && let Some(name) = VARIABLES.iter().map(|(_, name)| *name).find(is_index)
+        {
+            return Err(NotNative::because(format!("`{name}` says what it is seeded with")));
         }
         let root = self.root();
         let project = match text_of(asked, &root, &absolute(asked.folder, "pyproject.toml"))? {
@@ -117,42 +125,9 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Whether nothing that was chosen before is taken.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.request.upgrade || self.request.no_cache
-    }
-
     /// The folder that the context's files lie in.
     pub(super) fn root(&self) -> std::path::PathBuf {
         self.recipe.context.as_ref().map_or_else(|| self.request.folder.clone(), |tree| tree.root().to_owned())
-    }
-
-    /// With what uv is run here for an installation.
-    pub(super) fn question(&self, install: &PipInstall, python: &UvPython) -> ResolveRequest {
-        let mut request = BuildRequest { dockerfile: None, ..self.request.clone() };
-        request.settings.docker = DockerSettings {
-            python_package_installer: Installer::Uv,
-            python_package_installer_args: arguments(install),
-            ..DockerSettings::default()
-        };
-        let mut question = resolution::question(self.means, &request, &[], &BTreeMap::new(), None);
-        question.target.version = python.full_version();
-        question
-    }
-
-    /// What a command of uv leaves.
-    pub(super) async fn tried(
-        &self,
-        question: &ResolveRequest,
-        trial: &Trial,
-    ) -> Result<Result<LeftBehind, NotNative>, OpsError> {
-        let with = (&self.means.store, &self.means.reporter);
-        match self.means.resolver.try_out(question, trial, with).await {
-            Ok(Ok(left)) => Ok(Ok(left)),
-            Ok(Err(refusal)) => Ok(Err(refused(&refusal))),
-            Err(ResolveError::NoPython) => Ok(Err(NotNative::because("there is no Python here to run uv with"))),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// The file by which uv keeps other runs of itself away from an environment that it installs into.
@@ -172,49 +147,20 @@ impl Evaluation<'_> {
         }
         let python = UvPython { executable: format!("{at}/bin/python"), version: (major, minor, 0) };
         let question = self.question(&synced(at), &python);
-        let Ok(Ok(plain)) = self.plain_environment(&question, "project", (at, None)).await else { return Ok(()) };
-        let Some((_, kind)) = plain.entries.get(&LeftBehind::key(Below::Environment, ".lock")) else { return Ok(()) };
+        let run = UvRun {
+            plain: Some(plain_environment("project", at, None)),
+            own: None,
+            takes_plain: true,
+            to: python.place(at, at),
+            by: Installer::Uv,
+        };
+        let Ok(Ok(left)) = self.left_by(&question, &run).await else { return Ok(()) };
+        let Some(kind) = left.plain.get(&path) else { return Ok(()) };
         if let Ok(made) = more(&files, &BTreeMap::from([(path, kind.clone())]), owner) {
             self.place(stage, made, "the lock of the environment".to_owned())?;
         }
         Ok(())
     }
-
-    /// What an environment of a project called `name` consists of before anything is installed.
-    pub(super) async fn plain_environment(
-        &self,
-        question: &ResolveRequest,
-        name: &str,
-        (folder, below): (&str, Option<String>),
-    ) -> Result<Result<LeftBehind, NotNative>, OpsError> {
-        let text = format!("[project]\nname = \"{name}\"\nversion = \"0\"\nrequires-python = \">=3.8\"\n");
-        let file = ProjectFile { path: "pyproject.toml".into(), mode: 0o644, bytes: text.into_bytes() };
-        let trial = Trial {
-            name: name_of(folder).to_owned(),
-            files: vec![file],
-            environment: below,
-            commands: vec![vec!["sync".into()]],
-            is_fresh: false,
-        };
-        let mut left = self.tried(question, &trial).await?;
-        if let Ok(left) = &mut left {
-            left.entries.retain(|_, (below, _)| *below == Below::Environment);
-        }
-        Ok(left)
-    }
-}
-
-/// uv's refusal as a clause.
-pub(super) fn refused(refusal: &UvRefusal) -> NotNative {
-    let line = refusal.explanation.lines().map(str::trim).find(|line| line.starts_with("error")).unwrap_or_default();
-    let said = if line.is_empty() { refusal.explanation.lines().next().unwrap_or_default() } else { line };
-    NotNative::because(format!("uv says here: {said}"))
-}
-
-/// The last part of a folder's path.
-pub(super) fn name_of(folder: &str) -> &str {
-    let name = folder.rsplit('/').next().unwrap_or_default();
-    if name.is_empty() { "root" } else { name }
 }
 
 /// Fails where a folder above has a project, which the one in the working folder may belong to.
@@ -290,6 +236,32 @@ pub(super) fn environment(
     Ok(draft.finish())
 }
 
+/// An environment's own files, and what it is seeded with: all of which folders alone are there.
+fn seeds(
+    mut entries: BTreeMap<String, LeftKind>,
+    at: &str,
+    (major, minor, _): PythonVersion,
+) -> Result<(BTreeMap<String, LeftKind>, Vec<String>), NotNative> {
+    let site = format!("{at}/lib/python{major}.{minor}/site-packages/");
+    let infos: Vec<String> = entries.keys().filter(|path| path.ends_with(".dist-info")).cloned().collect();
+    let mut seeds = Vec::new();
+    for path in infos {
+        entries.remove(&path);
+        let name = path.strip_prefix(&site).and_then(|name| name.strip_suffix(".dist-info")?.split_once('-'));
+        let Some((name, version)) = name else {
+            return Err(NotNative::because("what uv seeds it with is told for another Python"));
+        };
+        seeds.push(format!("{name}=={version}"));
+    }
+    // Up to 3.11 there are more of them.
+    let has_more = seeds.iter().any(|seed| seed.starts_with("setuptools=="));
+    let is_known = seeds.is_empty() || has_more == ((major, minor) < (3, 12));
+    match is_known {
+        true => Ok((entries, seeds)),
+        false => Err(NotNative::because("uv seeds it with something else than for this machine's Python")),
+    }
+}
+
 /// More files of an environment and a project that are there.
 pub(super) fn more(
     files: &StageFiles,
@@ -331,4 +303,23 @@ fn put_all(draft: &mut Draft, entries: &BTreeMap<String, LeftKind>, owner: Owner
 pub(super) fn synced(at: &str) -> PipInstall {
     let bare = PipInstall::bare(Installer::Uv, Interpreter::Path(format!("{at}/bin/python")));
     PipInstall { cache: Cache::Home, config: ConfigFile::Usual, ..bare }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_environment_is_seeded_with_is_told_by_folders() {
+        let site = "/v/lib/python3.11/site-packages";
+        let of = |names: &[&str], version| {
+            let folder = |name: &&str| (format!("{site}/{name}.dist-info"), LeftKind::Folder);
+            seeds(names.iter().map(folder).collect(), "/v", version).ok().map(|(_, seeds)| seeds.join(" "))
+        };
+        let found = of(&["pip-26.3", "setuptools-84.2.1"], (3, 11, 2));
+        assert_eq!(found.as_deref(), Some("pip==26.3 setuptools==84.2.1"));
+        assert_eq!(of(&["pip-26.3"], (3, 11, 2)), None, "this machine's Python is another one");
+        assert_eq!(of(&["pip-26.3", "setuptools-84.2.1"], (3, 12, 1)), None);
+        assert_eq!(of(&[], (3, 11, 2)).as_deref(), Some(""));
+    }
 }

@@ -14,7 +14,7 @@ use super::yard::{Ran, Yard};
 
 /// Answers `pip compile` with `answer.toml`, `pip install` with `changes`, `export` with `export` and `pip freeze` with
 /// `freeze`, or fails where that is not there; a lock is out of date while there is `outdated`. `sync` and `venv` make an
-/// environment, the former with a project where a lock is taken as it is; `pip install --no-deps` puts one there; notes requirement lines and the skeleton in `asked`, and all arguments in
+/// environment, the former with a project where a lock is taken as it is; `pip install --no-deps` puts one there; `run --no-project` tells of a project; notes requirement lines and the skeleton in `asked`, and all arguments in
 /// `argv`. While there is an `sdist.toml`, wheels alone are no answer and it is. `build` leaves
 /// the one wheel in `built`, and writes where it builds. An answer of `MADE` stands for the last file of a requirement.
 const SCRIPT: &str = r#"#!/bin/sh
@@ -44,10 +44,24 @@ case "$1 $2" in
     ln -s python "$at/bin/python3" && ln -s python "$at/bin/python3.11"
     printf 'home = /usr/bin\nuv = 0.13.8\nversion_info = 3.9.1\ninclude-system-site-packages = false\n' > "$at/pyvenv.cfg"
     echo "VIRTUAL_ENV='$at'" > "$at/bin/activate"
+    case "$*" in
+      *--seed*)
+        echo "seed = true" >> "$at/pyvenv.cfg" && : > "$at/bin/stray"
+        mkdir "$site/pip-26.3.dist-info" "$site/setuptools-84.2.dist-info"
+        echo "../../../bin/stray,," > "$site/pip-26.3.dist-info/RECORD" ;;
+    esac
     [ "$1" = sync ] && : > "$at/.lock" && chmod 666 "$at/.lock"
-    case "$*" in *--frozen*) echo "$PWD/src" > "$site/ferry.pth" && echo "$(cat src/ferry.py)" > built.txt ;; esac
+    case "$*" in *--frozen*) echo "$PWD/src" > "$site/ferry.pth" && ls src > built.txt ;; esac
     exit 0 ;;
   export*) exec /bin/cat FOLDER/export ;;
+  "run --no-project")
+    [ -f build.py ] && { echo "error: the build script build.py would be run" >&2; exit 1; }
+    for at in "$@"; do :; done
+    mkdir -p "$at/ketch-1.dist-info" && printf 'Name: ketch\n' > "$at/ketch-1.dist-info/METADATA"
+    printf '{"info": "ketch-1.dist-info", "pth": "ketch.pth", "bases": ["src"], "console": ["ketch = ketch:go"], ' > "$at/told.json"
+    printf '"gui": [], "files": []}' >> "$at/told.json"
+    wc -c < src/ketch/__init__.py >> FOLDER/asked
+    exit 0 ;;
   "pip freeze") printf '# of %s\n' "$VIRTUAL_ENV"; exec /bin/cat FOLDER/freeze ;;
 esac
 if [ "$1" = build ]; then
