@@ -49,7 +49,8 @@ impl By {
 
     fn manner(&self) -> Manner {
         match self {
-            Self::Uv | Self::Pip => Manner::Installers,
+            Self::Uv => Manner::Uv,
+            Self::Pip => Manner::Pip,
             Self::Virtualenv => Manner::Virtualenv,
             Self::Poetry { .. } => Manner::Poetry,
         }
@@ -185,7 +186,7 @@ mod tests {
             .collect();
         let expected = [
             ("uv", None, "/bin/python", "b*".to_owned()),
-            ("pip\n", None, "/bin/python", "a* d".to_owned()),
+            ("pip\n", Some("pip"), "/bin/python", "a* d".to_owned()),
             ("Poetry 2.1.4", Some("poetry"), "/e/bin/python", "c".to_owned()),
         ];
         assert_eq!(shown, expected);

@@ -192,7 +192,7 @@ impl<'a> Planner<'a> {
     fn place(&mut self, index: usize, member: &Member, base: &str, rest: &str) -> Result<(), Refusal> {
         let path = entry_path(base, rest)?;
         if member.folder {
-            if self.manner != Manner::Poetry {
+            if !matches!(self.manner, Manner::Pip | Manner::Poetry) {
                 self.folders.insert(path);
             }
             return Ok(());

@@ -14,9 +14,11 @@ use crate::python::zip::Member;
 /// Whose way of placing a wheel it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Manner {
-    /// That of uv and pip.
+    /// That of uv.
     #[default]
-    Installers,
+    Uv,
+    /// pip's: that of uv without folders in which no file lies.
+    Pip,
     /// Poetry's: launchers of the library `installer`, programs that may be executed where the wheel says so, and no empty
     /// folders.
     Poetry,
@@ -25,10 +27,11 @@ pub enum Manner {
 }
 
 impl Manner {
-    /// The word for it in keys; none for that of uv and pip.
+    /// The word for it in keys; none for that of uv.
     pub fn word(self) -> Option<&'static str> {
         match self {
-            Self::Installers => None,
+            Self::Uv => None,
+            Self::Pip => Some("pip"),
             Self::Poetry => Some("poetry"),
             Self::Virtualenv => Some("virtualenv"),
         }
@@ -44,7 +47,7 @@ impl Manner {
         let EntryPoint { module, function, .. } = point;
         let import = function.split('.').next().unwrap_or(function);
         match self {
-            Self::Installers => point.script(shebang),
+            Self::Uv | Self::Pip => point.script(shebang),
             Self::Poetry => format!(
                 "{shebang}\n# -*- coding: utf-8 -*-\nimport re\nimport sys\nfrom {module} import {import}\n\
                  if __name__ == \"__main__\":\n    \

@@ -170,7 +170,7 @@ fn parts_hold_whole_folders_where_these_fit() {
 }
 
 #[test]
-fn poetry_and_virtualenv_place_a_wheel_in_their_own_manner() {
+fn installers_place_a_wheel_in_their_own_manner() {
     let maker = WheelMaker::new("pip", "1.0")
         .file("pip/__init__.py", "")
         .folder("pip/empty")
@@ -184,6 +184,8 @@ fn poetry_and_virtualenv_place_a_wheel_in_their_own_manner() {
     let mode = |installation: &Installation, path: &str| {
         installation.files.iter().find(|file| file.path.as_bytes() == path.as_bytes()).map(|file| file.mode)
     };
+    let folders = [Manner::Uv, Manner::Pip].map(|manner| placed(manner, &maker).empty_folders.len());
+    assert_eq!(folders, [1, 0], "uv makes a folder in which nothing lies, and pip does not");
     let poetry = placed(Manner::Poetry, &maker);
     assert_eq!((poetry.empty_folders.len(), mode(&poetry, "opt/venv/bin/plain")), (0, Some(0o644)));
     assert!(bytes(&poetry, "opt/venv/bin/pip").contains("\nfrom pip import main\nif __name__ == \"__main__\":\n"));
