@@ -67,7 +67,7 @@ impl Evaluation<'_> {
             names_packages: false,
         };
         let python = UvPython { executable: target.launched_by(), version: target.version() };
-        let left = match self.tried(&self.question(&synced(&prefix), &python), &trial).await? {
+        let left = match self.told_by(&self.question(&synced(&prefix), &python), &trial).await? {
             Ok(left) => left,
             Err(reason) => return Ok(Err(reason)),
         };

@@ -2,10 +2,10 @@
 //!
 //! A result is found by what it was made of alone, so that a machine takes another one's, whatever uv it has itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::dockerfile::InstructionKind;
 use crate::dockerfile::run::PipInstall;
@@ -37,7 +37,7 @@ pub(super) fn runs(request: &BuildRequest, recipe: &Recipe, platform: &Platform)
     let mut key = KeyHasher::new("uv-runs/1").with("platform", platform.to_string());
     for instruction in recipe.file.stages.iter().flat_map(|stage| &stage.instructions) {
         if matches!(instruction.kind, InstructionKind::Run(_))
-            && ["uv", "pip"].iter().any(|name| instruction.text.contains(name))
+            && ["uv", "pip", "poetry"].iter().any(|name| instruction.text.contains(name))
         {
             key.add("run", &instruction.text);
         }
@@ -83,16 +83,19 @@ struct KeptAnswer {
     lock: Option<String>,
 }
 
+/// What a trial is made of, in which `modules` count by their names.
+fn described(trial: &Trial, modules: &BTreeSet<&str>) -> Value {
+    let files = trial.files.iter().map(|file| {
+        let is_named = modules.contains(file.path.as_str());
+        (&file.path, file.mode, (!is_named).then(|| Digest::of(&file.bytes).to_string()))
+    });
+    json!([trial.name, trial.environment, trial.commands, files.collect::<Vec<_>>()])
+}
+
 impl UvRun {
     /// The key of what it leaves, in which `modules` count by their names.
-    fn key(&self, modules: &std::collections::BTreeSet<&str>) -> Digest {
-        let trial = |trial: &Trial| {
-            let files = trial.files.iter().map(|file| {
-                let is_named = modules.contains(file.path.as_str());
-                (&file.path, file.mode, (!is_named).then(|| Digest::of(&file.bytes).to_string()))
-            });
-            json!([trial.name, trial.environment, trial.commands, files.collect::<Vec<_>>()])
-        };
+    fn key(&self, modules: &BTreeSet<&str>) -> Digest {
+        let trial = |trial: &Trial| described(trial, modules);
         let key = json!({
             "format": FORMAT,
             "plain": self.plain.as_ref().map(trial),
@@ -241,12 +244,27 @@ impl Evaluation<'_> {
         Ok(Ok(answer))
     }
 
-    /// What a command of uv leaves.
-    pub(super) async fn tried(
+    /// What a command leaves that comes to the same on every machine; it is run once.
+    pub(super) async fn told_by(
         &self,
         question: &ResolveRequest,
         trial: &Trial,
     ) -> Result<Result<LeftBehind, NotNative>, OpsError> {
+        let key = json!(["told", FORMAT, question.target.version, described(trial, &BTreeSet::new())]);
+        let key = Digest::of(key.to_string().as_bytes());
+        if let Some(left) = self.runs.known(self.means, &key).await? {
+            return Ok(Ok(left));
+        }
+        let left = match self.tried(question, trial).await? {
+            Ok(left) => left,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        self.runs.keep(self.means, &key, &left, true)?;
+        Ok(Ok(left))
+    }
+
+    /// What a command of uv leaves.
+    async fn tried(&self, question: &ResolveRequest, trial: &Trial) -> Result<Result<LeftBehind, NotNative>, OpsError> {
         let with = (&self.means.store, &self.means.reporter);
         match self.means.resolver.try_out(question, trial, with).await {
             Ok(Ok(left)) => Ok(Ok(left)),
