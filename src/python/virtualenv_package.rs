@@ -1,7 +1,7 @@
 //! What the package `virtualenv` makes: folders, links, `pyvenv.cfg`, and scripts out of the templates in its wheel.
 //!
 //! A description alone, of the versions whose files were looked at: which scripts there are and what they say tells the
-//! wheel, the rest a few [`Version`]s from which something is otherwise. The pip that it brings is not part of it.
+//! wheel, the rest a few versions from which something is otherwise. The pip that it brings is not part of it.
 
 use super::virtual_environment::{EnvironmentEntry, PythonVersion};
 use crate::diagnostic::Diagnose;
