@@ -86,14 +86,11 @@ impl Tail {
 impl Watch {
     /// Watches the build of `order`.
     pub(super) fn new(order: &Order<'_>) -> Self {
-        Self {
-            reporter: Arc::clone(order.reporter),
-            redaction: Redaction::of(order.segment.secrets.values()),
-            steps: BTreeMap::new(),
-            failed: None,
-            ended_badly: None,
-            said: Tail::default(),
-        }
+        Self::telling(Arc::clone(order.reporter), Redaction::of(order.segment.secrets.values()))
+    }
+
+    fn telling(reporter: Arc<dyn Reporter>, redaction: Redaction) -> Self {
+        Self { reporter, redaction, steps: BTreeMap::new(), failed: None, ended_badly: None, said: Tail::default() }
     }
 
     /// A step began, perhaps once more.
@@ -171,20 +168,9 @@ impl Watch {
 mod tests {
     use super::*;
 
-    fn watch() -> Watch {
-        Watch {
-            reporter: Arc::new(crate::event::Silent),
-            redaction: Redaction::of(std::iter::empty()),
-            steps: BTreeMap::new(),
-            failed: None,
-            ended_badly: None,
-            said: Tail::default(),
-        }
-    }
-
     #[test]
     fn a_step_whose_end_was_not_told_is_found_by_its_process() {
-        let mut watch = watch();
+        let mut watch = Watch::telling(Arc::new(crate::event::Silent), Redaction::of(std::iter::empty()));
         for (id, name) in [("1", "COPY . ."), ("2", "RUN make all"), ("3", "RUN make docs")] {
             watch.began(id, name);
             watch.log(id, "so far");

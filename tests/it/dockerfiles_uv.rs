@@ -101,25 +101,38 @@ async fn a_project_is_synchronised_without_a_backend() {
     assert_eq!(titles, ["3 files of the context"], "its packages stay, and what uv made of it");
 }
 
+/// How often uv was run.
+fn runs(uv: &FakeUv<'_>) -> usize {
+    std::fs::read_to_string(uv.folder().join("argv")).unwrap().lines().count()
+}
+
+/// A Dockerfile whose image differs by `label`, and what uv makes of its project does not.
+fn write_sync(yard: &Yard, label: &str) {
+    let parent = yard.at("demo/parent:1");
+    let text = format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN uv sync --locked\nLABEL a={label}\n");
+    yard.write("Dockerfile", text);
+}
+
+/// A project with one package, built once.
+async fn synced(yard: &Yard, uv: &FakeUv<'_>) -> FaultServer {
+    let server = offered(uv, &WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")).await;
+    write_project(yard);
+    write_sync(yard, "1");
+    done(run(yard, "store", uv, "build"));
+    server
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_machine_takes_what_uv_made_beside_the_image() {
     let yard = Yard::new().await;
     let uv = FakeUv::new(&yard);
-    let _server = offered(&uv, &WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")).await;
-    write_project(&yard);
-    let parent = yard.at("demo/parent:1");
-    let file =
-        |label: &str| format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN uv sync --locked\nLABEL a={label}\n");
-    yard.write("Dockerfile", file("1"));
-    done(run(&yard, "store", &uv, "build"));
-    let runs = || std::fs::read_to_string(uv.folder().join("argv")).unwrap().lines().count();
-    let first = runs();
-    assert_eq!(first, 3, "the lock, an environment and the project");
+    let _server = synced(&yard, &uv).await;
+    assert_eq!(runs(&uv), 3, "the lock, an environment and the project");
     let kept: Vec<String> =
         yard.requests().into_iter().filter(|line| line.contains("manifests/lapstrake-uv-")).collect();
     assert_eq!(kept.iter().filter(|line| line.starts_with("PUT")).count(), 1, "{kept:?}");
 
-    yard.write("Dockerfile", file("2"));
+    write_sync(&yard, "2");
     std::fs::write(uv.folder().join("uv"), "#!/bin/sh\nexit 1\n").unwrap();
     done(run(&yard, "another-store", &uv, "build"));
     let image = yard.pull("demo/app:latest").await;
@@ -137,38 +150,29 @@ async fn a_module_that_is_only_copied_is_edited_without_a_run_of_uv() {
     write_project(&yard);
     let parent = yard.at("demo/parent:1");
     yard.write("Dockerfile", format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN pip install --no-cache-dir .\n"));
-    let runs = || std::fs::read_to_string(uv.folder().join("argv")).unwrap().lines().count();
     done(run(&yard, "store", &uv, "build"));
-    let first = runs();
+    let first = runs(&uv);
     for (number, store) in ["store", "another-store"].into_iter().enumerate() {
         let text = format!("RATE = {}", number + 2);
         yard.write("src/ferry.py", &text);
         done(run(&yard, store, &uv, "build"));
         let image = yard.pull("demo/app:latest").await;
         assert_eq!(image.file(&format!("{PARENTS}/ferry.py")).unwrap().text(), text, "{store}");
-        assert_eq!(runs(), first, "{store}");
+        assert_eq!(runs(&uv), first, "{store}");
     }
     yard.write("pyproject.toml", PROJECT.replace("requires-python", "dynamic = [\"version\"]\nrequires-python"));
     done(run(&yard, "store", &uv, "build"));
-    let second = runs();
+    let second = runs(&uv);
     yard.write("src/ferry.py", "RATE = 9");
     done(run(&yard, "store", &uv, "build"));
-    assert!(runs() > second, "a version may be told by a module");
+    assert!(runs(&uv) > second, "a version may be told by a module");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_registry_says_that_uv_made_is_read_with_care() {
     let yard = Yard::new().await;
     let uv = FakeUv::new(&yard);
-    let _server = offered(&uv, &WheelMaker::new("cleat", "1.0").file("cleat.py", "1.0")).await;
-    write_project(&yard);
-    let parent = yard.at("demo/parent:1");
-    let file =
-        |label: &str| format!("FROM {parent}\nWORKDIR /srv/app\nCOPY . .\nRUN uv sync --locked\nLABEL a={label}\n");
-    yard.write("Dockerfile", file("1"));
-    done(run(&yard, "store", &uv, "build"));
-    let runs = || std::fs::read_to_string(uv.folder().join("argv")).unwrap().lines().count();
-    let first = runs();
+    let _server = synced(&yard, &uv).await;
     let put =
         yard.requests().into_iter().find(|line| line.starts_with("PUT") && line.contains("/lapstrake-uv-")).unwrap();
     let name = format!("demo/app:{}", put.split_whitespace().nth(1).unwrap().rsplit('/').next().unwrap());
@@ -180,12 +184,13 @@ async fn what_a_registry_says_that_uv_made_is_read_with_care() {
     for (number, results) in ["{}".to_owned(), "nonsense".to_owned(), elsewhere].into_iter().enumerate() {
         let types = [media_type::OCI_MANIFEST, media_type::OCI_EMPTY, "application/vnd.lapstrake.uv.v1+json"];
         yard.push_image_as(&name, &[results.as_bytes()], b"{}", types).await;
-        yard.write("Dockerfile", file(&format!("x{number}")));
+        write_sync(&yard, &format!("x{number}"));
+        let before = runs(&uv);
         done(run(&yard, &format!("store-{number}"), &uv, "build"));
         let image = yard.pull("demo/app:latest").await;
         assert!(image.file("etc/ferry.pth").is_none());
         assert_eq!(image.file(&format!("{SITE}/ferry.pth")).unwrap().text(), "/srv/app/src\n");
-        assert!(runs() > first, "{number}");
+        assert!(runs(&uv) > before, "{number}");
     }
 }
 

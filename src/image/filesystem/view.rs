@@ -248,7 +248,7 @@ impl View {
     /// Says that nobody knows what is at `path`, a real path, and below it before it is made; `""` is the root.
     pub fn mark_unknown(&mut self, path: &[u8]) {
         self.forget(path);
-        self.whole = Whole::default();
+        self.forget_whole();
         self.unknown.insert(path.to_vec());
     }
 
@@ -267,7 +267,7 @@ impl View {
             self.changes_mut().remove(&gone);
         }
         if !self.unknown.is_empty() {
-            self.whole = Whole::default();
+            self.forget_whole();
             let below = [path, b"/"].concat();
             self.unknown.retain(|at| at != path && !path.is_empty() && !at.starts_with(&below));
         }
@@ -296,7 +296,7 @@ impl View {
             Some((path.clone(), Changed { node: Some(node.clone()), hides: !node.is_directory() }))
         });
         self.changes = Arc::new(known.collect());
-        self.whole = Whole::default();
+        self.forget_whole();
         self.base = Arc::new(files);
         Ok(())
     }
@@ -331,9 +331,17 @@ impl View {
         files
     }
 
+    /// A copy of this view keeps what it has put together.
+    fn forget_whole(&mut self) {
+        match Arc::get_mut(&mut self.whole.0) {
+            Some(whole) => drop(whole.take()),
+            None => self.whole = Whole::default(),
+        }
+    }
+
     /// What was changed on top of the base, to be changed again.
     fn changes_mut(&mut self) -> &mut BTreeMap<EntryPath, Changed> {
-        self.whole = Whole::default();
+        self.forget_whole();
         Arc::make_mut(&mut self.changes)
     }
 
@@ -417,6 +425,30 @@ mod tests {
         let flat = View::new(view.files());
         assert_eq!(listed(&flat, "a"), ("a/b a/new".into(), true));
         assert_eq!(listed(&flat, "a/b"), (String::new(), true));
+    }
+
+    #[test]
+    fn what_is_put_together_once_follows_every_change_and_no_change_of_a_copy() {
+        let mut view = base();
+        view.put(path("n"), file(1));
+        type Step = fn(&mut View);
+        let steps: [Step; 5] = [
+            |view| view.put(path("n"), file(2)),
+            |view| view.remove(&path("a/d")),
+            |view| view.mark_unknown(b"a/b/c"),
+            |view| view.mark_contents_unknown(&path("a")),
+            |view| view.apply(LayerIndex::new(vec![(path("m"), Change::Put(file(3)))])).unwrap(),
+        ];
+        for step in steps {
+            let (before, copy) = (view.files(), view.clone());
+            step(&mut view);
+            assert_eq!(*view.files(), view.joined());
+            assert_ne!(view.files(), before);
+            assert!(Arc::ptr_eq(&copy.files(), &before));
+            let unasked = view.clone();
+            step(&mut view);
+            assert_eq!((&*unasked.files(), &*view.files()), (&unasked.joined(), &view.joined()));
+        }
     }
 
     #[test]

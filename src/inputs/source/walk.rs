@@ -348,12 +348,15 @@ mod tests {
     #[test]
     fn the_key_ignores_times_modes_place_and_threads() {
         let [one, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        for (root, names, mode) in [(&one, ["x", "y", "z"], 0o644), (&other, ["z", "y", "x"], 0o600)] {
+        // More than are hashed without threads.
+        let names: Vec<String> = (0..=FEW_FILES).map(|number| format!("n{number}")).chain(["x".into()]).collect();
+        let reversed = names.iter().rev().cloned().collect();
+        for (root, names, mode) in [(&one, names, 0o644), (&other, reversed, 0o600)] {
             fs::create_dir(root.path().join("d")).unwrap();
             set_mode(&root.path().join("d"), mode | 0o111);
             for name in names {
-                let path = root.path().join("d").join(name);
-                fs::write(&path, name).unwrap();
+                let path = root.path().join("d").join(&name);
+                fs::write(&path, &name).unwrap();
                 set_mode(&path, mode | if name == "x" { 0o100 } else { 0 });
             }
         }

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use crate::dockerfile::absolute;
-use crate::image::filesystem::Found;
 use crate::plan::files::{NotNative, StageFiles};
 use crate::python::poetry::{EDITABLE_SCRIPT, Editable, EditablePlace, PoetryProject};
 use crate::python::uv_environment::LeftKind;
@@ -108,7 +107,7 @@ fn placed(asked: &Asked<'_>, target: &Target) -> Result<(String, EditablePlace),
 }
 
 fn is_there(files: &StageFiles, path: &str) -> bool {
-    matches!(files.view().reach(path, true), Ok(at) if at.found.node().is_some() && at.found != Found::Absent)
+    files.view().reach(path, true).is_ok_and(|at| at.found.node().is_some())
 }
 
 /// A file as poetry-core looks at it: that a module is there counts, and not what it says.
