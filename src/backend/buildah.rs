@@ -62,7 +62,7 @@ impl Buildah {
         let run = |source| BackendError::Run { backend: self.name.into(), source };
         let mut steps = Steps::new(Watch::new(order));
         let child = self.child(&bench, order, build_arguments(self.name, order, &bench))?;
-        let built = child.run_telling(&mut |_, line| steps.take(line)).await.map_err(run)?;
+        let built = child.run_telling(&mut |stream, line| steps.take(stream, line)).await.map_err(run)?;
         if !built.success() {
             return Err(steps.failure(self.name));
         }

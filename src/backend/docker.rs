@@ -180,7 +180,11 @@ impl Docker {
         arguments.extend(self.shared_arguments(order, &bench));
         let mut steps = Steps::new(Watch::new(order));
         let run = |source| BackendError::Run { backend: self.name().into(), source };
-        let status = self.child(&bench, arguments)?.run_telling(&mut |_, line| steps.take(line)).await.map_err(run)?;
+        let status = self
+            .child(&bench, arguments)?
+            .run_telling(&mut |stream, line| steps.take(stream, line))
+            .await
+            .map_err(run)?;
         if !status.success() {
             return Err(steps.failure(self.name()));
         }

@@ -146,7 +146,7 @@ impl Talk {
             Ok(Said::Log { id, text }) => self.watch.log(&id, &format!("{text}\n")),
             Ok(Said::Finished { id, error }) => self.watch.ended(&id, &id, error.as_deref()),
             Ok(Said::Warning { text }) => self.watch.warning(&text),
-            Ok(Said::Failed { reason }) => self.watch.said(&reason),
+            Ok(Said::Failed { reason }) => self.watch.gave_up(&reason),
             Ok(Said::Result { digest }) => match Digest::parse(&digest) {
                 Ok(digest) => self.digest = Some(digest),
                 Err(_) => self.broken = Some("its result is no digest".to_owned()),

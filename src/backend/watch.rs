@@ -28,6 +28,8 @@ pub(super) struct Watch {
     failed: Option<(String, String)>,
     /// The process that failed, and how it ended, as the program says outside any step.
     ended_badly: Option<(String, String)>,
+    /// Why it gave up, where it has a word for that.
+    reason: Option<String>,
     said: Tail,
 }
 
@@ -89,8 +91,16 @@ impl Watch {
         Self::telling(Arc::clone(order.reporter), Redaction::of(order.segment.secrets.values()))
     }
 
-    fn telling(reporter: Arc<dyn Reporter>, redaction: Redaction) -> Self {
-        Self { reporter, redaction, steps: BTreeMap::new(), failed: None, ended_badly: None, said: Tail::default() }
+    pub(super) fn telling(reporter: Arc<dyn Reporter>, redaction: Redaction) -> Self {
+        Self {
+            reporter,
+            redaction,
+            steps: BTreeMap::new(),
+            failed: None,
+            ended_badly: None,
+            reason: None,
+            said: Tail::default(),
+        }
     }
 
     /// A step began, perhaps once more.
@@ -133,6 +143,11 @@ impl Watch {
         self.said.end_line();
     }
 
+    /// The backend said why it gives up, whatever else is still on its way.
+    pub(super) fn gave_up(&mut self, reason: &str) {
+        self.reason = Some(self.redaction.apply(reason));
+    }
+
     /// Something that the user should know.
     pub(super) fn warning(&self, text: &str) {
         self.reporter.report(Event::Warning { text: self.redaction.apply(text) });
@@ -147,8 +162,12 @@ impl Watch {
             return BackendError::Instruction { backend, instruction: step.name, reason, lines };
         }
         let mut lines = self.said.finish(&self.redaction);
-        let last = lines.pop().unwrap_or_else(|| "it says nothing".to_owned());
-        let reason = last.strip_prefix("error: ").or(last.strip_prefix("Error: ")).unwrap_or(&last).to_owned();
+        let reason = self.reason.take().unwrap_or_else(|| {
+            // The two streams of a program are read side by side: a line of the other may come behind its last word.
+            let at = lines.iter().rposition(|line| last_word(line).is_some()).or(lines.len().checked_sub(1));
+            let last = at.map_or_else(|| "it says nothing".to_owned(), |at| lines.remove(at));
+            last_word(&last).unwrap_or(&last).to_owned()
+        });
         BackendError::Failed { backend, reason, lines }
     }
 
@@ -164,9 +183,29 @@ impl Watch {
     }
 }
 
+/// The reason in a line with which a program ends that failed: `Error: no room`.
+pub(super) fn last_word(line: &str) -> Option<&str> {
+    line.strip_prefix("error: ").or(line.strip_prefix("Error: "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_is_the_last_word_also_where_the_other_stream_comes_behind() {
+        let failed = |lines: &[&str], gave_up: Option<&str>| {
+            let mut watch = Watch::telling(Arc::new(crate::event::Silent), Redaction::of(std::iter::empty()));
+            gave_up.into_iter().for_each(|reason| watch.gave_up(reason));
+            lines.iter().for_each(|line| watch.said(line));
+            let BackendError::Failed { reason, lines, .. } = watch.failure("buildah") else { panic!() };
+            (reason, lines)
+        };
+        assert_eq!(failed(&["Error: no room", "copying"], None), ("no room".into(), vec!["copying".into()]));
+        assert_eq!(failed(&["copying", "denied"], None), ("denied".into(), vec!["copying".into()]));
+        assert_eq!(failed(&["bye"], Some("no quota")), ("no quota".into(), vec!["bye".into()]));
+        assert_eq!(failed(&[], None), ("it says nothing".into(), vec![]));
+    }
 
     #[test]
     fn a_step_whose_end_was_not_told_is_found_by_its_process() {
