@@ -275,6 +275,7 @@ async fn an_interrupted_copy_goes_on_where_it_ended() {
         (blobs.len(), blobs.iter().sum::<usize>())
     };
     let ran: Ran = from.run(&["copy", &from.at("demo/long:1"), &target]);
+    server.quiet().await;
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("DENIED: not now"), "{}", ran.stderr);
     assert_eq!(server.hits("PUT", "/v2/team/long/manifests/1"), 0, "a failure moves no tag");

@@ -342,6 +342,13 @@ async fn what_is_not_known_of_a_project_names_its_reason() {
         (official.clone(), PROJECT.to_owned(), "RUN pip install ./src", "`/srv/app/src` has no `pyproject.toml`"),
         (official.clone(), PROJECT.to_owned(), "RUN pip install --user .", "where its files go"),
         (official.clone(), PROJECT.to_owned(), "RUN touch setup.py && pip install .", "`setup.py`"),
+        (
+            official.clone(),
+            PROJECT.to_owned(),
+            "ENV HOME=/home/ada\nRUN mkdir -p /home/ada/.config/uv && touch /home/ada/.config/uv/uv.toml && uv sync",
+            "`/home/ada/.config/uv/uv.toml` has settings",
+        ),
+        (official.clone(), PROJECT.to_owned(), "ENV XDG_CONFIG_HOME=/conf\nRUN uv sync", "may be in `/conf`"),
         (official, PROJECT.to_owned(), "COPY computing.py setup.py\nRUN uv sync --frozen", "`setup.py`"),
     ] {
         yard.write("pyproject.toml", &project);

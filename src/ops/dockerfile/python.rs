@@ -26,7 +26,6 @@ use super::evaluate::{Evaluation, Outcome};
 use super::interpreter::{environment, lacks_pip, material, place, unknown_below};
 use super::local_project::LocalProject;
 use super::requirements::{Asked, arguments};
-pub(super) use super::secrets::settings_file;
 use super::secrets::stage_settings;
 use super::stage::Stage;
 

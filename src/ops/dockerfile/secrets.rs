@@ -192,25 +192,17 @@ pub(super) fn stage_settings(
             .any(|mount| matches!(mount, Mounted::SecretFile { target, .. } if absolute(folder, target) == file))
     };
     match &install.config {
+        ConfigFile::Off => None,
         ConfigFile::Named(file) if is_mounted(&absolute(folder, file)) => {
             found(files, &settings_places(install.installer, &[]))
         }
+        ConfigFile::Named(file) => Some(NotNative::because(format!("`{file}` has settings of the installer"))),
         ConfigFile::Usual => {
             if let Some(folder) = stage.scope.value("XDG_CONFIG_HOME").filter(|folder| !folder.is_empty()) {
                 return Some(NotNative::because(format!("settings of the installer may be in `{folder}`")));
             }
             found(files, &settings_places(install.installer, &home(stage, files)))
         }
-        _ => settings_file(files, install),
-    }
-}
-
-/// Why the image's own files of settings stand in the way, for a command that root runs.
-pub(super) fn settings_file(files: &StageFiles, install: &PipInstall) -> Option<NotNative> {
-    match &install.config {
-        ConfigFile::Off => None,
-        ConfigFile::Named(file) => Some(NotNative::because(format!("`{file}` has settings of the installer"))),
-        ConfigFile::Usual => found(files, &settings_places(install.installer, &["/root".to_owned()])),
     }
 }
 

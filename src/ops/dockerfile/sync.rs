@@ -24,8 +24,9 @@ use super::super::python as packages;
 use super::super::resolution;
 use super::evaluate::{Evaluation, Outcome};
 use super::project_files::{may_do_anything, project_files, text_of};
-use super::python::{Prepared, settings_file};
+use super::python::Prepared;
 use super::requirements::{Asked, arguments, options};
+use super::secrets::stage_settings;
 use super::stage::Stage;
 use super::sync_words::{choices, installation, is_login, variables, without_folders};
 use super::uv_python::{self, AskedPython, UvPython};
@@ -131,7 +132,7 @@ impl Evaluation<'_> {
         uv_venv::outside_workspaces(asked, &root)?;
         let about = UvProject::parse(&pyproject).map_err(|error| NotNative::because(error.to_string()))?;
         let install = installation(sync, &about)?;
-        if let Some(reason) = settings_file(asked.files, &install) {
+        if let Some(reason) = stage_settings((stage, asked.files), &install, (asked.mounts, asked.folder)) {
             return Err(reason);
         }
         if about.is_dynamic && !sync.frozen {

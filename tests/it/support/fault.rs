@@ -137,6 +137,8 @@ struct State {
     /// By method: how many requests are being answered now, and how many were at most.
     busy: Mutex<BTreeMap<String, (usize, usize)>>,
     connections: AtomicUsize,
+    /// How many of them are open.
+    open: AtomicUsize,
 }
 
 impl FaultServer {
@@ -159,15 +161,18 @@ impl FaultServer {
             log: Mutex::default(),
             busy: Mutex::default(),
             connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
         });
         let shared = state.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 shared.connections.fetch_add(1, Ordering::Relaxed);
+                shared.open.fetch_add(1, Ordering::SeqCst);
                 let state = shared.clone();
                 tokio::spawn(async move {
                     // A client that goes away is no fault of the server.
                     let _ = serve(stream, &state).await;
+                    state.open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
@@ -186,6 +191,16 @@ impl FaultServer {
     /// All requests so far, in order of their arrival.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.log.lock().unwrap().clone()
+    }
+
+    /// Waits until what a client that ended had still sent is read and in the log.
+    pub(crate) async fn quiet(&self) {
+        let closed = async {
+            while self.state.open.load(Ordering::SeqCst) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), closed).await.expect("every client ended");
     }
 
     /// How many connections were made.
