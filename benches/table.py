@@ -164,7 +164,7 @@ class Bench:
                            {"lapstrake": lambda _: self.ours(), "BuildKit": lambda _: self.theirs("app")})
 
     def edited(self):
-        base = self.crane_base()
+        base = None if "crane" in self.options.without else self.crane_base()
 
         def ours(_):
             self.project.edit()
@@ -286,7 +286,7 @@ class Bench:
     def site_tar(self):
         tar = self.work / "site.tar"
         if not tar.is_file():
-            if not self.uv:
+            if not self.site.is_dir():
                 self.uv_install_by_pip()
             with tarfile.open(tar, "w") as out:
                 out.add(self.site, SITE)

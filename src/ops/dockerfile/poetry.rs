@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::dockerfile::absolute;
 use crate::dockerfile::run::{Interpreter, Mounted, PipInstall, PoetryInstall, PoetrySetting, Step};
 use crate::image::users::Owner;
 use crate::layer::EntryPath;
@@ -18,6 +19,7 @@ use super::evaluate::{Evaluation, Outcome};
 use super::poetry_environment::Target;
 use super::poetry_settings::{CONFIG, Settings, check_mounts, check_variables, mirror, with_setting};
 use super::poetry_tool::Tool;
+use super::project_files;
 use super::requirements::Asked;
 use super::stage::Stage;
 
@@ -136,7 +138,7 @@ impl Evaluation<'_> {
     pub(super) fn text_of(&self, asked: &Asked<'_>, path: &str) -> Result<Option<String>, NotNative> {
         let root =
             self.recipe.context.as_ref().map_or_else(|| self.request.folder.clone(), |tree| tree.root().to_owned());
-        super::poetry_settings::text_of(asked, &root, path)
+        project_files::text_of(asked, &root, &absolute(asked.folder, path))
     }
 
     /// Carries `poetry config` out.

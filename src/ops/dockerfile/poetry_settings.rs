@@ -3,15 +3,11 @@
 //! A setting that is not known is a reason to leave the command to Poetry.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use crate::dockerfile::absolute;
 use crate::dockerfile::run::{Mounted, PoetryInstall, PoetrySetting, PoetrySettingName};
-use crate::image::filesystem::{Content, Found};
-use crate::plan::files::{FileContent, NotNative};
+use crate::plan::files::NotNative;
 
 use super::poetry_tool::Tool;
-use super::requirements::{Asked, content};
 
 /// The user's file of settings, below the home folder.
 pub(super) const CONFIG: &str = ".config/pypoetry/config.toml";
@@ -171,35 +167,6 @@ pub(super) fn check_mounts(mounts: &[Mounted]) -> Result<(), NotNative> {
 pub(super) fn mirror(tool: &Tool, variables: &BTreeMap<String, String>) -> Option<String> {
     tool.packages.get(MIRROR_PLUGIN)?;
     variables.get(MIRROR).filter(|url| !url.is_empty()).cloned()
-}
-
-/// The text of the image's file at `path`, as the folder of `asked` sees it; `None` where there is none.
-///
-/// # Errors
-/// Fails where it is not known.
-pub(super) fn text_of(asked: &Asked<'_>, root: &Path, path: &str) -> Result<Option<String>, NotNative> {
-    let at = absolute(asked.folder, path);
-    let no_text = || NotNative::because(format!("`{at}` is no text"));
-    let held = content(asked, &at);
-    match held {
-        Some(FileContent::Context { path: own, .. }) => {
-            let read = std::fs::read(root.join(own.to_string()));
-            let bytes = read.map_err(|_| NotNative::because(format!("`{at}` cannot be read from the context")))?;
-            return String::from_utf8(bytes).map(Some).map_err(|_| no_text());
-        }
-        Some(FileContent::Text(text)) => return String::from_utf8(text.to_vec()).map(Some).map_err(|_| no_text()),
-        Some(FileContent::Member { .. } | FileContent::Layer(_)) | None => {}
-    }
-    match asked.files.view().reach(&at, true) {
-        Ok(reached) if reached.found == Found::Absent => return Ok(None),
-        Ok(_) => {}
-        Err(_) => return Ok(None),
-    }
-    match asked.files.view().content(&at) {
-        Content::Known(bytes) => String::from_utf8(bytes.to_vec()).map(Some).map_err(|_| no_text()),
-        Content::Absent => Ok(None),
-        Content::Unknown => Err(NotNative::because(format!("the content of `{at}` is not known"))),
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::dockerfile::absolute;
 use crate::dockerfile::run::Mounted;
-use crate::image::filesystem::{Found, NodeKind};
+use crate::image::filesystem::{Content, NodeKind};
 use crate::plan::files::{FileContent, NotNative};
 use crate::python::setup_script;
 use crate::resolver::ProjectFile;
@@ -34,10 +34,10 @@ pub(super) fn project_files(asked: &Asked<'_>, root: &Path, environment: &str) -
     Ok(gathering.files)
 }
 
-/// The text of a file of the stage that came out of the context; `None` where there is none.
+/// The text of the file at the absolute path `at`, as a command of the stage reads it; `None` where there is none.
 ///
 /// # Errors
-/// Fails for one that came from elsewhere.
+/// Fails where its content is not known, as of what another stage's mount shows.
 pub(super) fn text_of(asked: &Asked<'_>, root: &Path, at: &str) -> Result<Option<String>, NotNative> {
     for mount in asked.mounts.iter().filter(|mount| !matches!(mount, Mounted::Files { from: None, .. })) {
         let target = mount.target().map(|target| absolute(asked.folder, target)).unwrap_or_default();
@@ -53,10 +53,10 @@ pub(super) fn text_of(asked: &Asked<'_>, root: &Path, at: &str) -> Result<Option
             Err(error) => return Err(NotNative::because(format!("`{path}` of the context cannot be read: {error}"))),
         },
         Some(FileContent::Text(bytes)) => bytes.to_vec(),
-        Some(_) => return Err(NotNative::because(format!("`{at}` is not of the context"))),
-        None => match asked.files.view().reach(at, true) {
-            Ok(reached) if reached.found == Found::Absent => return Ok(None),
-            _ => return Err(NotNative::because(format!("`{at}` is no file that was copied from the context"))),
+        Some(FileContent::Member { .. } | FileContent::Layer(_)) | None => match asked.files.view().content(at) {
+            Content::Known(bytes) => bytes.to_vec(),
+            Content::Absent => return Ok(None),
+            Content::Unknown => return Err(NotNative::because(format!("the content of `{at}` is not known"))),
         },
     };
     String::from_utf8(bytes).map(Some).map_err(|_| NotNative::because(format!("`{at}` is no text")))

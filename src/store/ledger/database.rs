@@ -20,8 +20,8 @@ use super::{rows, schema};
 
 /// How long a process waits for the others.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Pages of the log after which it is written into the file: few, since the next process reads it from its beginning.
-const LOG_PAGES: i64 = 100;
+/// Bytes of the log after which it is written into the file and begins anew: few, since each process reads it from its beginning.
+const LOG: u64 = 1 << 20;
 
 /// The ledger of builds. Clones share one connection.
 #[derive(Clone, Debug)]
@@ -117,7 +117,20 @@ impl Ledger {
         let is_new = rows::insert(&change, &clean).map_err(failed)?;
         change.commit().map_err(failed)?;
         *record = clean;
+        self.empty_log(&connection);
         Ok(is_new)
+    }
+
+    /// Writes a log that has grown into the file. SQLite does that by itself, but empties no log that each process leaves
+    /// right after its commit: it would grow for ever, and every commit would wait for the disk.
+    fn empty_log(&self, connection: &Connection) {
+        let log = fs::metadata(beside(&self.path, "-wal")).map_or(0, |log| log.len());
+        if log > LOG {
+            // Others that read or write just now are not waited for: the log can be emptied after the next build.
+            let _ = connection.busy_timeout(Duration::ZERO);
+            let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let _ = connection.busy_timeout(PATIENCE);
+        }
     }
 
     /// The only build whose name begins with `prefix`; the dashes of a UUID do not count.
@@ -253,7 +266,7 @@ fn connect(path: &Path) -> Result<Connection, LedgerError> {
         connection.busy_timeout(PATIENCE)?;
         connection.pragma_update(None, "synchronous", "normal")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
         // The last process to leave would wait for the disk.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
     };
@@ -261,13 +274,19 @@ fn connect(path: &Path) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
+/// The file that SQLite has beside the one at `path`.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
 /// Copies the file, and the log beside it, into a folder of its own.
 fn copied(path: &Path, scratch: &Path) -> Result<TempDir, LedgerError> {
     let made = tempfile::Builder::new().prefix("lapstrake-ledger-").tempdir_in(scratch);
     let folder = made.map_err(|source| LedgerError::io("copy", path, source))?;
     for suffix in ["", "-wal"] {
-        let mut from = path.as_os_str().to_owned();
-        from.push(suffix);
+        let from = beside(path, suffix);
         let to = folder.path().join(format!("{COPY}{suffix}"));
         // The bytes alone: permissions would come along.
         let copy = || std::io::copy(&mut File::open(from)?, &mut File::create(to)?);
@@ -284,6 +303,33 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "is_local: true\ncontains_code: false\nimages: {orchestrator: {image: a}}\n";
+
+    #[test]
+    fn the_log_stays_small_whoever_comes_and_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let log = || fs::metadata(beside(&path, "-wal")).map_or(0, |log| log.len());
+        let (mut largest, mut shrank) = (0, 0);
+        for number in 0..200_u8 {
+            // As each build: opened, written once, and left.
+            let ledger = Ledger::open(&path).unwrap();
+            let text = TEXT.replace("image: a", &format!("image: {}", "a".repeat(20_000)));
+            let mut record = BuildRecord::from_yaml(
+                &text,
+                "f",
+                BuildId::of_random([number; 16]),
+                super::super::Moment::of_seconds(0),
+            )
+            .unwrap();
+            let before = log();
+            assert!(ledger.put(&mut record).unwrap());
+            largest = largest.max(log());
+            shrank += usize::from(log() < before);
+        }
+        assert!(largest > LOG / 2 && largest < LOG + (1 << 19), "{largest}");
+        assert!((2..50).contains(&shrank), "{shrank}");
+        assert_eq!(Ledger::open(&path).unwrap().list(&Query::default()).unwrap().total, 200);
+    }
 
     #[test]
     fn a_copy_has_what_stands_in_the_log_alone() {
