@@ -3,6 +3,7 @@
 //! Shows what a registry lists, in its order.
 
 use lapstrake::event::Event;
+use lapstrake::image::annotation;
 use lapstrake::oci::{Descriptor, Repository};
 use lapstrake::ops;
 use serde_json::json;
@@ -59,7 +60,9 @@ pub(crate) async fn referrers(args: &ReferrersArgs, shown: &Shown, environment: 
 }
 
 fn row(found: &Descriptor) -> Vec<String> {
-    let annotations: Vec<String> = found.annotations.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    // The record of a build would leave no room for the others.
+    let short = found.annotations.iter().filter(|(name, _)| *name != annotation::BUILD_RECORD);
+    let annotations: Vec<String> = short.map(|(name, value)| format!("{name}={value}")).collect();
     let kind = found.artifact_type.as_deref().unwrap_or(found.media_type.as_str());
     // What a registry says may hold anything.
     let plain = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();

@@ -32,6 +32,8 @@ pub const SOURCE: &str = "org.opencontainers.image.source";
 pub const REVISION: &str = "org.opencontainers.image.revision";
 /// On the record of a build: the build's name.
 pub const BUILD_ID: &str = "dev.lapstrake.build.id";
+/// On the record of a build: the record itself, as JSON, unless it is large.
+pub const BUILD_RECORD: &str = "dev.lapstrake.build.record";
 /// On the record of a build: the pipeline that it was for.
 pub const BUILD_PIPELINE: &str = "dev.lapstrake.build.pipeline";
 /// On the record of a build: the stack that it was for.

@@ -214,6 +214,7 @@ impl<'a> Workshop<'a> {
         let mut moves: JoinSet<Result<(), OpsError>> = JoinSet::new();
         let mut makes: JoinSet<(usize, Result<Vec<MadeLayer>, OpsError>)> = JoinSet::new();
         let mut made: Vec<Vec<MadeLayer>> = vec![Vec::new(); plan.layers.len()];
+        self.announce(plan);
         for at in largest_first(&plan.layers) {
             let layer = &plan.layers[at];
             match &layer.blob {
@@ -260,6 +261,14 @@ impl<'a> Workshop<'a> {
             ended.map_err(OpsError::Worker)??;
         }
         Ok((image, built_layers(plan, &made)))
+    }
+
+    /// Says what is going to be pushed: the layers that are made, and the config after them.
+    fn announce(&self, plan: &ImagePlan) {
+        let makes = plan.layers.iter().filter(|layer| layer.blob.is_none()).count();
+        if let Some(target) = self.target.as_ref().filter(|_| makes > 0) {
+            (0..=makes).for_each(|_| self.means.registry.prepare_push(target));
+        }
     }
 
     fn spawn_move(&self, moves: &mut JoinSet<Result<(), OpsError>>, layer: &PlannedLayer, blob: Descriptor) {

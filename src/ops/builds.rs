@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::event::Event;
+use crate::image::annotation;
 use crate::oci::{Descriptor, Digest, Document, Reference, Repository};
 use crate::plan::{PlanKey, is_key_tag};
 use crate::store::ledger::{BuildId, BuildRecord, Ledger, Wanted};
@@ -161,13 +162,24 @@ async fn read(
     subject: &Digest,
     found: &Descriptor,
 ) -> Result<BuildRecord, String> {
-    let at = Reference::pinned(repository, &found.digest);
-    let document = means.registry.manifest(&at).await.map_err(|error| error.to_string())?;
-    let Some(Document::Manifest(manifest)) = document else { return Err("it is no manifest".to_owned()) };
-    let blob = manifest.value().layers.iter().find(|blob| blob.media_type.as_str() == ARTIFACT);
-    let blob = blob.ok_or_else(|| "it has no record in it".to_owned())?;
-    let bytes = means.registry.fetch_blob(repository, blob, CAP).await.map_err(|error| error.to_string())?;
+    // Most lists have what stands in the manifest.
+    let bytes = match found.annotations.get(annotation::BUILD_RECORD) {
+        Some(text) => text.clone().into_bytes(),
+        None => content(means, &Reference::pinned(repository, &found.digest)).await?,
+    };
     let record = BuildRecord::read(&bytes).map_err(|error| error.to_string())?;
     let is_of_subject = record.references().iter().any(|at| at.digest() == Some(subject));
     if is_of_subject { Ok(record) } else { Err(format!("it is of other images than `{subject}`")) }
+}
+
+/// What the manifest of a record holds: the record, or a blob that is one.
+async fn content(means: &Means, at: &Reference) -> Result<Vec<u8>, String> {
+    let document = means.registry.manifest(at).await.map_err(|error| error.to_string())?;
+    let Some(Document::Manifest(manifest)) = document else { return Err("it is no manifest".to_owned()) };
+    if let Some(text) = manifest.value().annotations.get(annotation::BUILD_RECORD) {
+        return Ok(text.clone().into_bytes());
+    }
+    let blob = manifest.value().layers.iter().find(|blob| blob.media_type.as_str() == ARTIFACT);
+    let blob = blob.ok_or_else(|| "it has no record in it".to_owned())?;
+    means.registry.fetch_blob(&at.repository(), blob, CAP).await.map_err(|error| error.to_string())
 }

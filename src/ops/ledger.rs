@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 
 use crate::event::Event;
 use crate::image::annotation;
+use crate::oci::media_type::OCI_EMPTY;
 use crate::oci::{Descriptor, Document, DocumentError, Manifest, MediaType, Raw, Reference, Repository, media_type};
 use crate::plan::LayerKind;
 use crate::registry::BlobBody;
@@ -20,8 +21,12 @@ use super::error::OpsError;
 use super::means::Means;
 use super::request::BuildRequest;
 
-/// The artifact type of a record that was pushed, and the media type of its one blob.
+/// The artifact type of a record that was pushed, and the media type of the blob of a large one.
 pub(super) const ARTIFACT: &str = "application/vnd.lapstrake.build.v1+json";
+
+/// The most bytes of a record that stands in the annotations of its manifest, which lists of referrers repeat. That of a
+/// single image has one or two thousand; one with the requirements of a hundred has a blob of its own.
+const IN_MANIFEST: usize = 8 << 10;
 
 /// An image that this build brought into a registry.
 #[derive(Clone, Debug)]
@@ -32,8 +37,8 @@ pub struct NewImage {
     pub descriptor: Descriptor,
 }
 
-/// Writes a record into the ledger, and a copy beside each of `images` as a referrer of it: three requests at most for an
-/// image, none for one that was reused. What goes wrong is reported. Gives the record as it was written.
+/// Writes a record into the ledger, and a copy beside each of `images` as a referrer of it: a question and a manifest
+/// for an image, nothing for one that was reused. What goes wrong is reported. Gives the record as it was written.
 pub async fn record_build(
     means: &Means,
     ledger: Option<&Ledger>,
@@ -98,26 +103,39 @@ fn with_causes(error: &dyn Error) -> String {
     }
 }
 
-/// Pushes the record as an artifact whose subject is the image. Its one blob is config and layer in one, which spares
-/// the empty config (image-spec, manifest.md, "Guidelines for Artifact Usage").
+/// Pushes the record as an artifact whose subject is the image: in its annotations over the empty blob, which most
+/// repositories have, or as a blob that is config and layer in one (image-spec, manifest.md, "Guidelines for Artifact Usage").
 async fn publish(means: &Means, record: &BuildRecord, image: &NewImage) -> Result<(), OpsError> {
-    let bytes = record.to_json().to_string().into_bytes();
-    let blob = Descriptor::of(ARTIFACT, &bytes);
-    let size = blob.size;
-    let body = BlobBody::Bytes(bytes.into());
-    means.registry.push_blob(&image.repository, &blob, body, &|_| ()).await?;
+    let text = record.to_json().to_string();
+    let mut annotations = annotations(record, image);
+    let is_small = text.len() <= IN_MANIFEST;
+    let (kind, bytes) = if is_small { (OCI_EMPTY, b"{}".to_vec()) } else { (ARTIFACT, text.clone().into_bytes()) };
+    let blob = Descriptor::of(kind, &bytes);
+    if !(is_small && is_there(means, &image.repository, &blob).await) {
+        let body = BlobBody::Bytes(bytes.into());
+        means.registry.push_blob(&image.repository, &blob, body, &|_| ()).await?;
+        means.traffic.uploaded(blob.size);
+    }
+    if is_small {
+        annotations.insert(annotation::BUILD_RECORD.to_owned(), text);
+    }
     let mut manifest = Manifest::new(blob.clone(), vec![blob]);
     manifest.artifact_type = Some(ARTIFACT.to_owned());
     let subject = &image.descriptor;
     manifest.subject = Some(Descriptor::new(subject.media_type.as_str(), subject.digest.clone(), subject.size));
-    manifest.annotations = annotations(record, image);
+    manifest.annotations = annotations;
     let unwritable =
         |source: DocumentError| OpsError::ParentDocument { reference: image.repository.to_string(), source };
     let manifest = Raw::of(manifest).map_err(unwritable)?;
     let name = Reference::pinned(&image.repository, manifest.digest());
     means.registry.push_manifest(&name, &MediaType::new(media_type::OCI_MANIFEST), manifest.bytes()).await?;
-    means.traffic.uploaded(size + manifest.bytes().len() as u64);
+    means.traffic.uploaded(manifest.bytes().len() as u64);
     Ok(())
+}
+
+/// Whether a repository has a blob; one that does not say is brought it.
+async fn is_there(means: &Means, at: &Repository, blob: &Descriptor) -> bool {
+    means.registry.blob_size(at, &blob.digest).await.is_ok_and(|size| size == Some(blob.size))
 }
 
 /// What a list of referrers says of a build without reading its record.

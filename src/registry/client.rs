@@ -185,6 +185,14 @@ impl Registry for Client {
         self.mirrors.leave_out(to);
     }
 
+    fn prepare_push(&self, to: &Repository) {
+        if let Ok(host) = self.host(to.registry())
+            && !host.manners.is_known_to_take_single()
+        {
+            host.ahead.open(&self.exchange, &host, to);
+        }
+    }
+
     fn mount<'a>(&'a self, to: &'a Repository, digest: &'a Digest, from: &'a Repository) -> Pending<'a, Mounted> {
         Box::pin(async move {
             if to.registry() != from.registry() || to.path() == from.path() {

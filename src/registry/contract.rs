@@ -92,6 +92,10 @@ pub trait Registry: Send + Sync {
     /// it may be old.
     fn expect_push(&self, _to: &Repository) {}
 
+    /// Says that a blob is being made which is going to be pushed to `to`: what can be asked before it is there may be
+    /// asked now. Costs nothing when it is said in vain, and fails never.
+    fn prepare_push(&self, _to: &Repository) {}
+
     /// What a tag or digest points at now; `None` when it is absent.
     fn resolve<'a>(&'a self, at: &'a Reference) -> Pending<'a, Option<Descriptor>>;
 

@@ -10,6 +10,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::{Method, Request, Response, StatusCode};
 use url::Url;
 
+use super::ahead::Ahead;
 use super::auth::{Action, Auth, Authorization, Rights, is_own, lock};
 use super::error::{self, RegistryError};
 use super::flights::Flights;
@@ -29,6 +30,7 @@ pub(super) struct Host {
     pub(super) origin: Origin,
     pub(super) auth: Auth,
     pub(super) sessions: Sessions,
+    pub(super) ahead: Ahead,
     pub(super) manners: Manners,
     pub(super) pools: Pools,
     pub(super) flights: Flights,
@@ -71,6 +73,7 @@ impl Host {
             origin,
             auth,
             sessions: Sessions::default(),
+            ahead: Ahead::default(),
             manners: Manners::of(domain),
             pools: Pools::default(),
             flights: Flights::default(),

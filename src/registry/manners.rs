@@ -54,8 +54,8 @@ struct State {
     way: Option<Way>,
     /// The most bytes of a request, as far as it was found out.
     body: u64,
-    /// Whether a blob may come with the POST, as far as it was found out.
-    single: bool,
+    /// Whether a blob may come with the POST, once that was found out.
+    single: Option<bool>,
 }
 
 impl Manners {
@@ -65,7 +65,7 @@ impl Manners {
     }
 
     fn like(known: &'static Known) -> Self {
-        Self(Mutex::new(State { known, way: None, body: u64::MAX, single: true }))
+        Self(Mutex::new(State { known, way: None, body: u64::MAX, single: None }))
     }
 
     /// What was known before.
@@ -93,12 +93,17 @@ impl Manners {
     /// Whether a POST may carry a blob. Not tried where a PUT is known to be refused, which is the same with a session.
     pub(super) fn may_take_single(&self) -> bool {
         let state = lock(&self.0);
-        state.single && state.way.unwrap_or(state.known.way) == Way::Put
+        state.single != Some(false) && state.way.unwrap_or(state.known.way) == Way::Put
     }
 
-    /// A POST that carried a blob brought nothing.
-    pub(super) fn takes_no_single(&self) {
-        lock(&self.0).single = false;
+    /// Whether a POST that carried a blob has brought it.
+    pub(super) fn is_known_to_take_single(&self) -> bool {
+        lock(&self.0).single == Some(true)
+    }
+
+    /// Takes note whether a POST that carried a blob has brought it.
+    pub(super) fn takes_single(&self, is_there: bool) {
+        lock(&self.0).single = Some(is_there);
     }
 
     /// A blob was taken this way after another one was refused.
@@ -166,8 +171,11 @@ mod tests {
     fn a_post_with_a_blob_is_tried_where_nothing_speaks_against_it() {
         let unknown = Manners::of("registry.test");
         assert!(unknown.may_take_single() && !Manners::of("ghcr.io").may_take_single());
-        unknown.takes_no_single();
-        assert!(!unknown.may_take_single());
+        assert!(!unknown.is_known_to_take_single());
+        unknown.takes_single(true);
+        assert!(unknown.may_take_single() && unknown.is_known_to_take_single());
+        unknown.takes_single(false);
+        assert!(!unknown.may_take_single() && !unknown.is_known_to_take_single());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What is pushed and in which order is decided by the use cases.
 
 mod access;
+mod ahead;
 mod auth;
 mod challenge;
 mod client;

@@ -21,7 +21,8 @@ const LARGEST: u64 = 14 << 10;
 pub(super) async fn push(upload: &mut Upload<'_>) -> Result<bool, RegistryError> {
     let (exchange, host, to, blob) = (upload.exchange, upload.host, upload.to, upload.blob);
     let path = to.path();
-    if blob.size > LARGEST || !host.manners.may_take_single() || host.sessions.has(path, &blob.digest) {
+    let has_session = || host.sessions.has(path, &blob.digest) || host.ahead.has(path);
+    if blob.size > LARGEST || !host.manners.may_take_single() || has_session() {
         return Ok(false);
     }
     let bytes = whole(upload).await?;
@@ -34,6 +35,7 @@ pub(super) async fn push(upload: &mut Upload<'_>) -> Result<bool, RegistryError>
     let answer = exchange.call(host, &ask).await?;
     match answer.response.status() {
         StatusCode::CREATED => {
+            host.manners.takes_single(true);
             exchange.drain(answer.response, &ask.action).await;
             upload.progress.finish(blob.size, upload.report);
             return Ok(true);
@@ -48,7 +50,7 @@ pub(super) async fn push(upload: &mut Upload<'_>) -> Result<bool, RegistryError>
         }
         _ => {}
     }
-    host.manners.takes_no_single();
+    host.manners.takes_single(false);
     exchange.drain(answer.response, &ask.action).await;
     Ok(false)
 }

@@ -75,6 +75,8 @@ struct Course {
     spoilt: bool,
     /// Whether the blob may be there, since its commit was sent.
     committing: bool,
+    /// Whether the session was opened before there were bytes, and may have been forgotten since.
+    ahead: bool,
     /// Whether the authorization was renewed since bytes were last taken.
     renewed: bool,
     failures: u32,
@@ -104,6 +106,7 @@ impl Upload<'_> {
             resumed: false,
             spoilt: false,
             committing: false,
+            ahead: false,
             renewed: false,
             failures: 0,
             reached: 0,
@@ -157,6 +160,7 @@ impl Upload<'_> {
                 course.renewed = true;
                 return Ok(false);
             }
+            Setback::Gone(_) if course.ahead => return Ok(false),
             Setback::Passing(error) | Setback::Gone(error) => error,
         };
         if course.reached >= course.mark + GOOD_PROGRESS {
@@ -205,18 +209,24 @@ impl Upload<'_> {
         sent
     }
 
-    /// The session of the last try when it can go on, one that a mount has opened, or a new one.
+    /// The session of the last try when it can go on, one that a mount has opened or that was opened ahead, or a new
+    /// one.
     async fn session(&self, course: &mut Course) -> Result<Session, Setback> {
+        course.ahead = false;
         if let Some(url) = course.broken.take()
             && let Some(session) = self.resumable(url).await
         {
             return Ok(session);
         }
-        match self.host.sessions.take(self.to.path(), &self.blob.digest) {
-            Some(session) => Ok(session),
-            // Has its own retries.
-            None => self.open().await.map_err(Setback::Fatal),
+        if let Some(session) = self.host.sessions.take(self.to.path(), &self.blob.digest) {
+            return Ok(session);
         }
+        if let Some(session) = self.host.ahead.take(self.to.path()).await {
+            course.ahead = true;
+            return Ok(session);
+        }
+        // Has its own retries.
+        self.open().await.map_err(Setback::Fatal)
     }
 
     /// Asks a session how many bytes it has; `None` when it does not say so, or has none.

@@ -190,6 +190,35 @@ async fn records_that_are_none_are_passed_over() {
     assert_eq!(builds(&yard), [whole]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_record_stands_in_its_manifest_and_a_large_one_beside_it() {
+    let yard = Yard::with_ledger().await;
+    build(&yard);
+    let small = yard.json(&["referrers", &yard.at("demo/app:latest")])["referrers"][0].take();
+    let text = small["annotations"]["dev.lapstrake.build.record"].as_str().unwrap();
+    let record = builds(&yard)[0].clone();
+    assert_eq!(serde_json::from_str::<Value>(text).unwrap()["id"], record["id"]);
+    let shown = yard.run(&["referrers", &yard.at("demo/app:latest")]).stdout;
+    assert!(shown.contains("dev.lapstrake.build.checksum=") && !shown.contains("build.record"), "{shown}");
+    forget(&yard);
+    yard.requests();
+    let synced = yard.json(&["builds", "sync", &yard.at("demo/app")]);
+    assert_eq!(synced["repositories"][0]["added"], json!([record["id"]]));
+    let (asked, manifest) = (yard.requests(), small["digest"].as_str().unwrap());
+    assert!(!asked.iter().any(|line| line.contains(manifest)), "the list has the record: {asked:?}");
+
+    let lock = std::fs::read_to_string(yard.project().join("pylock.toml")).unwrap();
+    yard.write("pylock.toml", format!("{}{lock}", "# a long story\n".repeat(900)));
+    build(&yard);
+    let large = yard.json(&["referrers", &yard.at("demo/app:latest")])["referrers"][0].take();
+    let before = builds(&yard);
+    assert_eq!(large["annotations"]["dev.lapstrake.build.id"], before[0]["id"]);
+    assert_eq!(large["annotations"]["dev.lapstrake.build.record"], Value::Null);
+    forget(&yard);
+    yard.json(&["builds", "sync", &yard.at("demo/app")]);
+    assert_eq!(builds(&yard), before);
+}
+
 /// Whether a request puts the manifest of a record: it has no tag.
 fn is_record(seen: &Seen) -> bool {
     let target = seen.target.as_str();

@@ -75,6 +75,7 @@ mod store;
 mod support;
 mod tls;
 mod unsafe_code;
+mod uploads_ahead;
 mod vectors_dockerfile;
 mod vectors_oci;
 mod vectors_parent;
