@@ -68,6 +68,7 @@ pub(crate) fn means(
         traffic: Arc::new(Traffic::default()),
         host_platform: host_platform(),
         threads,
+        keeps_records: environment.ledger().is_some(),
     })
 }
 

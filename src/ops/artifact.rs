@@ -50,15 +50,7 @@ pub(super) async fn content(
 /// Fails when the registry refuses; some take no artifacts.
 pub(super) async fn push(means: &Means, at: &Repository, artifact: Artifact<'_>) -> Result<(), OpsError> {
     let blob = Descriptor::of(artifact.kind, &artifact.bytes);
-    let empty = Descriptor::of(media_type::OCI_EMPTY, b"{}");
-    let contents = [(&blob, artifact.bytes), (&empty, b"{}".to_vec())];
-    let pushes = contents.map(|(descriptor, content)| async move {
-        let size = content.len() as u64;
-        means.registry.push_blob(at, descriptor, BlobBody::Bytes(content.into()), &|_| ()).await?;
-        means.traffic.uploaded(size);
-        Ok::<_, OpsError>(())
-    });
-    futures_util::future::try_join_all(pushes).await?;
+    let ((), empty) = tokio::try_join!(bring(means, at, &blob, artifact.bytes), empty(means, at))?;
     let mut manifest = Manifest::new(empty.clone(), vec![blob.clone()]);
     manifest.artifact_type = Some(artifact.kind.to_owned());
     manifest.subject = artifact.subject.map(|subject| Descriptor { platform: None, ..subject.clone() });
@@ -67,4 +59,34 @@ pub(super) async fn push(means: &Means, at: &Repository, artifact: Artifact<'_>)
     let name = Reference::tagged(at, &artifact.tag)?;
     means.registry.push_manifest(&name, &MediaType::new(media_type::OCI_MANIFEST), manifest.bytes()).await?;
     Ok(())
+}
+
+/// Pushes a blob of an artifact.
+///
+/// # Errors
+/// Fails when the registry refuses.
+pub(super) async fn bring(means: &Means, at: &Repository, blob: &Descriptor, bytes: Vec<u8>) -> Result<(), OpsError> {
+    means.registry.push_blob(at, blob, BlobBody::Bytes(bytes.into()), &|_| ()).await?;
+    means.traffic.uploaded(blob.size);
+    Ok(())
+}
+
+/// The blob `{}`, which artifacts name that need no config or no content (image-spec, manifest.md, "Guidance for an Empty Descriptor").
+/// Brings it, unless `at` has it; asked once in a run.
+///
+/// # Errors
+/// Fails when the registry refuses.
+pub(super) async fn empty(means: &Means, at: &Repository) -> Result<Descriptor, OpsError> {
+    let empty = Descriptor::of(media_type::OCI_EMPTY, b"{}");
+    let brought = async || {
+        // A registry that does not say is brought it.
+        let found = means.registry.blob_size(at, &empty.digest).await;
+        if found.is_ok_and(|size| size == Some(empty.size)) {
+            Ok(())
+        } else {
+            bring(means, at, &empty, b"{}".to_vec()).await
+        }
+    };
+    means.memory.published.get(Reference::pinned(at, &empty.digest).to_string(), brought).await?;
+    Ok(empty)
 }

@@ -10,12 +10,11 @@ use futures_util::future::join_all;
 
 use crate::event::Event;
 use crate::image::annotation;
-use crate::oci::media_type::OCI_EMPTY;
 use crate::oci::{Descriptor, Document, DocumentError, Manifest, MediaType, Raw, Reference, Repository, media_type};
 use crate::plan::LayerKind;
-use crate::registry::BlobBody;
 use crate::store::ledger::{BuildRecord, Ledger, LedgerError};
 
+use super::artifact;
 use super::build::BuiltLayer;
 use super::error::OpsError;
 use super::means::Means;
@@ -103,22 +102,27 @@ fn with_causes(error: &dyn Error) -> String {
     }
 }
 
+/// Does what the record of an image in `at` needs and what does not wait for the image: it is asked for beside the last pushes.
+pub(super) async fn prepare(means: &Means, at: &Repository) {
+    if means.keeps_records {
+        // What fails here fails again, with a warning, when the record is pushed.
+        let _ = artifact::empty(means, at).await;
+    }
+}
+
 /// Pushes the record as an artifact whose subject is the image: in its annotations over the empty blob, which most
 /// repositories have, or as a blob that is config and layer in one (image-spec, manifest.md, "Guidelines for Artifact Usage").
 async fn publish(means: &Means, record: &BuildRecord, image: &NewImage) -> Result<(), OpsError> {
     let text = record.to_json().to_string();
     let mut annotations = annotations(record, image);
-    let is_small = text.len() <= IN_MANIFEST;
-    let (kind, bytes) = if is_small { (OCI_EMPTY, b"{}".to_vec()) } else { (ARTIFACT, text.clone().into_bytes()) };
-    let blob = Descriptor::of(kind, &bytes);
-    if !(is_small && is_there(means, &image.repository, &blob).await) {
-        let body = BlobBody::Bytes(bytes.into());
-        means.registry.push_blob(&image.repository, &blob, body, &|_| ()).await?;
-        means.traffic.uploaded(blob.size);
-    }
-    if is_small {
+    let blob = if text.len() <= IN_MANIFEST {
         annotations.insert(annotation::BUILD_RECORD.to_owned(), text);
-    }
+        artifact::empty(means, &image.repository).await?
+    } else {
+        let blob = Descriptor::of(ARTIFACT, text.as_bytes());
+        artifact::bring(means, &image.repository, &blob, text.into_bytes()).await?;
+        blob
+    };
     let mut manifest = Manifest::new(blob.clone(), vec![blob]);
     manifest.artifact_type = Some(ARTIFACT.to_owned());
     let subject = &image.descriptor;
@@ -131,11 +135,6 @@ async fn publish(means: &Means, record: &BuildRecord, image: &NewImage) -> Resul
     means.registry.push_manifest(&name, &MediaType::new(media_type::OCI_MANIFEST), manifest.bytes()).await?;
     means.traffic.uploaded(manifest.bytes().len() as u64);
     Ok(())
-}
-
-/// Whether a repository has a blob; one that does not say is brought it.
-async fn is_there(means: &Means, at: &Repository, blob: &Descriptor) -> bool {
-    means.registry.blob_size(at, &blob.digest).await.is_ok_and(|size| size == Some(blob.size))
 }
 
 /// What a list of referrers says of a build without reading its record.

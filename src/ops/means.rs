@@ -40,4 +40,6 @@ pub struct Means {
     pub host_platform: Platform,
     /// How many threads make layers.
     pub threads: usize,
+    /// Whether the record of a build is kept beside its image ([`record_build`](super::record_build)).
+    pub keeps_records: bool,
 }

@@ -15,6 +15,7 @@ use super::build::{BuiltLayer, Done};
 use super::copy::{self, Chance, Collection, ItemKind, Locator, Source};
 use super::earlier::target_repository;
 use super::error::OpsError;
+use super::ledger;
 use super::means::Means;
 use super::parent::tagged;
 use super::plan::Planned;
@@ -82,7 +83,11 @@ pub(super) async fn images(
         let published = &means.memory.published;
         published.get(name.to_string(), || push(name, bytes))
     });
-    tokio::try_join!(try_join_all(pushes), try_join_all(kept))?;
+    let record = async {
+        ledger::prepare(means, &repository).await;
+        Ok(())
+    };
+    tokio::try_join!(try_join_all(pushes), try_join_all(kept), record)?;
     for target in &request.targets {
         last.push(tagged(target)?);
     }

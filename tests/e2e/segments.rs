@@ -181,6 +181,7 @@ async fn made(file: &Path) -> Result<String, Said> {
         traffic: Arc::new(Traffic::default()),
         host_platform: Platform::new("linux", "amd64"),
         threads: 2,
+        keeps_records: false,
     };
     let target = Repository::parse(&order.target)?;
     let mut segment = Segment::new(order.dockerfile.clone(), order.platform.parse()?);

@@ -125,16 +125,12 @@ async fn key_tags_of_images_that_nobody_names_are_shown_and_then_removed() {
     assert_eq!(old.len(), 1, "the first build's, not the second's");
     let shown = yard.run(&["delete", "--key-tags", &yard.at("demo/app")]);
     let named = |text: &str| text.replace(&old[0], "lapstrake-KEY");
-    insta::assert_snapshot!(named(&shown.stderr), @"
-    1 tag would go, 1 tag of images in use kept; `--yes` removes them
-    ");
+    insta::assert_snapshot!(named(&shown.stderr), @"1 tag would go, 1 tag of images in use kept; `--yes` removes them");
     assert!(shown.stdout.starts_with(&old[0]), "{}", shown.stdout);
     assert!(yard.digest_of(&format!("demo/app:{}", old[0])).await.is_some(), "nothing goes without `--yes`");
     let latest = yard.digest_of("demo/app:latest").await;
     let ran = yard.run(&["delete", "--key-tags", &yard.at("demo/app"), "--yes"]);
-    insta::assert_snapshot!(named(&ran.stderr), @"
-    1 tag removed, 1 tag of images in use kept
-    ");
+    insta::assert_snapshot!(named(&ran.stderr), @"1 tag removed, 1 tag of images in use kept");
     assert!(yard.digest_of(&format!("demo/app:{}", old[0])).await.is_none());
     assert_eq!(yard.digest_of("demo/app:latest").await, latest);
     assert_eq!(yard.build("empty", &[])["reused"], true, "the image in use keeps its key");

@@ -54,6 +54,7 @@ fn means(store: &Path, registry: registry::Memory) -> Means {
         traffic: Arc::new(Traffic::default()),
         host_platform: Platform::new("linux", "amd64"),
         threads: 2,
+        keeps_records: false,
     }
 }
 

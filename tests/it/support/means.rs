@@ -52,5 +52,6 @@ pub(crate) fn means(parts: Parts, store: &Path) -> Means {
         traffic: Arc::new(Traffic::default()),
         host_platform: Platform::new("linux", "amd64"),
         threads: 1,
+        keeps_records: false,
     }
 }
